@@ -17,59 +17,61 @@ Words: [glossary.md](glossary.md).
 """
 
 
-def page() -> str:
+def build_page() -> str:
     """Return the page as Markdown."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    sections = ("\n".join(lines) for lines in (_own_section(group), *_sections(group, "velodrome")))
+    sections = (
+        "\n".join(lines) for lines in (_own_section(group), *_build_sections(group, "velodrome"))
+    )
     return "\n\n".join([HEAD.rstrip(), *sections]) + "\n"
 
 
 def _own_section(group: TyperGroup) -> Sequence[str]:
     """Return the lines about options and exit status that all commands share."""
-    statuses = _paragraph(group, "Exit status:")
+    statuses = _extract_paragraph(group, "Exit status:")
     return [
         "## velodrome",
         "",
         group.help or "",
         "",
-        *_table(group),
+        *_build_table(group),
         "",
-        *_fenced(statuses, "text"),
+        *_fence(statuses, "text"),
     ]
 
 
-def _sections(group: TyperGroup, prefix: str) -> Iterator[Sequence[str]]:
+def _build_sections(group: TyperGroup, prefix: str) -> Iterator[Sequence[str]]:
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
-            yield from _sections(command, f"{prefix} {name}")
+            yield from _build_sections(command, f"{prefix} {name}")
         elif isinstance(command, TyperCommand):
             about = (command.help or "").rstrip()
-            examples = _fenced(_paragraph(command, "Examples:"), "shell")
-            yield [f"## {prefix} {name}", "", about, "", *examples, "", *_table(command)]
+            examples = _fence(_extract_paragraph(command, "Examples:"), "shell")
+            yield [f"## {prefix} {name}", "", about, "", *examples, "", *_build_table(command)]
 
 
-def _paragraph(command: TyperCommand | TyperGroup, title: str) -> str:
+def _extract_paragraph(command: TyperCommand | TyperGroup, title: str) -> str:
     """Return one paragraph of an epilog, without its title."""
     parts = (command.epilog or "").split("\b\n")
     (text,) = (part.removeprefix(title) for part in parts if part.startswith(title))
     return dedent(text.strip("\n")).rstrip()
 
 
-def _fenced(text: str, language: str) -> Sequence[str]:
+def _fence(text: str, language: str) -> Sequence[str]:
     return [f"```{language}", text, "```"]
 
 
-def _table(command: TyperCommand | TyperGroup) -> Iterator[str]:
+def _build_table(command: TyperCommand | TyperGroup) -> Iterator[str]:
     yield "| | | default |"
     yield "|---|---|---|"
-    for one in command.params:
-        if isinstance(one, TyperArgument | TyperOption) and not one.hidden:
-            text = (one.help or "").replace("|", "\\|")
-            yield f"| {_usage(one)} | {text} | {_default(one)} |"
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument | TyperOption) and not parameter.hidden:
+            text = (parameter.help or "").replace("|", "\\|")
+            yield f"| {_format_usage(parameter)} | {text} | {_format_default(parameter)} |"
 
 
-def _usage(parameter: TyperArgument | TyperOption) -> str:
+def _format_usage(parameter: TyperArgument | TyperOption) -> str:
     """Return how it is typed, e.g. `--results VALUE`, `SWEEP` or `[NAMES]...`."""
     if isinstance(parameter, TyperOption):
         return ", ".join(
@@ -79,9 +81,9 @@ def _usage(parameter: TyperArgument | TyperOption) -> str:
     return f"`{name if parameter.required else f'[{name}]'}{'...' * (parameter.nargs < 0)}`"
 
 
-def _default(parameter: TyperArgument | TyperOption) -> str:
+def _format_default(parameter: TyperArgument | TyperOption) -> str:
     return f"`{parameter.default}`" if parameter.default else ""
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(build_page())

@@ -15,14 +15,14 @@ def make_distinct(
     fields: per key, texts by field name; all keys have the same fields, in the same order.
     """
     shared = Counter(names.values())
-    alike: dict[str, list[Key]] = {}
+    groups: dict[str, list[Key]] = {}
     for key, name in names.items():
         if shared[name] > 1:
-            alike.setdefault(name, []).append(key)
+            groups.setdefault(name, []).append(key)
     found = dict(names)
-    for name, keys in alike.items():
+    for name, keys in groups.items():
         words = [word for word in fields[keys[0]] if len({fields[key][word] for key in keys}) > 1]
         for key in keys:
-            more = [f"{word} {fields[key][word] or 'any'}" for word in words]
-            found[key] = ", ".join([name, *more])
+            additions = [f"{word} {fields[key][word] or 'any'}" for word in words]
+            found[key] = ", ".join([name, *additions])
     return found

@@ -30,11 +30,11 @@ def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
         status = standard_streams.exit_status(_run(load))
         interrupts.ignore_signals()
     except BaseException:
-        # Whatever an interrupt has become on its way.
-        if not interrupts.received_signal():
+        # An interrupt may arrive as another exception.
+        if not interrupts.get_signal():
             raise
-    if interrupts.received_signal():
-        _leave(128 + interrupts.received_signal())
+    if interrupts.get_signal():
+        _leave(128 + interrupts.get_signal())
     sys.exit(status)
 
 
@@ -42,23 +42,23 @@ def _run(load: Callable[[], Callable[..., object]]) -> int:
     try:
         status = load()(standalone_mode=False)
     except Exception as error:
-        if interrupts.received_signal():
+        if interrupts.get_signal():
             raise
-        return _failed(error)
+        return _report_error(error)
     return status if isinstance(status, int) else 0
 
 
-def _failed(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Print an error that the user can fix and return its status.
 
     Raise any other, which is a bug.
     """
-    # Typer brings its own copy of Click, whose errors carry an exit code and know how to show.
+    # Typer has its own copy of Click, whose errors have an exit code and a method `show`.
     if hasattr(error, "exit_code") and hasattr(error, "show"):
-        before = str(getattr(error, "option_name", ""))
-        if before in RENAMED_OPTIONS:
+        old_name = str(getattr(error, "option_name", ""))
+        if old_name in RENAMED_OPTIONS:
             vars(error).update(
-                message=f"{before} is named {RENAMED_OPTIONS[before]} now.", possibilities=None
+                message=f"{old_name} is named {RENAMED_OPTIONS[old_name]} now.", possibilities=None
             )
         error.show()
         return int(error.exit_code)
@@ -67,18 +67,18 @@ def _failed(error: Exception) -> int:
     from velodrome.scheduler.errors import VelodromeError
 
     if isinstance(error, VelodromeError):
-        return _said(str(error), error.exit_status)
+        return _print_error(str(error), error.exit_status)
     if isinstance(error, RecipeError):
-        return _said(str(error), 2)
+        return _print_error(str(error), 2)
     if isinstance(error, EnvironmentFailed):
-        return _said("\n".join(filter(None, (error.log_tail, error.reason))), 4)
+        return _print_error("\n".join(filter(None, (error.log_tail, error.reason))), 4)
     raise error
 
 
-def _said(text: str, status: int) -> int:
+def _print_error(text: str, status: int) -> int:
     from velodrome.agents.safe_text import strip_controls
 
-    # What pip or a framework said may be part of it.
+    # The text may contain output of pip or of a framework.
     sys.stderr.write(f"velodrome: {strip_controls(text)}\n")
     return status
 
@@ -86,6 +86,6 @@ def _said(text: str, status: int) -> int:
 def _leave(status: int) -> NoReturn:
     """Exit at once: all is cleaned up, and an interrupted library may be unable to end."""
     try:
-        standard_streams.exit_status(_said(interrupts.interrupt_message(), status))
+        standard_streams.exit_status(_print_error(interrupts.format_interrupt_message(), status))
     finally:
         os._exit(status)

@@ -1,9 +1,9 @@
 """Errors outside a task: one class per kind of fix, with the command's exit status."""
 
 INCOMPLETE = 5
-"""Exit status of what was done over fewer rows than there should be; each file is named."""
+"""Exit status if rows are missing, because files cannot be read; each file is named."""
 
-PROBLEM_LENGTH = 300  # characters; whoever wrote a name of megabytes need not read it again
+PROBLEM_LENGTH = 300  # characters; a name in a file may have megabytes
 
 
 class VelodromeError(Exception):
@@ -22,8 +22,8 @@ class ConfigError(VelodromeError):
     exit_status = 2
 
     def __init__(self, place: str, problem: str, mend: str) -> None:
-        told = problem if len(problem) <= PROBLEM_LENGTH else f"{problem[:PROBLEM_LENGTH]}..."
-        super().__init__(" ".join(f"{place}: {told}. {mend}".splitlines()))
+        short = problem if len(problem) <= PROBLEM_LENGTH else f"{problem[:PROBLEM_LENGTH]}..."
+        super().__init__(" ".join(f"{place}: {short}. {mend}".splitlines()))
         self.place = place
         self.problem = problem
         self.mend = mend

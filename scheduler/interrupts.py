@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 15.0  # systemd gives 90, Kubernetes, SLURM and Ray's jobs 30
-AGAIN_S = 0.05
+RERAISE_S = 0.05
 _DROPPED = b"\0"  # no signal's number
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -31,12 +31,12 @@ _SHOW_CURSOR = b"\x1b[?25h"
 class _State:
     """Signal state of this process, which has one set of handlers."""
 
-    heeded: tuple[signal.Signals, ...] = ()
+    handled: tuple[signal.Signals, ...] = ()
     ignored: tuple[signal.Signals, ...] = ()
     number: int = 0
     is_raised: bool = False
     is_over: bool = False
-    word: str = ""
+    message: str = ""
     wakes: list[int] = field(default_factory=list)
 
 
@@ -45,49 +45,51 @@ _state = _State()
 
 def install_handlers() -> None:
     """Install the handlers. A signal that was ignored at the start (nohup) stays ignored."""
-    _state.ignored = tuple(one for one in HEEDED if signal.getsignal(one) is signal.SIG_IGN)
-    _state.heeded = tuple(one for one in HEEDED if one not in _state.ignored)
+    _state.ignored = tuple(
+        number for number in HANDLED if signal.getsignal(number) is signal.SIG_IGN
+    )
+    _state.handled = tuple(number for number in HANDLED if number not in _state.ignored)
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     _state.wakes = [reads, writes]
     signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = _on_unraisable
     threading.Thread(target=_watch, args=(reads,), name="interrupts", daemon=True).start()
-    for one in _state.heeded:
-        signal.signal(one, _on_signal)
+    for number in _state.handled:
+        signal.signal(number, _on_signal)
 
 
 def reinstall_handlers() -> None:
     """Restore the handlers after a library (Ray) has replaced them."""
-    for one in _state.heeded:
-        signal.signal(one, signal.SIG_IGN if _state.is_over else _on_signal)
-    for one in _state.ignored:
-        signal.signal(one, signal.SIG_IGN)
+    for number in _state.handled:
+        signal.signal(number, signal.SIG_IGN if _state.is_over else _on_signal)
+    for number in _state.ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def ignore_signals() -> None:
     """Ignore further signals: the work is done, and its status counts."""
     _state.is_over = True
-    for one in _state.heeded:
-        signal.signal(one, signal.SIG_IGN)
+    for number in _state.handled:
+        signal.signal(number, signal.SIG_IGN)
 
 
-def received_signal() -> int:
+def get_signal() -> int:
     """Return the number of the signal that ends this command; 0: none."""
     return _state.number
 
 
 @contextmanager
-def on_interrupt(word: str) -> Iterator[None]:
+def explain_interrupt(message: str) -> Iterator[None]:
     """Add a message for an interrupt within this block: what is kept, how to resume."""
-    before, _state.word = _state.word, word
+    before, _state.message = _state.message, message
     yield
-    _state.word = before  # not after an exception: it is said when all is cleaned up
+    _state.message = before  # not after an exception: it is printed after the cleanup
 
 
-def interrupt_message() -> str:
+def format_interrupt_message() -> str:
     """Return the message of an interrupted command."""
-    return f"interrupted; {_state.word}" if _state.word else "interrupted"
+    return f"interrupted; {_state.message}" if _state.message else "interrupted"
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -99,7 +101,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+def _on_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     if _state.is_raised and issubclass(unraisable.exc_type, KeyboardInterrupt):
         os.write(_state.wakes[1], _DROPPED)
     else:
@@ -108,17 +110,17 @@ def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 
 def _watch(wakes: int) -> None:
     # Otherwise the kernel could hand this thread the signal that is to wake up the main one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
-    heard = os.read(wakes, 64)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    received = os.read(wakes, 64)
     ends_s = time.monotonic() + GRACE_S
-    timer = threading.Thread(target=_end, args=(ends_s, heard[0]), name="end", daemon=True)
+    timer = threading.Thread(target=_end, args=(ends_s, received[0]), name="end", daemon=True)
     timer.start()
     while True:
-        if _DROPPED in heard:
-            time.sleep(AGAIN_S)  # until the destructor is left
+        if _DROPPED in received:
+            time.sleep(RERAISE_S)  # until the destructor has ended
             _state.is_raised = False
             os.kill(os.getpid(), _state.number)
-        heard = os.read(wakes, 64)
+        received = os.read(wakes, 64)
 
 
 def _end(ends_s: float, number: int) -> None:
@@ -127,6 +129,6 @@ def _end(ends_s: float, number: int) -> None:
         return
     cursor = _SHOW_CURSOR if os.isatty(2) else b""
     try:
-        os.write(2, cursor + f"velodrome: {interrupt_message()}\n".encode(errors="replace"))
+        os.write(2, cursor + f"velodrome: {format_interrupt_message()}\n".encode(errors="replace"))
     finally:
         os._exit(128 + number)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# The reader has had enough, or its window is closed: no error of anybody's.
-ENOUGH = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+# The reader stopped reading, or its window is closed: not an error.
+READER_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
 
 
 class _Stream(io.RawIOBase):
@@ -25,7 +25,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, number: int, failure: OSError | None = None) -> None:
         self.failure = failure
-        self.is_told = False
+        self.is_reported = False
         self._number = number
 
     def fileno(self) -> int:
@@ -41,13 +41,13 @@ class _Stream(io.RawIOBase):
         if self.failure is None:
             try:
                 return os.write(self._number, content)
-            except BlockingIOError:  # of a terminal that somebody else has set so
+            except BlockingIOError:  # another process made the terminal non-blocking
                 select.select([], [self._number], [])
                 return 0
             except OSError as error:
                 self.failure = error
         if self._number == 1:
-            _tell(self)
+            _report_failure(self)
         return memoryview(content).nbytes
 
 
@@ -68,9 +68,9 @@ def install_streams() -> None:
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     if 0 in closed:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stderr = _text(_of(2, closed), sys.stderr)
-    _Shown.stdout = _of(1, closed)
-    sys.stdout = _text(_Shown.stdout, sys.stdout)
+    sys.stderr = _wrap_text(_open_stream(2, closed), sys.stderr)
+    _Shown.stdout = _open_stream(1, closed)
+    sys.stdout = _wrap_text(_Shown.stdout, sys.stdout)
 
 
 def ignore_output_errors() -> None:
@@ -88,7 +88,7 @@ def exit_status(of_work: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(ValueError):  # it is closed
             stream.flush()
-    lost = _Shown.stdout is not None and _Shown.stdout.is_told
+    lost = _Shown.stdout is not None and _Shown.stdout.is_reported
     return of_work or int(lost and _Shown.is_all)
 
 
@@ -100,28 +100,30 @@ def _is_open(number: int) -> bool:
     return True
 
 
-def _of(number: int, closed: list[int]) -> _Stream:
+def _open_stream(number: int, closed: list[int]) -> _Stream:
     failure = OSError(errno.EBADF, os.strerror(errno.EBADF)) if number in closed else None
     return _Stream(number, failure)
 
 
-def _text(stream: _Stream, instead_of: TextIO | None) -> TextIO:
+def _wrap_text(stream: _Stream, instead_of: TextIO | None) -> TextIO:
     encoding = getattr(instead_of, "encoding", None) or "utf-8"
     errors = getattr(instead_of, "errors", None) or "strict"
     return io.TextIOWrapper(
         io.BufferedWriter(stream),
         encoding=encoding,
-        errors="replace" if errors == "strict" else errors,  # a mark that a terminal lacks
+        errors="replace"
+        if errors == "strict"
+        else errors,  # for characters that the terminal lacks
         line_buffering=stream.fileno() == 2 or stream.isatty(),
         write_through=bool(getattr(instead_of, "write_through", False)),
     )
 
 
-def _tell(stream: _Stream) -> None:
+def _report_failure(stream: _Stream) -> None:
     failure = stream.failure
-    if failure is None or failure.errno in ENOUGH or stream.is_told:
+    if failure is None or failure.errno in READER_GONE or stream.is_reported:
         return
-    stream.is_told = True
+    stream.is_reported = True
     onward = "" if _Shown.is_all else "; the command continues"
     sys.stderr.write(
         f"velodrome: standard output cannot be written ({failure.strerror or failure}){onward}\n"

@@ -70,9 +70,7 @@ ENVS_COMMANDS: Commands = {
     "prune": (machine_commands.envs_prune, ""),
     "lock": (machine_commands.envs_lock, "torch"),
 }
-RESULTS_COMMANDS: Commands = {
-    "check": (result_commands.results_check, "--results results"),
-}
+RESULTS_COMMANDS: Commands = {"check": (result_commands.results_check, "--results results")}
 
 
 def _format_examples(*lines: str) -> str:

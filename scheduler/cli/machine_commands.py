@@ -41,8 +41,7 @@ def models(json: Json = False) -> None:
 
 def sweeps(
     paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Sweep files, or folders of them; default: sweeps/."),
+        list[Path] | None, typer.Argument(help="Sweep files, or folders of them; default: sweeps/.")
     ] = None,
     json: Json = False,
 ) -> int:

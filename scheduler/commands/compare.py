@@ -26,7 +26,7 @@ from velodrome.scheduler.comparison.side_selection import (
 )
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
-from velodrome.scheduler.reports.csv_markdown import csv_rows
+from velodrome.scheduler.reports.csv_markdown import to_csv
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -50,7 +50,7 @@ def compare(
     if form is Form.JSON:
         print_json(to_json(outcome))
     elif form is Form.CSV:
-        print(csv_rows(comparison_rows.flat_rows(outcome), comparison_rows.COLUMNS), end="")
+        print(to_csv(comparison_rows.flat_rows(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
         print(rendering.render_markdown(outcome), end="")
     else:
@@ -87,10 +87,7 @@ def run_comparison(
         least=least,
         past=past,
     )
-    return replace(
-        outcome,
-        missing=incomplete_results.describe_missing(store.faults, used),
-    )
+    return replace(outcome, missing=incomplete_results.describe_missing(store.faults, used))
 
 
 def exit_status(outcome: ComparisonOutcome, fail_on: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.job_spec import Job, JobSpec, State, find_job, new_job_id
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
-from velodrome.scheduler.interrupts import on_interrupt
+from velodrome.scheduler.interrupts import explain_interrupt
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.declared_nodes import load_types as load_types
 from velodrome.scheduler.plans.selection import parse_selection
@@ -73,7 +73,7 @@ def attach(text: str, address: str) -> int:
     print_lines(f"{job.job_id} is {job.state}; its rows go to {job.spec.results}")
     again = _format_attach(job.job_id, server.address)
     try:
-        with on_interrupt(f"{job.job_id} continues. Follow it again: {again}"):
+        with explain_interrupt(f"{job.job_id} continues. Follow it again: {again}"):
             ended = server.follow(job.job_id, _print_log_line)
     except _OutputClosed:
         return 0  # the job continues without a reader

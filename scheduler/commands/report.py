@@ -27,7 +27,7 @@ from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Work
 from velodrome.scheduler.reports.cell_rows import build_cell_row
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.core_utilization import summarize_core_use
-from velodrome.scheduler.reports.csv_markdown import csv_rows, escape_markdown, markdown_table
+from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv, to_markdown
 from velodrome.scheduler.reports.extensibility import build_grids, collect_outcomes
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.interference_summary import describe_interference
@@ -176,7 +176,7 @@ def _render_times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Rendering(
         None,
-        lambda: csv_rows([build_cell_row(*entry) for entry in _flatten(cells_by_platform)]),
+        lambda: to_csv([build_cell_row(*entry) for entry in _flatten(cells_by_platform)]),
         lambda: (
             render_markdown(tables, first) + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
         ),
@@ -194,7 +194,7 @@ def _render_extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     flat = extensibility_text.flat_rows(found)
     return Rendering(
         flat,
-        lambda: csv_rows(flat),
+        lambda: to_csv(flat),
         lambda: extensibility_text.render_markdown_grids(build_grids(found)),
         lambda: extensibility_text.render_grids(build_grids(found)),
     )
@@ -209,8 +209,8 @@ def _render_utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     left, legend = core_utilization_text.LEFT, core_utilization_text.LEGEND
     return Rendering(
         flat,
-        lambda: csv_rows(flat),
-        lambda: f"{markdown_table(table, left)}\n{legend}\n",
+        lambda: to_csv(flat),
+        lambda: f"{to_markdown(table, left)}\n{legend}\n",
         lambda: Group(make_table(table, left), Text(legend, style="dim")),
     )
 
@@ -224,8 +224,8 @@ def _render_outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     summary = outliers_text.summarize_comparison(times, outliers)
     return Rendering(
         flat,
-        lambda: csv_rows(flat, outliers_text.COLUMNS),
-        lambda: "\n\n".join(filter(None, (markdown_table(table, left), summary, f"{legend}\n"))),
+        lambda: to_csv(flat, outliers_text.COLUMNS),
+        lambda: "\n\n".join(filter(None, (to_markdown(table, left), summary, f"{legend}\n"))),
         lambda: Group(make_table(table, left), Text(summary), Text(legend, style="dim")),
     )
 
@@ -235,7 +235,10 @@ def _render_ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
     flat = ceilings_text.flat_rows(found)
-    tops, points = ceilings_text.ceiling_rows(found), ceilings_text.efficiency_rows(found)
+    tops, points = (
+        ceilings_text.build_ceiling_rows(found),
+        ceilings_text.build_efficiency_rows(found),
+    )
     tops_left, left, legend = (
         ceilings_text.CEILINGS_LEFT,
         ceilings_text.POINTS_LEFT,
@@ -243,10 +246,8 @@ def _render_ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     )
     return Rendering(
         flat,
-        lambda: csv_rows(flat),
-        lambda: "\n".join(
-            (markdown_table(tops, tops_left), markdown_table(points, left), f"{legend}\n")
-        ),
+        lambda: to_csv(flat),
+        lambda: "\n".join((to_markdown(tops, tops_left), to_markdown(points, left), f"{legend}\n")),
         lambda: Group(
             make_table(tops, tops_left),
             Text(""),

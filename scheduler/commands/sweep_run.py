@@ -27,7 +27,7 @@ from velodrome.scheduler.fleet.pending_work import (
     record_unplaceable,
 )
 from velodrome.scheduler.fleet.progress import ProgressDisplay, show_progress
-from velodrome.scheduler.interrupts import on_interrupt
+from velodrome.scheduler.interrupts import explain_interrupt
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.declared_nodes import load_types as load_types
@@ -272,7 +272,7 @@ def _show_progress(
     durations = sweep_run.planner.estimate_durations(plan)
     kept = f"finished runs are kept. Resume with: {sweep_run.resume}"
     with (
-        on_interrupt(kept),
+        explain_interrupt(kept),
         show_progress(screen, total, tasks, hosts=hosts, durations=durations) as display,
     ):
         yield display

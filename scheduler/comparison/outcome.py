@@ -19,7 +19,7 @@ from velodrome.scheduler.comparison.replication_units import NO_PAST, PastRows
 from velodrome.scheduler.comparison.side_selection import SELECTABLE
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.fairness import Difference, differences
+from velodrome.scheduler.reports.fairness import Difference, list_differences
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.geometric_means import Mean
 from velodrome.scheduler.statistics.ratio_tests import Verdict
@@ -135,7 +135,7 @@ def _count_differences(
     counts = Counter(
         difference
         for pair in pairs
-        for difference in differences(pair.base[0], pair.candidate[0])
+        for difference in list_differences(pair.base[0], pair.candidate[0])
         if difference.what not in names
     )
     return tuple(counts.most_common())

@@ -18,11 +18,7 @@ from velodrome.scheduler.comparison.wording import (
     summarize,
 )
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.reports.csv_markdown import (
-    escape_markdown,
-    format_code_span,
-    markdown_table,
-)
+from velodrome.scheduler.reports.csv_markdown import escape_markdown, format_code_span, to_markdown
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
@@ -48,7 +44,7 @@ def render_markdown(outcome: ComparisonOutcome) -> str:
     shown, hidden = _select_shown(outcome)
     rows = table_rows(shown, name_cells(outcome))
     parts = ["\n".join(f"- {escape_markdown(line)}" for line in build_heading(outcome))]
-    parts += [markdown_table(rows, LEFT).rstrip()]
+    parts += [to_markdown(rows, LEFT).rstrip()]
     parts += [f"{hidden} more undecided."] if hidden else []
     for section in build_sections(outcome):
         entries = [

@@ -116,9 +116,7 @@ class NodeProvisioner:
 
 def _ask(declared: DeclaredType) -> "ray.ObjectRef[str]":
     options = make_remote(_where).options(
-        num_cpus=declared.cpus,
-        max_retries=0,
-        label_selector=dict((declared.selector,)),
+        num_cpus=declared.cpus, max_retries=0, label_selector=dict((declared.selector,))
     )
     return cast("ray.ObjectRef[str]", options.remote())
 

@@ -21,58 +21,58 @@ LEGEND = (
 )
 
 
-def ceiling_rows(found: Sequence[Roofline]) -> list[dict[str, str]]:
+def build_ceiling_rows(rooflines: Sequence[Roofline]) -> list[dict[str, str]]:
     """Build a row of text per node, device, threads and type."""
     return [
         {
-            "node": one.hostname,
-            "hardware": one.hardware,
-            "device": _device(one),
-            "computes in": one.place.computes_in,
-            "GEMM": _rate(one.flops),
-            "by": _by(one, one.flops),
-            "copy": _rate(one.bytes),
-            "copied by": _by(one, one.bytes),
+            "node": roofline.hostname,
+            "hardware": roofline.hardware,
+            "device": _format_device(roofline),
+            "computes in": roofline.place.computes_in,
+            "GEMM": _format_ceiling(roofline.flops),
+            "by": _format_source(roofline, roofline.flops),
+            "copy": _format_ceiling(roofline.bytes),
+            "copied by": _format_source(roofline, roofline.bytes),
         }
-        for one in found
+        for roofline in rooflines
     ]
 
 
-def efficiency_rows(found: Sequence[Roofline]) -> list[dict[str, str]]:
+def build_efficiency_rows(rooflines: Sequence[Roofline]) -> list[dict[str, str]]:
     """Build a row of text per phase of each cell."""
     return [
         {
-            "node": one.hostname,
-            "device": _device(one),
+            "node": roofline.hostname,
+            "device": _format_device(roofline),
             "framework": f"{point.framework} {point.variant}",
             "model": f"{point.model} b{point.batch_size}",
             "phase": point.phase,
             "FLOP/B": f"{point.intensity:.1f}",
             "reached": format_rate(point.flops_per_s, RateUnit.FLOPS),
-            "efficiency": _share(compute_efficiency(one, point)),
-            "of roof": _share(compute_roof_share(one, point)),
+            "efficiency": _format_share(compute_efficiency(roofline, point)),
+            "of roof": _format_share(compute_roof_share(roofline, point)),
         }
-        for one, point in _pairs(found)
+        for roofline, point in _pair_points(rooflines)
     ]
 
 
-def flat_rows(found: Sequence[Roofline]) -> list[dict[str, object]]:
+def flat_rows(rooflines: Sequence[Roofline]) -> list[dict[str, object]]:
     """Build a flat row per phase of each cell with its node's ceilings, for JSON and CSV."""
     return [
         {
-            "node_id": one.node_id,
-            "hostname": one.hostname,
-            "hardware": one.hardware,
-            "device": one.place.device,
-            "gpu_count": one.place.gpu_count,
-            "threads": one.place.threads or None,
-            "computes_in": one.place.computes_in,
-            "gemm_flops_per_s": one.flops.per_s if one.flops else None,
-            "gemm_by": one.flops.by if one.flops else None,
-            "gemm_sweep_id": one.flops.sweep_id if one.flops else None,
-            "copy_bytes_per_s": one.bytes.per_s if one.bytes else None,
-            "copy_by": one.bytes.by if one.bytes else None,
-            "copy_sweep_id": one.bytes.sweep_id if one.bytes else None,
+            "node_id": roofline.node_id,
+            "hostname": roofline.hostname,
+            "hardware": roofline.hardware,
+            "device": roofline.place.device,
+            "gpu_count": roofline.place.gpu_count,
+            "threads": roofline.place.threads or None,
+            "computes_in": roofline.place.computes_in,
+            "gemm_flops_per_s": roofline.flops.per_s if roofline.flops else None,
+            "gemm_by": roofline.flops.by if roofline.flops else None,
+            "gemm_sweep_id": roofline.flops.sweep_id if roofline.flops else None,
+            "copy_bytes_per_s": roofline.bytes.per_s if roofline.bytes else None,
+            "copy_by": roofline.bytes.by if roofline.bytes else None,
+            "copy_sweep_id": roofline.bytes.sweep_id if roofline.bytes else None,
             "framework": point.framework,
             "variant": point.variant,
             "model": point.model,
@@ -80,10 +80,10 @@ def flat_rows(found: Sequence[Roofline]) -> list[dict[str, object]]:
             "phase": point.phase,
             "flops_per_byte": point.intensity,
             "flops_per_s": point.flops_per_s,
-            "efficiency": compute_efficiency(one, point),
-            "roof_share": compute_roof_share(one, point),
+            "efficiency": compute_efficiency(roofline, point),
+            "roof_share": compute_roof_share(roofline, point),
         }
-        for one, point in _pairs(found)
+        for roofline, point in _pair_points(rooflines)
     ]
 
 
@@ -106,39 +106,39 @@ def format_rate(per_s: float, unit: RateUnit) -> str:
     return f"{per_s:.0f} {unit}/s"
 
 
-def _pairs(found: Sequence[Roofline]) -> Iterator[tuple[Roofline, RooflinePoint]]:
-    for one in found:
-        for point in sorted(one.points, key=_order):
-            yield one, point
+def _pair_points(rooflines: Sequence[Roofline]) -> Iterator[tuple[Roofline, RooflinePoint]]:
+    for roofline in rooflines:
+        for point in sorted(roofline.points, key=_rank):
+            yield roofline, point
 
 
-def _order(point: RooflinePoint) -> tuple[object, ...]:
+def _rank(point: RooflinePoint) -> tuple[object, ...]:
     workload = Workload(point.model, point.batch_size)
     impl = Implementation(point.framework, point.variant)
     return workload_order(workload), point.phase, implementation_order(impl)
 
 
-def _device(one: Roofline) -> str:
-    place = one.place
+def _format_device(roofline: Roofline) -> str:
+    place = roofline.place
     if place.device == "gpu":
         return f"gpu:{place.gpu_count}" if place.gpu_count > 1 else "gpu"
     return f"cpu, {place.threads} thread{'s' if place.threads != 1 else ''}"
 
 
-def _rate(ceiling: Ceiling | None) -> str:
+def _format_ceiling(ceiling: Ceiling | None) -> str:
     return format_rate(ceiling.per_s, ceiling.unit) if ceiling else "not measured"
 
 
-def _by(one: Roofline, ceiling: Ceiling | None) -> str:
+def _format_source(roofline: Roofline, ceiling: Ceiling | None) -> str:
     """Name the framework and, if it ran elsewhere, the node and the sweep."""
     if ceiling is None:
         return "-"
-    elsewhere = f", on {ceiling.hostname}" if ceiling.node_id != one.node_id else ""
-    earlier = f", in {ceiling.sweep_id}" if ceiling.sweep_id != one.sweep_id else ""
+    elsewhere = f", on {ceiling.hostname}" if ceiling.node_id != roofline.node_id else ""
+    earlier = f", in {ceiling.sweep_id}" if ceiling.sweep_id != roofline.sweep_id else ""
     return f"{ceiling.by}{elsewhere}{earlier}"
 
 
-def _share(share: float | None) -> str:
+def _format_share(share: float | None) -> str:
     if share is None:
         return "-"
     return f"{100 * share:.1f} %{' !' if share > OVER else ''}"

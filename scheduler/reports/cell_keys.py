@@ -70,17 +70,17 @@ def read_implementation(row: TaskRow, qualifiers: Qualifiers = NO_QUALIFIERS) ->
 
 def workload_order(workload: Workload) -> tuple[int, str, int]:
     """Sort key: the model zoo's order, then the batch size."""
-    known = list(MODELS)
-    place = known.index(workload.model) if workload.model in known else len(known)
+    models = list(MODELS)
+    place = models.index(workload.model) if workload.model in models else len(models)
     return place, workload.model, workload.batch_size
 
 
 def implementation_order(impl: Implementation) -> tuple[int, str, int, str, str]:
     """Sort key: the registry's order, default variant first, other versions of a framework last."""
     name, version = split(impl.framework)
-    known = list(FRAMEWORKS)
-    place = known.index(name) if name in known else len(known)
-    variants = FRAMEWORKS[name].variants if name in known else ()
+    frameworks = list(FRAMEWORKS)
+    place = frameworks.index(name) if name in frameworks else len(frameworks)
+    variants = FRAMEWORKS[name].variants if name in frameworks else ()
     rank = variants.index(impl.variant) if impl.variant in variants else len(variants)
     return place, f"{name} {version}", rank, impl.variant, impl.qualifier
 
@@ -95,15 +95,16 @@ def find_qualifiers(rows: Iterable[TaskRow]) -> Qualifiers:
         key = (read_platform(row), read_workload(row), read_implementation(row))
         tasks.setdefault(key, {}).setdefault(row.task_id, row)
     qualifiers: dict[str, str] = {}
-    for alike in (found for found in tasks.values() if len(found) > 1):
+    for rows_by_task in (same_name for same_name in tasks.values() if len(same_name) > 1):
         names = make_distinct(
-            dict.fromkeys(alike, ""), {key: _settings(alike[key]) for key in alike}
+            dict.fromkeys(rows_by_task, ""),
+            {key: _list_settings(rows_by_task[key]) for key in rows_by_task},
         )
-        qualifiers |= make_distinct(names, {key: {"task": key} for key in alike})
+        qualifiers |= make_distinct(names, {key: {"task": key} for key in rows_by_task})
     return qualifiers
 
 
-def _settings(row: TaskRow) -> dict[str, str]:
-    """The other settings in which tasks may differ."""
+def _list_settings(row: TaskRow) -> dict[str, str]:
+    """List the other settings in which tasks may differ."""
     found = {"seed": row.seed, "exclusive": row.exclusive, "environment": row.environment_hash}
     return {name: str(value or "") for name, value in found.items()}

@@ -32,8 +32,8 @@ def build_cell_row(
         "unproved": "; ".join(cell.proof.unproved),
         "stable": cell.is_stable,
         "more_repeats": cell.more_repeats,
-        **_times("forward", cell.forward),
-        **_times("gradient", cell.gradient),
+        **_list_times("forward", cell.forward),
+        **_list_times("gradient", cell.gradient),
         "gradient_error": cell.gradient_error,
         "peak_rss_bytes": cell.peak_rss_bytes or None,
         "cpu_percent_mean": cell.cpu_percent_mean,
@@ -41,7 +41,7 @@ def build_cell_row(
     }
 
 
-def _times(phase: str, time: Time | None) -> dict[str, object]:
+def _list_times(phase: str, time: Time | None) -> dict[str, object]:
     return {
         f"{phase}_{name}_ns": getattr(time, f"{name}_ns") if time else None
         for name in ("median", "low", "high")

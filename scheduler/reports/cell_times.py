@@ -27,7 +27,7 @@ INSTABILITY = {
     "slow": "low-frequency noise: a longer measurement would move the median",
     "drift": "the speed drifted during the measurement",
 }
-UNKNOWN_INSTABILITY = "the timing did not converge"  # rows of versions that kept no reason
+UNKNOWN_INSTABILITY = "the timing did not converge"  # rows of versions that recorded no reason
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Time:
 def combine_repeats(
     repeats: Sequence[Repeat], variation: Sequence[ProcessVariation] = (), instability: str = ""
 ) -> Time:
-    """Combine one repeat or more. variation: what else is known of how such processes differ."""
+    """Combine one repeat or more. variation: of such processes, from other sources."""
     medians = [repeat.median_ns for repeat in repeats]
     if not all(map(is_valid_repeat, repeats)):
         return Time(statistics.median(medians), processes=len(medians), instability=instability)
@@ -125,7 +125,7 @@ def is_valid_repeat(repeat: Repeat) -> bool:
 
 
 def describe_instability(rows: Sequence[TaskRow], phase: str) -> str:
-    """Say why processes of one cell are unstable; empty if each is stable by its own samples."""
+    """Explain why processes of a cell are unstable; empty if each is stable by its own samples."""
     reasons = Counter(
         INSTABILITY.get(row.text(f"{phase}_instability"), UNKNOWN_INSTABILITY)
         for row in rows
@@ -138,7 +138,7 @@ def describe_instability(rows: Sequence[TaskRow], phase: str) -> str:
 
 
 def _is_stable(row: TaskRow, phase: str) -> bool:
-    """Tell if the phase's samples are stable; rows of old versions know the gradient's only."""
+    """Return True if the phase's samples are stable; old rows know the gradient's only."""
     own = row.forward_stable if phase == "forward" else None
     return bool(row.stable if own is None else own)
 
@@ -147,7 +147,7 @@ def format_uncertainty(time: Time) -> str:
     """Format as `±1.2%`, `±1.2% by sweeps` or `by canaries`, else `spread 3.4%` or `1 process`."""
     width = time.half_width
     if width is not None:
-        *_, source = time.source.split() or [""]  # `6 sweeps`: their number stands elsewhere
+        *_, source = time.source.split() or [""]  # without the number of `6 sweeps`
         return f"±{_format_percent(width)}{f' by {source}' if source else ''}"
     return f"spread {format_spread(time.spread)}" if time.processes > 1 else ONE_PROCESS
 
@@ -156,23 +156,23 @@ def format_duration(ns: float) -> str:
     """Format with three figures and a fitting unit: 812 us, 3.21 ms, 1.05 s."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
         if ns >= size:
-            return f"{_three_figures(ns / size)} {unit}"
+            return f"{_format_figures(ns / size)} {unit}"
     return f"{ns:.0f} ns"
 
 
 def format_time(time: Time) -> str:
     """Format the median and its uncertainty, the median alone for one process."""
     uncertainty = format_uncertainty(time)
-    known = f" {uncertainty}" if uncertainty != ONE_PROCESS else ""
-    return format_duration(time.median_ns) + known
+    suffix = f" {uncertainty}" if uncertainty != ONE_PROCESS else ""
+    return format_duration(time.median_ns) + suffix
 
 
-def _three_figures(value: float) -> str:
+def _format_figures(value: float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def describe_interval(time: Time) -> str:
-    """Say what the interval is computed from, or why there is none."""
+    """Describe the source of the interval, or the reason for none."""
     if time.bounds is not None:
         return time.source or f"{time.processes} processes"
     if time.processes == 1:

@@ -24,7 +24,7 @@ from velodrome.scheduler.reports.cell_times import (
 from velodrome.scheduler.reports.process_variation import (
     CanaryVariation,
     CellHistory,
-    canary_key,
+    identify_canary,
     measure_canary_variation,
 )
 from velodrome.scheduler.reports.proof import NO_RUNS, CellProof, summarize_proof
@@ -90,7 +90,9 @@ def collect_cells(
         key = (read_workload(row), read_implementation(row, qualifiers))
         cells.setdefault(key, []).append(row)
     return {
-        platform: {key: _cell(group, history or {}, canaries) for key, group in cells.items()}
+        platform: {
+            key: _combine_cell(group, history or {}, canaries) for key, group in cells.items()
+        }
         for platform, cells in sorted(found.items())
     }
 
@@ -103,66 +105,67 @@ def find_best_ns(
     return min((time.median_ns for time in times if time), default=None)
 
 
-def _cell(rows: Sequence[TaskRow], history: CellHistory, canaries: CanaryVariation) -> CellResult:
+def _combine_cell(
+    rows: Sequence[TaskRow], history: CellHistory, canaries: CanaryVariation
+) -> CellResult:
     timed = [row for row in rows if row.has_number]
-    shown = min(rows, key=_importance)
-    forward = _phase(timed, "forward", history, canaries)
-    gradient = _phase(timed, "gradient", history, canaries)
+    shown_row = min(rows, key=_rank_importance)
+    forward = _combine_phase(timed, "forward", history, canaries)
+    gradient = _combine_phase(timed, "gradient", history, canaries)
     return CellResult(
-        status=shown.status,
-        reason=shown.reason,
-        rerun=read_rerun_command(shown.rerun),
+        status=shown_row.status,
+        reason=shown_row.reason,
+        rerun=read_rerun_command(shown_row.rerun),
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row.verified for row in timed),
-        more_repeats=_stability(timed, "gradient" if gradient else "forward").more,
+        more_repeats=_assess_stability(timed, "gradient" if gradient else "forward").more,
         forward=forward,
         gradient=gradient,
         peak_rss_bytes=max(((row.peak_rss_bytes or 0) for row in timed), default=0) or None,
-        cpu_percent_mean=_mean([row.cpu_percent_mean for row in timed]),
+        cpu_percent_mean=_average([row.cpu_percent_mean for row in timed]),
         gradient_error=max(
-            (row.gradient_error for row in rows if row.gradient_error is not None),
-            default=None,
+            (row.gradient_error for row in rows if row.gradient_error is not None), default=None
         ),
         is_unexpected=any(is_unexpected(row) for row in rows),
-        expected=describe_expectation(shown),
+        expected=describe_expectation(shown_row),
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         proof=summarize_proof(rows),
     )
 
 
-def _phase(
+def _combine_phase(
     rows: Sequence[TaskRow], phase: str, history: CellHistory, canaries: CanaryVariation
 ) -> Time | None:
     repeats = read_repeats(rows, phase)
     if not repeats:
         return None
-    instability = describe_instability(rows, phase) or _stability(rows, phase).reason
-    return combine_repeats(repeats, _variation(rows, phase, history, canaries), instability)
+    instability = describe_instability(rows, phase) or _assess_stability(rows, phase).reason
+    return combine_repeats(repeats, _select_variation(rows, phase, history, canaries), instability)
 
 
-def _stability(rows: Sequence[TaskRow], phase: str) -> Stability:
+def _assess_stability(rows: Sequence[TaskRow], phase: str) -> Stability:
     repeats = read_repeats(rows, phase)
     if len(repeats) < len(rows) or not repeats or not all(map(is_valid_repeat, repeats)):
         return Stability("a repeat has no time", None)
     return Stability(more=None) if describe_instability(rows, phase) else assess_stability(repeats)
 
 
-def _variation(
+def _select_variation(
     rows: Sequence[TaskRow], phase: str, history: CellHistory, canaries: CanaryVariation
 ) -> tuple[ProcessVariation, ...]:
-    """The cell's own history first, then the canaries."""
+    """Select the cell's own history, then the canaries."""
     first = rows[0]
     past = history.get((first.task_id, first.node_type, phase))
-    around = canaries.get(canary_key(first))
-    return tuple(variation for variation in (past, around) if variation)
+    from_canaries = canaries.get(identify_canary(first))
+    return tuple(variation for variation in (past, from_canaries) if variation)
 
 
-def _importance(row: TaskRow) -> tuple[bool, bool]:
-    """Sort key of the repeat to show: first those without a time, of these the unexpected."""
+def _rank_importance(row: TaskRow) -> tuple[bool, bool]:
+    """Rank repeats to show: first those without a time, of these the unexpected."""
     return row.has_number, not is_unexpected(row)
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _average(values: Sequence[float | None]) -> float | None:
     numbers = [value for value in values if value is not None]
     return statistics.fmean(numbers) if numbers else None

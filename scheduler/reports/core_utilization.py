@@ -70,7 +70,7 @@ class _Mean:
 
 def summarize_core_use(tasks: Iterable[TaskRow], utilization: pa.Table) -> tuple[CoreUse, ...]:
     """Summarize the tasks that have a time, by platform, in the order of zoo and registry."""
-    means = _means(utilization)
+    means = _average_readings(utilization)
     groups: dict[tuple[Platform, Workload, Implementation], list[TaskRow]] = {}
     last = select_last_attempts(tasks)
     qualifiers = find_qualifiers(last)
@@ -79,15 +79,15 @@ def summarize_core_use(tasks: Iterable[TaskRow], utilization: pa.Table) -> tuple
             groups.setdefault(
                 (read_platform(row), read_workload(row), read_implementation(row, qualifiers)), []
             ).append(row)
-    found = [_use(*key, rows, means) for key, rows in groups.items()]
-    return tuple(sorted(found, key=_order))
+    found = [_build_core_use(*key, rows, means) for key, rows in groups.items()]
+    return tuple(sorted(found, key=_rank))
 
 
-def _order(use: CoreUse) -> tuple[object, ...]:
+def _rank(use: CoreUse) -> tuple[object, ...]:
     return use.platform, workload_order(use.workload), implementation_order(use.impl)
 
 
-def _means(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
+def _average_readings(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
     """Average per task, repeat and phase. A reading has a row per GPU but counts once."""
     timed = utilization.filter(pc.is_in(utilization["phase"], pa.array(PHASES)))
     instants = timed.group_by([*_RUN, "phase", "at_ns"]).aggregate(
@@ -105,7 +105,7 @@ def _means(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
     }
 
 
-def _use(
+def _build_core_use(
     platform: Platform,
     workload: Workload,
     impl: Implementation,
@@ -122,26 +122,26 @@ def _use(
         platform,
         workload,
         impl,
-        _cores(forward),
-        _readings(forward),
-        _cores(gradient),
-        _readings(gradient),
-        _largest(row.peak_rss_bytes for row in rows),
+        _average_cores(forward),
+        _count_readings(forward),
+        _average_cores(gradient),
+        _count_readings(gradient),
+        _find_largest(row.peak_rss_bytes for row in rows),
         sum(mean.gpu_percent or 0.0 for mean in gpu) / len(gpu) if gpu else None,
-        _largest(row.peak_gpu_memory_bytes for row in rows),
+        _find_largest(row.peak_gpu_memory_bytes for row in rows),
     )
 
 
-def _cores(means: Sequence[_Mean]) -> float | None:
+def _average_cores(means: Sequence[_Mean]) -> float | None:
     if not means:
         return None
     busy = sum(mean.cpu_percent * mean.readings for mean in means)
-    return busy / _readings(means) / 100.0
+    return busy / _count_readings(means) / 100.0
 
 
-def _readings(means: Sequence[_Mean]) -> int:
+def _count_readings(means: Sequence[_Mean]) -> int:
     return sum(mean.readings for mean in means)
 
 
-def _largest(values: Iterable[int | None]) -> int | None:
+def _find_largest(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)

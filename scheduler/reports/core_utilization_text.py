@@ -16,7 +16,7 @@ MIB = 2**20
 def table_rows(found: Sequence[CoreUse]) -> list[dict[str, str]]:
     """Build rows of text, with GPU columns only if any task used a GPU."""
     has_gpu = any(use.platform.device == "gpu" for use in found)
-    return [_text(use) | (_gpu_text(use) if has_gpu else {}) for use in found]
+    return [_format_row(use) | (_format_gpu(use) if has_gpu else {}) for use in found]
 
 
 def flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
@@ -46,31 +46,31 @@ def flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
     ]
 
 
-def _text(use: CoreUse) -> dict[str, str]:
+def _format_row(use: CoreUse) -> dict[str, str]:
     return {
         "framework": use.impl.label,
         "model": f"{use.workload.model} b{use.workload.batch_size}",
         "device": use.platform.device_name,
         "threads": str(use.platform.threads),
-        "forward cores": _cores(use.forward_cores, use.platform.threads),
-        "gradient cores": _cores(use.gradient_cores, use.platform.threads),
+        "forward cores": _format_cores(use.forward_cores, use.platform.threads),
+        "gradient cores": _format_cores(use.gradient_cores, use.platform.threads),
         "of n": "-" if use.share is None else f"{100 * use.share:.0f} %",
         "readings": str(use.forward_readings + use.gradient_readings),
-        "peak MiB": _mib(use.peak_rss_bytes),
+        "peak MiB": _format_mib(use.peak_rss_bytes),
     }
 
 
-def _gpu_text(use: CoreUse) -> dict[str, str]:
+def _format_gpu(use: CoreUse) -> dict[str, str]:
     percent = "-" if use.gpu_percent is None else f"{use.gpu_percent:.0f} %"
-    return {"GPU": percent, "GPU peak MiB": _mib(use.peak_gpu_memory_bytes)}
+    return {"GPU": percent, "GPU peak MiB": _format_mib(use.peak_gpu_memory_bytes)}
 
 
-def _cores(cores: float | None, threads: int) -> str:
+def _format_cores(cores: float | None, threads: int) -> str:
     """Format the number, marked if it exceeds the assigned threads."""
     if cores is None:
         return "no reading"
     return f"{cores:.2f}{' !' if cores > TOO_MANY * threads else ''}"
 
 
-def _mib(size_bytes: int | None) -> str:
+def _format_mib(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / MIB:.0f}"

@@ -12,7 +12,7 @@ _SPECIAL = re.compile(r"[\\`]")
 _TICKS = re.compile(r"`+")
 
 
-def csv_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
+def to_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
     """Write a header and one line per row, all with the same keys; None is empty.
 
     columns: of the header if there is no row.
@@ -32,15 +32,15 @@ def escape_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def markdown_table(rows: Sequence[Mapping[str, str]], left: int) -> str:
+def to_markdown(rows: Sequence[Mapping[str, str]], left: int) -> str:
     """Write a table; the first `left` columns are aligned to the left. Empty without rows."""
     if not rows:
         return ""
     header = [*rows[0]]
-    return "\n".join(markdown_rows(header, [list(row.values()) for row in rows], left)) + "\n"
+    return "\n".join(to_markdown_rows(header, [list(row.values()) for row in rows], left)) + "\n"
 
 
-def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
+def to_markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
     """Write the lines of a table whose cells are plain text; the first `left` align left."""
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     return [

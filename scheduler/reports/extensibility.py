@@ -55,7 +55,7 @@ class ProbeGrid:
     frameworks: tuple[str, ...]
     places: Mapping[tuple[str, str], ProbeAnswer]
 
-    def counts(self, framework: str) -> tuple[int, int, int]:
+    def count_outcomes(self, framework: str) -> tuple[int, int, int]:
         """Count the probes that agreed by an own operation, by composed ones, and all probes."""
         words = [
             place.default.word for (_, name), place in self.places.items() if name == framework
@@ -69,37 +69,41 @@ def collect_outcomes(rows: Iterable[TaskRow]) -> tuple[ProbeOutcome, ...]:
     for platform, cells in collect_cells(row for row in rows if row.model in PROBED).items():
         for (workload, impl), cell in cells.items():
             key = (workload.model, impl, platform.device_name)
-            found.setdefault(key, []).append(_outcome(workload, impl, platform.device_name, cell))
-    worst = [max(group, key=_badness) for group in found.values()]
-    return tuple(sorted(worst, key=_order))
+            found.setdefault(key, []).append(
+                _build_outcome(workload, impl, platform.device_name, cell)
+            )
+    worst = [max(group, key=_rank_badness) for group in found.values()]
+    return tuple(sorted(worst, key=_rank))
 
 
 def build_grids(found: Sequence[ProbeOutcome]) -> tuple[ProbeGrid, ...]:
     """Build one grid per device."""
     devices = sorted({outcome.device for outcome in found})
     return tuple(
-        _grid(device, [one for one in found if one.device == device]) for device in devices
+        _build_grid(device, [outcome for outcome in found if outcome.device == device])
+        for device in devices
     )
 
 
-def _grid(device: str, found: Sequence[ProbeOutcome]) -> ProbeGrid:
+def _build_grid(device: str, found: Sequence[ProbeOutcome]) -> ProbeGrid:
     """Build a grid. found: in the order of probes and variants, the default variant first."""
     groups: dict[tuple[str, str], list[ProbeOutcome]] = {}
     for outcome in found:
         groups.setdefault((outcome.probe, outcome.impl.framework), []).append(outcome)
     places = {
-        key: ProbeAnswer(first, tuple(one for one in others if one.word != first.word))
+        key: ProbeAnswer(first, tuple(outcome for outcome in others if outcome.word != first.word))
         for key, (first, *others) in groups.items()
     }
     frameworks = dict.fromkeys(
-        one.impl.framework for one in sorted(found, key=lambda one: implementation_order(one.impl))
+        outcome.impl.framework
+        for outcome in sorted(found, key=lambda outcome: implementation_order(outcome.impl))
     )
     return ProbeGrid(
-        device, tuple(dict.fromkeys(one.probe for one in found)), (*frameworks,), places
+        device, tuple(dict.fromkeys(outcome.probe for outcome in found)), (*frameworks,), places
     )
 
 
-def _outcome(
+def _build_outcome(
     workload: Workload, impl: Implementation, device: str, cell: CellResult
 ) -> ProbeOutcome:
     word = cell.status.value
@@ -123,11 +127,11 @@ def _outcome(
     )
 
 
-def _badness(outcome: ProbeOutcome) -> int:
+def _rank_badness(outcome: ProbeOutcome) -> int:
     """Rank outcomes: agreed, composed, unsupported, then every other failure."""
     order = (AGREED, COMPOSED, Status.UNSUPPORTED.value)
     return order.index(outcome.word) if outcome.word in order else len(order)
 
 
-def _order(outcome: ProbeOutcome) -> tuple[int, str, tuple[int, str, int, str, str]]:
+def _rank(outcome: ProbeOutcome) -> tuple[int, str, tuple[int, str, int, str, str]]:
     return list(PROBED).index(outcome.probe), outcome.device, implementation_order(outcome.impl)

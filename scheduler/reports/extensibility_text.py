@@ -11,7 +11,7 @@ from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.csv_markdown import (
     escape_markdown,
     format_code_span,
-    markdown_rows,
+    to_markdown_rows,
 )
 from velodrome.scheduler.reports.extensibility import COMPOSED, ProbeAnswer, ProbeGrid, ProbeOutcome
 from velodrome.scheduler.reports.render import UNEXPECTED
@@ -36,9 +36,9 @@ class _GridText:
 def render_grids(grids: Sequence[ProbeGrid]) -> RenderableType:
     parts: list[RenderableType] = []
     for grid in grids:
-        shown = _shown(grid)
-        parts.append(_rich_grid(grid, shown))
-        for evidence, rerun in shown.notes:
+        text = _format_grid(grid)
+        parts.append(_build_rich(grid, text))
+        for evidence, rerun in text.notes:
             parts.append(Text(evidence))
             if rerun:
                 parts.append(UnwrappedLine(f"    rerun: {localize_command(rerun)}", "dim"))
@@ -49,15 +49,17 @@ def render_grids(grids: Sequence[ProbeGrid]) -> RenderableType:
 def render_markdown_grids(grids: Sequence[ProbeGrid]) -> str:
     parts = []
     for grid in grids:
-        shown = _shown(grid)
+        text = _format_grid(grid)
         header = ["probe", *grid.frameworks]
-        lines = [[name, *cells] for name, cells in _lines(grid, shown)]
+        lines = [[name, *cells] for name, cells in _build_lines(grid, text)]
         notes = [
             f"- {escape_markdown(evidence)} {format_code_span(rerun)}".rstrip()
-            for evidence, rerun in shown.notes
+            for evidence, rerun in text.notes
         ]
-        table = markdown_rows(header, lines, len(header))
-        parts.append("\n".join([f"### {escape_markdown(_title(grid))}", "", *table, "", *notes]))
+        table = to_markdown_rows(header, lines, len(header))
+        parts.append(
+            "\n".join([f"### {escape_markdown(_format_title(grid))}", "", *table, "", *notes])
+        )
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
@@ -79,11 +81,11 @@ def flat_rows(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
     ]
 
 
-def _title(grid: ProbeGrid) -> str:
+def _format_title(grid: ProbeGrid) -> str:
     return f"operations that each framework supports, {grid.device}"
 
 
-def _shown(grid: ProbeGrid) -> _GridText:
+def _format_grid(grid: ProbeGrid) -> _GridText:
     texts: dict[tuple[str, str], str] = {}
     notes: list[tuple[str, str]] = []
     keys = ((probe, framework) for probe in grid.probes for framework in grid.frameworks)
@@ -95,45 +97,44 @@ def _shown(grid: ProbeGrid) -> _GridText:
         numbers = []
         for number, outcome in enumerate((*own, *place.others), len(notes) + 1):
             numbers.append(f"[{number}]")
-            notes.append((f"[{number}] {_evidence(outcome)}", outcome.rerun))
-        texts[key] = " ".join([_word(place), *numbers])
+            notes.append((f"[{number}] {_format_evidence(outcome)}", outcome.rerun))
+        texts[key] = " ".join([_format_word(place), *numbers])
     return _GridText(texts, tuple(notes))
 
 
-def _word(place: ProbeAnswer) -> str:
+def _format_word(place: ProbeAnswer) -> str:
     """Return the default variant's outcome; `agreed, partly` if another variant differs."""
     partly = ", partly" if place.default.is_agreed and place.others else ""
-    is_unexpected = any(one.is_unexpected for one in (place.default, *place.others))
+    is_unexpected = any(outcome.is_unexpected for outcome in (place.default, *place.others))
     return f"{place.default.word}{partly}{f' {UNEXPECTED}' if is_unexpected else ''}"
 
 
-def _evidence(outcome: ProbeOutcome) -> str:
+def _format_evidence(outcome: ProbeOutcome) -> str:
     error = (
         "" if outcome.gradient_error is None else f", gradient error {outcome.gradient_error:.0e}"
     )
-    text = outcome.evidence if outcome.word == COMPOSED else f"{outcome.word}: {outcome.evidence}"
-    return f"{outcome.impl.label}, {outcome.probe}: {text.rstrip(': ')}{error}"
+    evidence = (
+        outcome.evidence if outcome.word == COMPOSED else f"{outcome.word}: {outcome.evidence}"
+    )
+    return f"{outcome.impl.label}, {outcome.probe}: {evidence.rstrip(': ')}{error}"
 
 
-def _lines(grid: ProbeGrid, shown: _GridText) -> list[tuple[str, list[str]]]:
+def _build_lines(grid: ProbeGrid, text: _GridText) -> list[tuple[str, list[str]]]:
     lines = [
-        (
-            probe,
-            [shown.texts.get((probe, name), "not in this sweep") for name in grid.frameworks],
-        )
+        (probe, [text.texts.get((probe, name), "not in this sweep") for name in grid.frameworks])
         for probe in grid.probes
     ]
-    sums = [_counts(grid, name) for name in grid.frameworks]
-    errors = [_largest_error(grid, name) for name in grid.frameworks]
+    sums = [_format_counts(grid, name) for name in grid.frameworks]
+    errors = [_format_error(grid, name) for name in grid.frameworks]
     return [*lines, *zip(SUMS, (sums, errors), strict=True)]
 
 
-def _counts(grid: ProbeGrid, framework: str) -> str:
-    own, composed, total = grid.counts(framework)
+def _format_counts(grid: ProbeGrid, framework: str) -> str:
+    own, composed, total = grid.count_outcomes(framework)
     return f"{own} + {composed} of {total}"
 
 
-def _largest_error(grid: ProbeGrid, framework: str) -> str:
+def _format_error(grid: ProbeGrid, framework: str) -> str:
     """Format the largest gradient error of the probes that agreed."""
     errors = [
         place.default.gradient_error
@@ -145,19 +146,22 @@ def _largest_error(grid: ProbeGrid, framework: str) -> str:
     return f"{max(errors):.0e}" if errors else "none"
 
 
-def _rich_grid(grid: ProbeGrid, shown: _GridText) -> WideTable:
+def _build_rich(grid: ProbeGrid, text: _GridText) -> WideTable:
     return WideTable(
         names=("probe", *grid.frameworks),
         rows=tuple(
-            (Text(name), *(Text(cell, "" if name in SUMS else _style(cell)) for cell in cells))
-            for name, cells in _lines(grid, shown)
+            (
+                Text(name),
+                *(Text(cell, "" if name in SUMS else _choose_style(cell)) for cell in cells),
+            )
+            for name, cells in _build_lines(grid, text)
         ),
-        title=_title(grid),
+        title=_format_title(grid),
         frame=FRAMED,
     )
 
 
-def _style(cell: str) -> str:
+def _choose_style(cell: str) -> str:
     """Choose the colour: red for every failure."""
-    known = {**STYLES, "not in this sweep": "dim"}
-    return next((style for word, style in known.items() if cell.startswith(word)), "red")
+    styles = {**STYLES, "not in this sweep": "dim"}
+    return next((style for word, style in styles.items() if cell.startswith(word)), "red")

@@ -33,7 +33,7 @@ class Difference:
         return f"{self.what}: {self.left} / {self.right}"
 
 
-def differences(left: TaskRow, right: TaskRow) -> tuple[Difference, ...]:
+def list_differences(left: TaskRow, right: TaskRow) -> tuple[Difference, ...]:
     """List the settings in which two rows of `tasks` differ, those that affect time most first.
 
     The framework and the times are not compared. Empty if all settings are equal.
@@ -53,8 +53,8 @@ def read_precision(row: TaskRow) -> str:
 def read_layout(row: TaskRow) -> str:
     """Return the memory layout of images, as named by the variant or a note."""
     texts = (row.variant, *row.notes)
-    named = next((found[0] for text in texts if (found := _LAYOUT.search(text))), "")
-    return named.replace(" ", "_") or UNKNOWN
+    layout = next((found[0] for text in texts if (found := _LAYOUT.search(text))), "")
+    return layout.replace(" ", "_") or UNKNOWN
 
 
 def describe_kernels(row: TaskRow) -> str:
@@ -62,32 +62,32 @@ def describe_kernels(row: TaskRow) -> str:
     return ", ".join(row.kernels) or UNKNOWN
 
 
-def _column(column: str) -> Callable[[TaskRow], str]:
+def _read_column(column: str) -> Callable[[TaskRow], str]:
     def read(row: TaskRow) -> str:
         return row.text(column) or UNKNOWN
 
     return read
 
 
-def _sharing(row: TaskRow) -> str:
+def _read_sharing(row: TaskRow) -> str:
     exclusive = row.exclusive
     return UNKNOWN if exclusive is None else "exclusive" if exclusive else "shared"
 
 
-def _hardware(row: TaskRow) -> str:
+def _read_hardware(row: TaskRow) -> str:
     return row.hardware or UNKNOWN
 
 
-def _composed(row: TaskRow) -> str:
-    return _listed(select_composed_notes(row.notes))
+def _list_composed(row: TaskRow) -> str:
+    return _join_texts(select_composed_notes(row.notes))
 
 
-def _other_notes(row: TaskRow) -> str:
+def _list_other_notes(row: TaskRow) -> str:
     notes = row.notes
-    return _listed(note for note in notes if note not in select_composed_notes(notes))
+    return _join_texts(note for note in notes if note not in select_composed_notes(notes))
 
 
-def _listed(texts: Iterable[str]) -> str:
+def _join_texts(texts: Iterable[str]) -> str:
     return "; ".join(texts) or NONE
 
 
@@ -95,14 +95,14 @@ _SETTINGS: dict[str, Callable[[TaskRow], str]] = {
     "precision": read_precision,
     "layout": read_layout,
     "BLAS kernels": describe_kernels,
-    "device": _column("device"),
-    "GPUs": _column("gpu_count"),
-    "hardware": _hardware,
-    "threads": _column("threads"),
-    "batch size": _column("batch_size"),
-    "variant": _column("variant"),
-    "composed operations": _composed,
-    "notes": _other_notes,
-    "node": _sharing,
-    "seed": _column("seed"),
+    "device": _read_column("device"),
+    "GPUs": _read_column("gpu_count"),
+    "hardware": _read_hardware,
+    "threads": _read_column("threads"),
+    "batch size": _read_column("batch_size"),
+    "variant": _read_column("variant"),
+    "composed operations": _list_composed,
+    "notes": _list_other_notes,
+    "node": _read_sharing,
+    "seed": _read_column("seed"),
 }

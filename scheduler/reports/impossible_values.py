@@ -33,7 +33,9 @@ def drop_impossible_values(table: pa.Table) -> pa.Table:
     """Replace impossible numbers by null; a row with an impossible time loses all times."""
     if all(_are_possible(table, name) for name in _REAL if name in table.column_names):
         return table
-    return pa.Table.from_pylist([_possible(row) for row in table.to_pylist()], table.schema)
+    return pa.Table.from_pylist(
+        [_replace_impossible(row) for row in table.to_pylist()], table.schema
+    )
 
 
 def _are_possible(table: pa.Table, name: str) -> bool:
@@ -45,29 +47,29 @@ def _are_possible(table: pa.Table, name: str) -> bool:
     return bool(((values > least) & (values < math.inf)).all())
 
 
-def _possible(row: dict[str, object]) -> dict[str, object]:
-    wrong = {name: row[name] for name in _REAL if name in row and not _can_be(name, row[name])}
-    if not wrong:
+def _replace_impossible(row: dict[str, object]) -> dict[str, object]:
+    impossible = {name: row[name] for name in _REAL if name in row and not _can_be(name, row[name])}
+    if not impossible:
         return row
-    struck = {**row, **dict.fromkeys(wrong)}
+    replaced = {**row, **dict.fromkeys(impossible)}
     for name in MEDIANS:
-        if name in wrong:
-            return {**struck, **_without_times(row, f"its row says {name} = {wrong[name]}")}
-    return struck
+        if name in impossible:
+            return {**replaced, **_without_times(row, f"its row has {name} = {impossible[name]}")}
+    return replaced
 
 
 def _without_times(row: Mapping[str, object], problem: str) -> dict[str, object]:
     changes = {
         "status": Status.CRASHED.value,
-        "reason": f"{problem}, which is no possible time: the row was written by another program",
+        "reason": f"{problem}, which is not a possible time: another program wrote the row",
         "unexpected": True,
         "verified": False,
-        **dict.fromkeys(_times_of(row)),
+        **dict.fromkeys(_list_times(row)),
     }
     return {name: value for name, value in changes.items() if name in row}
 
 
-def _times_of(row: Mapping[str, object]) -> Iterator[str]:
+def _list_times(row: Mapping[str, object]) -> Iterator[str]:
     return (name for name in _TIMES if name in row and not name.startswith("canary"))
 
 

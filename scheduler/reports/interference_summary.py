@@ -34,17 +34,17 @@ MOST_NAMES = 3
 def describe_interference(rows: Iterable[TaskRow]) -> str:
     """Return `7 of 12 timed runs had interference: …, in 7 (stress-ng)`; empty without any."""
     ran = [row for row in select_last_attempts(rows) if row.forward_median_ns is not None]
-    disturbed = [row.interference for row in ran if row.interference_free is False]
-    if not disturbed:
+    texts = [row.interference for row in ran if row.interference_free is False]
+    if not texts:
         return ""
-    count = f"{len(disturbed):,} of {len(ran):,} timed runs"
-    text = f"{count} had interference: {_count_kinds(disturbed)}"
-    names = [name for name, _ in Counter(_names(disturbed)).most_common(MOST_NAMES)]
+    count = f"{len(texts):,} of {len(ran):,} timed runs"
+    text = f"{count} had interference: {_count_kinds(texts)}"
+    names = [name for name, _ in Counter(_find_names(texts)).most_common(MOST_NAMES)]
     return f"{text} ({', '.join(names)})" if names else text
 
 
-def _count_kinds(disturbed: Iterable[str]) -> str:
-    found = Counter(kind for text in disturbed for kind in dict.fromkeys(_find_kinds(text)))
+def _count_kinds(texts: Iterable[str]) -> str:
+    found = Counter(kind for text in texts for kind in dict.fromkeys(_find_kinds(text)))
     return ", ".join(f"{kind} in {count:,}" for kind, count in found.most_common(MOST_KINDS))
 
 
@@ -52,7 +52,7 @@ def _find_kinds(text: str) -> list[str]:
     return [kind for phrase, kind in _KINDS.items() if phrase in text] or [_OTHER]
 
 
-def _names(disturbed: Iterable[str]) -> Iterator[str]:
+def _find_names(texts: Iterable[str]) -> Iterator[str]:
     """Yield the names of interfering processes, each once per run."""
-    for text in disturbed:
+    for text in texts:
         yield from dict.fromkeys(name.strip() for name in _NAMED.findall(text))

@@ -98,7 +98,7 @@ class Outlier:
     @property
     def ratio(self) -> float:
         """The median over the tasks in which it deviates."""
-        return statistics.median(one.ratio for one in self.deviations)
+        return statistics.median(each.ratio for each in self.deviations)
 
     @property
     def verdict(self) -> str:
@@ -116,7 +116,7 @@ def collect_task_times(rows: Iterable[TaskRow]) -> tuple[TaskTimes, ...]:
             continue
         key = (row.node_type, row.task_id, row.framework_version, phase)
         examples.setdefault(key, row)
-        times.setdefault(key, {}).setdefault(_machine(row), []).append(median_ns)
+        times.setdefault(key, {}).setdefault(_read_machine(row), []).append(median_ns)
     return tuple(
         TaskTimes(
             read_platform(row),
@@ -132,8 +132,8 @@ def find_outliers(tasks: Iterable[TaskTimes]) -> tuple[Outlier, ...]:
     """Find the outliers, the largest deviation first."""
     deviations: dict[ComparedMachine, list[Deviation]] = {}
     for task in tasks:
-        for machine, deviation in _deviations(task).items():
-            deviations.setdefault(machine, []).append(deviation)
+        for machine, each in _compute_deviations(task).items():
+            deviations.setdefault(machine, []).append(each)
     outliers = [_judge(machine, each) for machine, each in deviations.items()]
     return tuple(
         sorted(filter(None, outliers), key=lambda outlier: (-outlier.worst.off, outlier.machine))
@@ -142,26 +142,26 @@ def find_outliers(tasks: Iterable[TaskTimes]) -> tuple[Outlier, ...]:
 
 def compute_robust_z(values: Sequence[float]) -> tuple[float, ...]:
     """Compute the z-score of each value: 0 for the median, infinite for others if MAD is 0."""
-    middle = statistics.median(values)
-    distances = [value - middle for value in values]
+    median = statistics.median(values)
+    distances = [value - median for value in values]
     scale = MAD_TO_DEVIATION * statistics.median(map(abs, distances))
-    return tuple(map(partial(_over, scale=scale), distances))
+    return tuple(map(partial(_divide, scale=scale), distances))
 
 
-def _over(distance: float, scale: float) -> float:
+def _divide(distance: float, scale: float) -> float:
     if scale:
         return distance / scale
     return math.copysign(math.inf, distance) if distance else 0.0
 
 
-def _deviations(task: TaskTimes) -> dict[ComparedMachine, Deviation]:
+def _compute_deviations(task: TaskTimes) -> dict[ComparedMachine, Deviation]:
     """Compute the deviation of every machine; empty for too few machines."""
     if not task.is_comparable:
         return {}
     times = [*task.times_ns.values()]
-    middle = statistics.median(times)
+    median = statistics.median(times)
     return {
-        machine: Deviation(task, time_ns / middle, z)
+        machine: Deviation(task, time_ns / median, z)
         for (machine, time_ns), z in zip(
             task.times_ns.items(), compute_robust_z(times), strict=True
         )
@@ -170,8 +170,11 @@ def _deviations(task: TaskTimes) -> dict[ComparedMachine, Deviation]:
 
 def _judge(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier | None:
     """Return an outlier if the machine deviates often enough in its more frequent direction."""
-    outlier = sorted((one for one in deviations if one.is_outlier), key=lambda one: -one.off)
-    slow, fast = [one for one in outlier if one.z > 0], [one for one in outlier if one.z < 0]
+    outlier = sorted((each for each in deviations if each.is_outlier), key=lambda each: -each.off)
+    slow, fast = (
+        [each for each in outlier if each.z > 0],
+        [each for each in outlier if each.z < 0],
+    )
     worst = max(slow, fast, key=len)
     tasks = len(deviations)
     if len(worst) < max(min(LEAST_TASKS, tasks), LEAST_SHARE * tasks):
@@ -179,5 +182,5 @@ def _judge(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier
     return Outlier(machine, tuple(worst), tasks)
 
 
-def _machine(row: TaskRow) -> ComparedMachine:
+def _read_machine(row: TaskRow) -> ComparedMachine:
     return ComparedMachine(row.hostname or row.node_id, row.node_id, row.own_gpus)

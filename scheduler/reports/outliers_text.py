@@ -36,7 +36,9 @@ def table_rows(found: Sequence[Outlier]) -> list[dict[str, str]]:
     """Build rows of text, with a GPU column only if any outlier is a GPU."""
     has_gpus = any(outlier.machine.gpu_uuids for outlier in found)
     return [
-        _text(outlier) | (_gpus(outlier) if has_gpus else {}) | _evidence(outlier)
+        _format_machine(outlier)
+        | (_format_gpus(outlier) if has_gpus else {})
+        | _format_evidence(outlier)
         for outlier in found
     ]
 
@@ -54,14 +56,14 @@ def flat_rows(found: Sequence[Outlier]) -> list[dict[str, object]]:
             "outlier_tasks": len(outlier.deviations),
             "tasks": outlier.tasks,
             "median_ratio": outlier.ratio,
-            **_worst(outlier.worst),
+            **_flatten_worst(outlier.worst),
         }
         for outlier in found
     ]
 
 
 def summarize_comparison(tasks: Sequence[TaskTimes], found: Sequence[Outlier]) -> str:
-    """Say how many machines and tasks were compared, and how many outliers there are."""
+    """Count the compared machines and tasks, and the outliers."""
     compared = [task for task in tasks if task.is_comparable]
     if not compared:
         return f"no comparison: no task ran on {FEWEST} or more machines of one type"
@@ -77,25 +79,25 @@ def summarize_outliers(found: Sequence[Outlier]) -> str:
     """Name the outliers in one line; empty without any."""
     if not found:
         return ""
-    named = [_sentence(outlier) for outlier in found[:NAMED]]
-    more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
-    return f"outlier: {'; '.join([*named, *more])} (velodrome report --outliers)"
+    parts = [_describe_one(outlier) for outlier in found[:NAMED]]
+    rest = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    return f"outlier: {'; '.join([*parts, *rest])} (velodrome report --outliers)"
 
 
-def _sentence(outlier: Outlier) -> str:
+def _describe_one(outlier: Outlier) -> str:
     return (
-        f"{_name(outlier)} is {outlier.verdict}, {outlier.ratio:.2f}x the median of its type "
+        f"{_format(outlier)} is {outlier.verdict}, {outlier.ratio:.2f}x the median of its type "
         f"in {len(outlier.deviations)} of {outlier.tasks} task{'s' if outlier.tasks != 1 else ''}"
     )
 
 
-def _name(outlier: Outlier) -> str:
+def _format(outlier: Outlier) -> str:
     """Format as `node7` or `GPU-1a2b on node7`."""
     gpus = " ".join(outlier.machine.gpu_uuids)
     return f"{gpus} on {outlier.machine.hostname}" if gpus else outlier.machine.hostname
 
 
-def _text(outlier: Outlier) -> dict[str, str]:
+def _format_machine(outlier: Outlier) -> dict[str, str]:
     platform = outlier.worst.task.platform
     return {
         "node": outlier.machine.hostname,
@@ -104,29 +106,29 @@ def _text(outlier: Outlier) -> dict[str, str]:
     }
 
 
-def _gpus(outlier: Outlier) -> dict[str, str]:
+def _format_gpus(outlier: Outlier) -> dict[str, str]:
     return {"GPU": " ".join(outlier.machine.gpu_uuids) or "-"}
 
 
-def _evidence(outlier: Outlier) -> dict[str, str]:
+def _format_evidence(outlier: Outlier) -> dict[str, str]:
     worst = outlier.worst
     return {
         "outlier in tasks": f"{len(outlier.deviations)} of {outlier.tasks}",
         "median ratio": f"{outlier.ratio:.3f}x",
-        "worst task": _task(worst),
+        "worst task": _format_task(worst),
         "ratio": f"{worst.ratio:.3f}x",
         "z": f"{worst.z:+.1f}",
         "machines": str(len(worst.task.times_ns)),
     }
 
 
-def _task(deviation: Deviation) -> str:
+def _format_task(deviation: Deviation) -> str:
     task = deviation.task
     where = f"{task.platform.device_name} {task.platform.threads}t"
     return f"{task.impl.label}, {task.workload.model} b{task.workload.batch_size}, {where}"
 
 
-def _worst(deviation: Deviation) -> dict[str, object]:
+def _flatten_worst(deviation: Deviation) -> dict[str, object]:
     task = deviation.task
     return {
         "worst_framework": task.impl.framework,

@@ -54,15 +54,15 @@ def read_cell_history(store: Store, sweep_id: str) -> CellHistory:
 
 
 def measure_canary_variation(rows: Iterable[TaskRow]) -> CanaryVariation:
-    """Compute how canaries differ, by where they ran; each canary is a process of its own."""
+    """Compute the variation of canaries, by where they ran; each is a process of its own."""
     times: dict[CanaryKey, dict[float, None]] = {}
     for row in rows:
         for ns in row.canaries_ns:
             # The canary after a task may also be the one before the next: count it once.
-            times.setdefault(canary_key(row), {})[ns] = None
+            times.setdefault(identify_canary(row), {})[ns] = None
     found = {key: estimate_from_canaries(values) for key, values in times.items()}
     return {key: variation for key, variation in found.items() if variation is not None}
 
 
-def canary_key(row: TaskRow) -> CanaryKey:
+def identify_canary(row: TaskRow) -> CanaryKey:
     return (row.canary_model, row.node_type, row.device, row.threads)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from velodrome.adapters.protocol import CANNOT_TELL, CHECKS, IMPOSSIBLE
 from velodrome.scheduler.results.typed_rows import TaskRow
 
-NOT_KEPT = "measured by a version that recorded no checks"
+NOT_RECORDED = "measured by a version that recorded no checks"
 # A failed check is not here: it leaves no time and is the reason for that.
 UNDECIDED = {CANNOT_TELL: "a check was inconclusive", IMPOSSIBLE: "a check was not applicable"}
 
@@ -26,7 +26,7 @@ class CellProof:
     unproved: tuple[str, ...] = ()
     without_checks: int = 0
 
-    def names(self, outcome: str) -> tuple[str, ...]:
+    def list_checks(self, outcome: str) -> tuple[str, ...]:
         """Return the checks with this outcome in any phase of any run, in the order of CHECKS."""
         parts = [text.split(": ") for text in self.unproved]
         ended = {where.split(" ")[0] for where, *rest in parts if rest[:1] == [outcome]}
@@ -47,7 +47,9 @@ def summarize_proof(rows: Iterable[TaskRow]) -> CellProof:
             unproved.update(dict.fromkeys(row.unproved))
         elif row.verified:
             without_checks += 1
-    everywhere = [name for name in CHECKS if proved and all(name in one for one in proved)]
+    everywhere = [
+        name for name in CHECKS if proved and all(name in names_of_run for names_of_run in proved)
+    ]
     return CellProof(tuple(everywhere), tuple(unproved), without_checks)
 
 
@@ -61,25 +63,27 @@ def describe_undecided_checks(proofs: Sequence[CellProof]) -> tuple[str, ...]:
 
     proofs: of cells with a time. Such a cell keeps its mark: no check failed.
     """
-    lines = [_remark(proofs, outcome) for outcome in UNDECIDED]
+    lines = [_describe_outcome(proofs, outcome) for outcome in UNDECIDED]
     without = sum(proof.without_checks > 0 for proof in proofs)
     if without:
-        lines.append(f"{without:,} of {_cells(proofs)}: {NOT_KEPT} of timed calls")
+        lines.append(f"{without:,} of {_count_cells(proofs)}: {NOT_RECORDED} of timed calls")
     return tuple(filter(None, lines))
 
 
-def _remark(proofs: Sequence[CellProof], outcome: str) -> str:
-    named = [names for proof in proofs if (names := proof.names(outcome))]
-    counts = {name: sum(name in names for names in named) for name in CHECKS}
-    counted = [
+def _describe_outcome(proofs: Sequence[CellProof], outcome: str) -> str:
+    affected = [list_checks for proof in proofs if (list_checks := proof.list_checks(outcome))]
+    counts = {name: sum(name in list_checks for list_checks in affected) for name in CHECKS}
+    texts = [
         f"{spell_out(name)} ({count:,})"
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
         if count
     ]
-    if not counted:
+    if not texts:
         return ""
-    return f"{UNDECIDED[outcome]} in {len(named):,} of {_cells(proofs)}: {', '.join(counted)}"
+    return (
+        f"{UNDECIDED[outcome]} in {len(affected):,} of {_count_cells(proofs)}: {', '.join(texts)}"
+    )
 
 
-def _cells(proofs: Sequence[CellProof]) -> str:
+def _count_cells(proofs: Sequence[CellProof]) -> str:
     return f"{len(proofs):,} cell{'' if len(proofs) == 1 else 's'} with a time"

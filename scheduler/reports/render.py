@@ -9,7 +9,7 @@ from velodrome.scheduler.next_commands import localize_command
 from velodrome.scheduler.reports.csv_markdown import (
     escape_markdown,
     format_code_span,
-    markdown_rows,
+    to_markdown_rows,
 )
 from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
 from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
@@ -33,7 +33,7 @@ def render_tables(tables: Sequence[Table], headline: str = "") -> RenderableType
     """
     parts: list[RenderableType] = [Text(headline, style="bold yellow")] if headline else []
     for table in tables:
-        parts += [_rich_table(table), *_rich_footnotes(table), Text("")]
+        parts += [_build_rich_table(table), *_build_rich_footnotes(table), Text("")]
     return Group(*parts, Text(LEGEND, style="dim"))
 
 
@@ -42,19 +42,21 @@ def render_markdown(tables: Sequence[Table], headline: str = "") -> str:
     parts = [f"**{escape_markdown(headline)}**"] if headline else []
     for table in tables:
         header = ["model", "", *table.implementations]
-        lines = [[line.workload, line.phase, *map(_plain, line.entries)] for line in table.lines]
+        lines = [
+            [line.workload, line.phase, *map(_format_entry, line.entries)] for line in table.lines
+        ]
         remarks = (f"- {escape_markdown(remark)}" for remark in table.remarks)
-        grid = markdown_rows(header, lines, 2)
-        below = [*_markdown_footnotes(table), *remarks]
+        grid = to_markdown_rows(header, lines, 2)
+        below = [*_format_markdown_footnotes(table), *remarks]
         parts.append("\n".join([f"### {escape_markdown(table.title)}", "", *grid, "", *below]))
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def _rich_table(table: Table) -> WideTable:
+def _build_rich_table(table: Table) -> WideTable:
     return WideTable(
         names=("model", "", *table.implementations),
         rows=tuple(
-            (Text(line.workload), Text(line.phase), *map(_rich_entry, line.entries))
+            (Text(line.workload), Text(line.phase), *map(_build_rich_entry, line.entries))
             for line in table.lines
         ),
         left=2,
@@ -64,12 +66,12 @@ def _rich_table(table: Table) -> WideTable:
     )
 
 
-def _rich_entry(entry: TableCell) -> Text:
+def _build_rich_entry(entry: TableCell) -> Text:
     style = STYLES[entry.mark] + (" bold" if entry.is_best else "")
-    return Text(_plain(entry), style=style)
+    return Text(_format_entry(entry), style=style)
 
 
-def _rich_footnotes(table: Table) -> list[RenderableType]:
+def _build_rich_footnotes(table: Table) -> list[RenderableType]:
     notes: list[RenderableType] = []
     if table.unexpected:
         notes.append(Text("Unexpected results", style="bold red"))
@@ -81,7 +83,7 @@ def _rich_footnotes(table: Table) -> list[RenderableType]:
     return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
 
 
-def _markdown_footnotes(table: Table) -> list[str]:
+def _format_markdown_footnotes(table: Table) -> list[str]:
     """Write footnotes as bullets: GitHub would renumber a numbered list."""
 
     def line(note: Footnote) -> str:
@@ -93,7 +95,7 @@ def _markdown_footnotes(table: Table) -> list[str]:
     return [*heading, *map(line, (*table.as_expected, *table.instabilities))]
 
 
-def _plain(entry: TableCell) -> str:
+def _format_entry(entry: TableCell) -> str:
     ratio = f" {entry.ratio:.2f}x" if entry.ratio and not entry.is_best else ""
     mark = f" {MARKS[entry.mark]}" if entry.mark else ""
     unexpected = f" {UNEXPECTED}" if entry.is_unexpected else ""

@@ -12,12 +12,7 @@ from velodrome.scheduler.reports.cell_keys import (
     implementation_order,
     workload_order,
 )
-from velodrome.scheduler.reports.cell_times import (
-    UNKNOWN_INSTABILITY,
-    Time,
-    add_times,
-    format_time,
-)
+from velodrome.scheduler.reports.cell_times import UNKNOWN_INSTABILITY, Time, add_times, format_time
 from velodrome.scheduler.reports.cells import CellResult, find_best_ns
 from velodrome.scheduler.reports.task_rows import select_composed_notes
 
@@ -92,26 +87,26 @@ def build_table(platform: Platform, cells: Cells) -> Table:
     """Build the table of one platform, in the order of the model zoo and the registry."""
     workloads = sorted({workload for workload, _ in cells}, key=workload_order)
     implementations = sorted({impl for _, impl in cells}, key=implementation_order)
-    footnotes = _footnotes(cells)
-    instabilities = _instabilities(cells, len(footnotes))
+    footnotes = _note_outcomes(cells)
+    instabilities = _note_instabilities(cells, len(footnotes))
     lines = [
         TableLine(
             f"{workload.model} b{workload.batch_size}",
             phase,
             tuple(
-                _entry(cells, workload, impl, phase, footnotes, instabilities)
+                _build_entry(cells, workload, impl, phase, footnotes, instabilities)
                 for impl in implementations
             ),
         )
         for workload in workloads
         for phase in PHASES
-        if _has(cells, workload, phase)
+        if _has_content(cells, workload, phase)
     ]
-    lines.extend(_totals(cells, workloads, implementations))
+    lines.extend(_build_totals(cells, workloads, implementations))
     names = tuple(impl.label for impl in implementations)
     remarks = (
-        *_dtypes(platform, implementations),
-        *_composed_ops(cells, workloads, implementations),
+        *_describe_dtypes(platform, implementations),
+        *_list_composed(cells, workloads, implementations),
         *proof.describe_undecided_checks(
             [cell.proof for cell in cells.values() if cell.with_number]
         ),
@@ -127,7 +122,7 @@ def format_title(platform: Platform) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _has(cells: Cells, workload: Workload, phase: str) -> bool:
+def _has_content(cells: Cells, workload: Workload, phase: str) -> bool:
     """Return True if the line has content: a model without gradients (copy) has one line."""
     group = [cell for place, cell in cells.items() if place[0] == workload]
     return any(getattr(cell, phase) for cell in group) or (
@@ -135,7 +130,7 @@ def _has(cells: Cells, workload: Workload, phase: str) -> bool:
     )
 
 
-def _entry(
+def _build_entry(
     cells: Cells,
     workload: Workload,
     impl: Implementation,
@@ -155,58 +150,62 @@ def _entry(
     lowest = find_best_ns(cells, workload, phase)
     ratio = time.median_ns / lowest if lowest else None
     return TableCell(
-        format_time(time) + suffix, mark_of(cell, time), ratio == 1.0, ratio, cell.is_unexpected
+        format_time(time) + suffix, choose_mark(cell, time), ratio == 1.0, ratio, cell.is_unexpected
     )
 
 
-def _footnotes(cells: Cells) -> dict[tuple[Workload, Implementation], Footnote]:
+def _note_outcomes(cells: Cells) -> dict[tuple[Workload, Implementation], Footnote]:
     """Number the footnotes in reading order."""
     notes: dict[tuple[Workload, Implementation], Footnote] = {}
-    for (workload, impl), cell in _in_order(cells):
+    for (workload, impl), cell in _sort_cells(cells):
         if cell.status.has_number and not cell.is_unexpected:
             continue
         label = f"{impl.label}, {workload.model} b{workload.batch_size}"
         if cell.with_number not in (0, cell.repeats):
             label += f", {cell.repeats - cell.with_number} of {cell.repeats} repeats"
-        note = Footnote(len(notes) + 1, label, _outcome(cell), cell.rerun, cell.is_unexpected)
+        note = Footnote(
+            len(notes) + 1, label, _describe_outcome(cell), cell.rerun, cell.is_unexpected
+        )
         notes[(workload, impl)] = note
     return notes
 
 
-def mark_of(cell: CellResult, time: Time) -> str:
+def choose_mark(cell: CellResult, time: Time) -> str:
     """Return the mark of one phase: the proof is the cell's, the stability the phase's own."""
     if not cell.verified:
         return "failed"
     return "verified" if time.is_stable else "unstable"
 
 
-def _instabilities(cells: Cells, first: int) -> Instabilities:
+def _note_instabilities(cells: Cells, first: int) -> Instabilities:
     """Write one footnote per instability reason. first: the number of footnotes before."""
     found: dict[str, list[tuple[Workload, Implementation, str]]] = {}
-    for (workload, impl), cell in _in_order(cells):
+    for (workload, impl), cell in _sort_cells(cells):
         for phase in PHASES:
             time: Time | None = getattr(cell, phase)
             if time is not None and time.instability:
                 found.setdefault(time.instability, []).append((workload, impl, phase))
     notes: dict[tuple[Workload, Implementation, str], Footnote] = {}
     for number, (instability, places) in enumerate(found.items(), first + 1):
-        note = Footnote(number, _names(places), _unstable(instability), "", is_instability=True)
+        note = Footnote(
+            number, _name_first(places), _format_instability(instability), "", is_instability=True
+        )
         notes.update(dict.fromkeys(places, note))
     return notes
 
 
-def _unstable(instability: str) -> str:
+def _format_instability(instability: str) -> str:
     return instability if instability == UNKNOWN_INSTABILITY else f"unstable: {instability}"
 
 
-def _names(places: Sequence[tuple[Workload, Implementation, str]]) -> str:
+def _name_first(places: Sequence[tuple[Workload, Implementation, str]]) -> str:
     """Name the first time and count the others; each has the footnote's number in the table."""
     workload, impl, phase = places[0]
-    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return f"{impl.label}, {workload.model} b{workload.batch_size} {phase}{more}"
+    rest = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{impl.label}, {workload.model} b{workload.batch_size} {phase}{rest}"
 
 
-def _in_order(cells: Cells) -> list[tuple[tuple[Workload, Implementation], CellResult]]:
+def _sort_cells(cells: Cells) -> list[tuple[tuple[Workload, Implementation], CellResult]]:
     """Sort cells in reading order."""
     return sorted(
         cells.items(),
@@ -214,15 +213,17 @@ def _in_order(cells: Cells) -> list[tuple[tuple[Workload, Implementation], CellR
     )
 
 
-def _outcome(cell: CellResult) -> str:
-    """Say how the cell ended and, unless `agreed` was expected, what was expected."""
+def _describe_outcome(cell: CellResult) -> str:
+    """Describe the cell's outcome and, unless it is `agreed`, the expected one."""
     if cell.status.has_number:
         return f"agreed, expected {cell.expected}"
     text = f"{cell.status.value}: {cell.reason}"
     return f"{text} (expected {cell.expected})" if cell.expected else text
 
 
-def _dtypes(platform: Platform, implementations: Sequence[Implementation]) -> Iterator[str]:
+def _describe_dtypes(
+    platform: Platform, implementations: Sequence[Implementation]
+) -> Iterator[str]:
     """Name variants that compute in another type than that of the weights they are given."""
     for impl in implementations:
         if impl.variant in ("float64", "float16", "bfloat16") and impl.variant != platform.dtype:
@@ -230,7 +231,7 @@ def _dtypes(platform: Platform, implementations: Sequence[Implementation]) -> It
             yield f"{impl.label}: computes in {impl.variant}, from {inputs}"
 
 
-def _composed_ops(
+def _list_composed(
     cells: Cells, workloads: Sequence[Workload], implementations: Sequence[Implementation]
 ) -> Iterator[str]:
     """List the operations that adapters compose, with the models that use them."""
@@ -244,7 +245,7 @@ def _composed_ops(
             yield f"{impl.label}: {note} ({', '.join(names)})"
 
 
-def _totals(
+def _build_totals(
     cells: Cells, workloads: Sequence[Workload], implementations: Sequence[Implementation]
 ) -> list[TableLine]:
     """Sum the stages of each auto-encoder family: the study's total pre-training time."""
@@ -259,14 +260,14 @@ def _totals(
             continue
         for batch_size in sorted({workload.batch_size for workload in stages}):
             parts = [workload for workload in stages if workload.batch_size == batch_size]
-            entries = tuple(_total(cells, parts, impl) for impl in implementations)
+            entries = tuple(_sum_stages(cells, parts, impl) for impl in implementations)
             lines.append(
-                TableLine(f"{family} pre-training b{batch_size}", "gradient", _ranked(entries))
+                TableLine(f"{family} pre-training b{batch_size}", "gradient", _mark_best(entries))
             )
     return lines
 
 
-def _total(
+def _sum_stages(
     cells: Cells, parts: Sequence[Workload], impl: Implementation
 ) -> tuple[Time | None, str]:
     found = [cells.get((workload, impl)) for workload in parts]
@@ -278,7 +279,7 @@ def _total(
     return total, "verified" if sure else "unstable"
 
 
-def _ranked(totals: Sequence[tuple[Time | None, str]]) -> tuple[TableCell, ...]:
+def _mark_best(totals: Sequence[tuple[Time | None, str]]) -> tuple[TableCell, ...]:
     lowest = min((time.median_ns for time, _ in totals if time), default=None)
     return tuple(
         TableCell(why)

@@ -29,7 +29,7 @@ def is_unexpected(row: TaskRow) -> bool:
 
 
 def describe_expectation(row: TaskRow) -> str:
-    """Say what was expected and why; empty if `agreed` was expected."""
+    """Describe the expected outcome and its reason; empty for `agreed`."""
     if row.expected in ("", AGREED):
         return ""
     return ": ".join(filter(None, (row.expected, row.expected_reason)))

@@ -36,16 +36,16 @@ class WideTable:
         between = 3 if self.frame else 2
         edges = 4 if self.frame else 0
         room = options.max_width - edges - between * (len(self.names) - 1)
-        widths = compute_widths([self._columns(at) for at in range(len(self.names))], room)
+        widths = compute_widths([self._name_columns(at) for at in range(len(self.names))], room)
         if widths:
-            yield self._table(widths)
+            yield self._build_table(widths)
         else:
-            yield from self._paragraphs()
+            yield from self._build_paragraphs()
 
-    def _columns(self, at: int) -> list[str]:
+    def _name_columns(self, at: int) -> list[str]:
         return [self.names[at], *(row[at].plain for row in self.rows)]
 
-    def _table(self, widths: Sequence[int]) -> RenderableType:
+    def _build_table(self, widths: Sequence[int]) -> RenderableType:
         table = Table(
             box=self.frame,
             pad_edge=bool(self.frame),
@@ -68,7 +68,7 @@ class WideTable:
                 table.add_row(*([Text("")] if is_repeated else [row[0]]), *row[1:])
         return table
 
-    def _paragraphs(self) -> Iterator[RenderableType]:
+    def _build_paragraphs(self) -> Iterator[RenderableType]:
         if self.title:
             yield Text(self.title, style="bold")
         for row in self.rows:
@@ -102,9 +102,9 @@ def compute_widths(columns: Sequence[Iterable[str]], room: int) -> list[int]:
     """Return the width of each column so that no word breaks; empty if they do not fit."""
     widest, narrowest = [], []
     for texts in map(list, columns):
-        widest.append(max([1, *map(_width, texts)]))
+        widest.append(max([1, *map(_measure_width, texts)]))
         words = (word for text in texts for word in text.split())
-        narrowest.append(max([1, *map(_width, words)]))
+        narrowest.append(max([1, *map(_measure_width, words)]))
     if sum(widest) <= room:
         return widest
     spare = room - sum(narrowest)
@@ -115,5 +115,5 @@ def compute_widths(columns: Sequence[Iterable[str]], room: int) -> list[int]:
     return [least + more for least, more in zip(narrowest, added, strict=True)]
 
 
-def _width(text: str) -> int:
+def _measure_width(text: str) -> int:
     return max((Text(line).cell_len for line in text.splitlines()), default=0)

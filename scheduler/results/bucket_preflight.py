@@ -19,11 +19,7 @@ _MENDS = (
         "it may not be used with the credentials that are here",
         "Look at AWS_PROFILE, AWS_ACCESS_KEY_ID or GOOGLE_APPLICATION_CREDENTIALS.",
     ),
-    (
-        UNREACHABLE,
-        "it cannot be reached",
-        "Look at the network, and at AWS_ENDPOINT_URL.",
-    ),
+    (UNREACHABLE, "it cannot be reached", "Look at the network, and at AWS_ENDPOINT_URL."),
 )
 
 

@@ -157,11 +157,7 @@ def read_node(row: Mapping[str, Any]) -> Node:
 
 
 def _key(sweep_id: str, measurement: Measurement) -> Row:
-    return {
-        "sweep_id": sweep_id,
-        "task_id": measurement.task.key,
-        "repeat": measurement.repeat,
-    }
+    return {"sweep_id": sweep_id, "task_id": measurement.task.key, "repeat": measurement.repeat}
 
 
 def _gpu(gpu: GpuReading | None) -> Row:

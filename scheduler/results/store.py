@@ -39,9 +39,7 @@ class Store(StoreReader):
     """
 
     def __init__(
-        self,
-        results: str | Path,
-        open_backend: Callable[[str | Path], Backend] = open_to_write,
+        self, results: str | Path, open_backend: Callable[[str | Path], Backend] = open_to_write
     ) -> None:
         super().__init__(open_backend(results))
         self._held: dict[str, CommittedAttempts] = {}

@@ -118,9 +118,7 @@ def within_sweep(
 
 
 def across_sweeps(
-    base: Mapping[str, Repeats],
-    candidate: Mapping[str, Repeats],
-    past: CellPast = CellPast(),
+    base: Mapping[str, Repeats], candidate: Mapping[str, Repeats], past: CellPast = CellPast()
 ) -> Evidence:
     """Compare sweeps. base, candidate: the processes of each sweep, one or more."""
     levels = [np.array([_level(each) for each in side.values()]) for side in (base, candidate)]

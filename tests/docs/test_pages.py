@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from velodrome.scheduler.cli import app
-from velodrome.scheduler.cli_page import page as cli_page
+from velodrome.scheduler.cli_page import build_page as build_cli_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -138,12 +138,12 @@ def test_the_page_checks_detect_planted_errors(tmp_path: Path) -> None:
 
 
 def test_the_command_line_page_is_up_to_date() -> None:
-    assert text_of(ROOT / "docs" / "cli.md") == cli_page(), "not up to date: make docs"
+    assert text_of(ROOT / "docs" / "cli.md") == build_cli_page(), "not up to date: make docs"
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_the_command_line_page_has_every_command(words: list[str]) -> None:
-    section = cli_page().split(f"\n## velodrome {' '.join(words)}\n")[1].split("\n## ")[0]
+    section = build_cli_page().split(f"\n## velodrome {' '.join(words)}\n")[1].split("\n## ")[0]
     shown = re.findall(r"`(--[\w-]+)", section)
     assert set(options_of(words)) - {"--sweep-id"} <= {*shown, *section.lower().split("`")} | {
         option for option in options_of(words) if not option.startswith("--")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from velodrome.scheduler.reports.cell_rows import build_cell_row
 from velodrome.scheduler.reports.cells import collect_cells
-from velodrome.scheduler.reports.csv_markdown import csv_rows
+from velodrome.scheduler.reports.csv_markdown import to_csv
 from velodrome.scheduler.reports.render import render_tables
 from velodrome.scheduler.reports.tables import Table, build_table
 
@@ -68,7 +68,7 @@ def tables_of(rows: list[dict[str, object]]) -> list[Table]:
 
 
 def csv_of(rows: list[dict[str, object]]) -> str:
-    return csv_rows(
+    return to_csv(
         [
             build_cell_row(platform, workload, impl, cell)
             for platform, cells in collect_cells(typed(rows)).items()

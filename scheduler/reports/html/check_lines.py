@@ -40,10 +40,10 @@ class CheckLine:
 def build_check_lines(runs: Sequence[Sequence[Check]]) -> tuple[CheckLine, ...]:
     """Build the lines, by phase, then by check. runs: the column `checks` of each run."""
     found: dict[tuple[str, str], list[Check]] = {}
-    for check in _valid(runs):
+    for check in _select_known(runs):
         found.setdefault((str(check["phase"]), str(check["name"])), []).append(check)
     in_order = sorted(found, key=lambda key: (PHASES.index(key[0]), CHECKS.index(key[1])))
-    return tuple(_line(found[key]) for key in in_order)
+    return tuple(_build_line(found[key]) for key in in_order)
 
 
 def format_figure(name: str, value: float | None) -> str:
@@ -57,7 +57,7 @@ def format_figure(name: str, value: float | None) -> str:
     return f"{spell_out(name)} {value:.3g}"
 
 
-def _valid(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
+def _select_known(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
     """Yield the checks that this version knows: rows may come from another program."""
     for check in (check for checks in runs for check in checks):
         known = (check["name"] in CHECKS, check["phase"] in PHASES, check["outcome"] in OUTCOMES)
@@ -65,7 +65,7 @@ def _valid(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
             yield check
 
 
-def _line(checks: Sequence[Check]) -> CheckLine:
+def _build_line(checks: Sequence[Check]) -> CheckLine:
     outcome = min((str(check["outcome"]) for check in checks), key=_WORST_FIRST.index)
     worst = [check for check in checks if check["outcome"] == outcome]
     text = _WORDS.get(outcome, outcome)
@@ -76,33 +76,33 @@ def _line(checks: Sequence[Check]) -> CheckLine:
         phase=str(first["phase"]),
         outcome=outcome,
         text=text + among,
-        figures=", ".join(_figures(first["figures"])),
+        figures=", ".join(_format_figures(first["figures"])),
         reason=str(first["reason"] or ""),
     )
 
 
-def _figures(figures: object) -> Iterable[str]:
+def _format_figures(figures: object) -> Iterable[str]:
     entries = figures if isinstance(figures, list) else []
     for name, value in map(itemgetter("name", "value"), entries):
         yield format_figure(in_one_line(name), value)
 
 
-def _duration(ns: float) -> str:
+def _format_duration(ns: float) -> str:
     """Format a duration that may be negative, as a difference is."""
     return f"-{show_duration(-ns)}" if ns < 0 else show_duration(ns)
 
 
-def _size(count: float) -> str:
+def _format_size(count: float) -> str:
     return show_size(count) if count >= MIB else f"{count / KIB:.3g} KiB"
 
 
 # End of a figure's name -> format; the first match counts.
 _UNITS: dict[str, Callable[[float], str]] = {
-    "_ns": _duration,
+    "_ns": _format_duration,
     "flops_per_s": lambda rate: f"{rate / GIGA:.3g} GFLOP/s",
     "bytes_per_s": lambda rate: f"{rate / GIGA:.3g} GB/s",
-    "_bytes": _size,
-    "_s": lambda seconds: _duration(seconds * 1e9),
+    "_bytes": _format_size,
+    "_s": lambda seconds: _format_duration(seconds * 1e9),
     "_error": lambda error: f"{error:.1e}",
     "share": lambda share: f"{100 * share:.3g} %",
     "ratio": lambda ratio: f"{ratio:.3g}x",

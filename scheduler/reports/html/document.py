@@ -23,7 +23,7 @@ BUNDLE = "window.vegaEmbed = vegaEmbed;"
 
 def render_document(page: Page) -> str:
     """Render the page, ending with a newline."""
-    style, charts = _part("style.css"), _part("page.js")
+    style, charts = _read_part("style.css"), _read_part("page.js")
     bundle = _bundle() if any(section.figures for section in page.sections) else ""
     specs = {figure.id: figure.spec for section in page.sections for figure in section.figures}
     return (
@@ -31,7 +31,7 @@ def render_document(page: Page) -> str:
         .get_template("page.html.jinja")
         .render(
             page=page,
-            policy=_policy([script for script in (bundle, charts) if script], style),
+            policy=_build_policy([script for script in (bundle, charts) if script], style),
             style=Markup(style),
             bundle=Markup(bundle),
             charts=Markup(charts),
@@ -42,7 +42,7 @@ def render_document(page: Page) -> str:
 
 
 @cache
-def _part(name: str) -> str:
+def _read_part(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
@@ -52,7 +52,7 @@ def _bundle() -> str:
     return vl_convert.javascript_bundle(BUNDLE).replace("</script", "<\\/script")
 
 
-def _policy(scripts: Iterable[str], style: str) -> str:
+def _build_policy(scripts: Iterable[str], style: str) -> str:
     runs = " ".join(map(_hash, scripts))
     return (
         f"default-src 'none'; script-src {runs}; style-src {_hash(style)}; img-src data:; "

@@ -20,7 +20,7 @@ from velodrome.scheduler.reports.html.formatting import (
     show_size,
 )
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
-from velodrome.scheduler.reports.proof import NOT_KEPT, spell_out
+from velodrome.scheduler.reports.proof import NOT_RECORDED, spell_out
 from velodrome.scheduler.reports.task_rows import read_rerun_command
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -61,17 +61,21 @@ def collect_evidence(
     checks: Sequence[Sequence[Check]] = (),
 ) -> CellEvidence:
     """Collect the facts of a cell from its rows. checks: of the runs that recorded any."""
-    shown = next((row for row in rows if read_rerun_command(row.rerun) == cell.rerun), rows[0])
+    shown_row = next((row for row in rows if read_rerun_command(row.rerun) == cell.rerun), rows[0])
     return CellEvidence(
         id=f"cell-{number}",
         title=f"{impl.label}: {format_workload(workload)}",
         where=f"{format_hardware(platform)}, {format_platform(platform)}",
         status=cell.status.value.replace("_", " "),
-        facts=(*_times(cell, rows), *_study(platform, workload, impl), *_facts(cell, rows)),
+        facts=(
+            *_list_times(cell, rows),
+            *_list_study_times(platform, workload, impl),
+            *_list_facts(cell, rows),
+        ),
         reason=cell.reason,
         expected=cell.expected,
         rerun=cell.rerun,
-        log_tail="" if cell.with_number else shorten_log(shown.log_tail),
+        log_tail="" if cell.with_number else shorten_log(shown_row.log_tail),
         notes=cell.notes,
         checks=build_check_lines(checks),
     )
@@ -83,7 +87,7 @@ def shorten_log(log: str) -> str:
     return "\n".join(lines)[-LOG_CHARACTERS:]
 
 
-def _times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
+def _list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
     for phase in PHASES:
         time = getattr(cell, phase)
         if time is None:
@@ -94,7 +98,7 @@ def _times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str
         yield f"{phase} time", f"{show_interval(time)}; {source}"
 
 
-def _study(
+def _list_study_times(
     platform: Platform, workload: Workload, impl: Implementation
 ) -> Iterator[tuple[str, str]]:
     """Yield the study's times for the same framework, model, batch size and kind of device."""
@@ -108,13 +112,13 @@ def _study(
             yield f"study's {phase} time", f"{text} by {name} on {study.machine}; other definition"
 
 
-def _facts(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
+def _list_facts(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
     for name, describe in _FACTS.items():
         if text := describe(cell, rows):
             yield name, text
 
 
-def _errors(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_errors(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     gradient = cell.gradient_error
     if gradient is None:
         return ""
@@ -123,24 +127,24 @@ def _errors(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     return f"{text}, loss error {loss:.1e}" if loss is not None else text
 
 
-def _checks(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_checks(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     """Name the checks by outcome; a table of its own has the findings."""
     proof = cell.proof
     parts = [f"{len(proof.proved)} passed" if proof.proved else ""]
     for outcome, word in _OUTCOMES.items():
-        names = ", ".join(map(spell_out, proof.names(outcome)))
+        names = ", ".join(map(spell_out, proof.list_checks(outcome)))
         parts.append(f"{word}: {names}" if names else "")
     runs = show_count(proof.without_checks, "run")
-    parts.append(f"{runs} {NOT_KEPT}" if proof.without_checks else "")
+    parts.append(f"{runs} {NOT_RECORDED}" if proof.without_checks else "")
     return "; ".join(filter(None, parts))
 
 
-def _stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     if not cell.with_number:
         return ""
     if cell.is_stable:
         return f"stable: {join_names(_distinct(rows, 'stop_reason'))}".rstrip(": ")
-    more = (
+    repeats = (
         f"; {show_count(cell.more_repeats, 'more repeat')} should be enough"
         if cell.more_repeats
         else ""
@@ -149,10 +153,10 @@ def _stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     reasons = [
         f"{phase}: {time.instability}" for phase, time in phases if time and time.instability
     ]
-    return f"not stable: {'; '.join(reasons)}".rstrip(": ") + more
+    return f"not stable: {'; '.join(reasons)}".rstrip(": ") + repeats
 
 
-def _first(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
+def _describe_longest(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     """Return the longest over the repeats: a cache filled by one makes the others shorter."""
 
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
@@ -162,7 +166,7 @@ def _first(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     return describe
 
 
-def _memory(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
+def _describe_peak(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
         peak = _largest(rows, column)
         return show_size(peak) if peak else ""
@@ -170,19 +174,19 @@ def _memory(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     return describe
 
 
-def _cores(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_cores(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     percent = cell.cpu_percent_mean
     return "" if percent is None else f"{percent / 100:.2f} on average during timing"
 
 
-def _energy(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_energy(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     most = _largest(rows, "energy_per_gradient_j")
     if most is None:
         return join_names(_distinct(rows, "energy_reason"), 2)
     return f"{most:.3g} J per gradient at most ({join_names(_distinct(rows, 'energy_source'))})"
 
 
-def _efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     best = _largest(rows, "gradient_efficiency")
     if best is None:
         return ""
@@ -190,34 +194,34 @@ def _efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
 
 
-def _interference(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_noise(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     if all(row.interference_free is None for row in rows):
         return ""
-    disturbed = [row for row in rows if row.interference_free is False]
-    if not disturbed:
+    affected = [row for row in rows if row.interference_free is False]
+    if not affected:
         return "none"
-    by = join_names(_distinct(disturbed, "interference"), 3)
-    return f"in {len(disturbed)} of {len(rows)} runs{f': {by}' if by else ''}"
+    by = join_names(_distinct(affected, "interference"), 3)
+    return f"in {len(affected)} of {len(rows)} runs{f': {by}' if by else ''}"
 
 
-def _canary(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+def _describe_canary(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     """Compare the canary before and after: a change in it is a change of the machine."""
     pairs = [(row.canary_before_ns, row.canary_after_ns) for row in rows]
-    known = [(float(str(before)), float(str(after))) for before, after in pairs if before and after]
-    if not known:
+    times = [(float(str(before)), float(str(after))) for before, after in pairs if before and after]
+    if not times:
         return ""
-    ratio = max((after / before for before, after in known), key=lambda one: abs(one - 1))
-    return f"{show_duration(known[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
+    ratio = max((after / before for before, after in times), key=lambda ratio: abs(ratio - 1))
+    return f"{show_duration(times[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
 
 
-def _names(*columns: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
+def _join_columns(*columns: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
         return join_names([name for column in columns for name in _distinct(rows, column)], 4)
 
     return describe
 
 
-def _per_row(read: Callable[[TaskRow], str]) -> Callable[[CellResult, Sequence[TaskRow]], str]:
+def _join_rows(read: Callable[[TaskRow], str]) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     return lambda cell, rows: join_names(list(dict.fromkeys(map(read, rows))))
 
 
@@ -232,23 +236,23 @@ def _largest(rows: Iterable[TaskRow], column: str) -> float | None:
 
 
 _FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
-    "proof": _errors,
-    "checks": _checks,
-    "timing": _stability,
-    "version": _names("framework_version"),
-    "computes in": _per_row(read_precision),
-    "layout": _per_row(read_layout),
-    "BLAS kernels": _per_row(describe_kernels),
-    "first call": _first("first_call_ns"),
-    "build": _first("build_ns"),
-    "import": _first("import_ns"),
-    "peak memory": _memory("peak_rss_bytes"),
-    "peak GPU memory": _memory("peak_gpu_memory_bytes"),
-    "busy cores": _cores,
-    "energy": _energy,
-    "efficiency": _efficiency,
-    "node": _names("hostname"),
-    "interference": _interference,
-    "canary": _canary,
-    "environment": _names("environment_hash"),
+    "proof": _describe_errors,
+    "checks": _describe_checks,
+    "timing": _describe_stability,
+    "version": _join_columns("framework_version"),
+    "computes in": _join_rows(read_precision),
+    "layout": _join_rows(read_layout),
+    "BLAS kernels": _join_rows(describe_kernels),
+    "first call": _describe_longest("first_call_ns"),
+    "build": _describe_longest("build_ns"),
+    "import": _describe_longest("import_ns"),
+    "peak memory": _describe_peak("peak_rss_bytes"),
+    "peak GPU memory": _describe_peak("peak_gpu_memory_bytes"),
+    "busy cores": _describe_cores,
+    "energy": _describe_energy,
+    "efficiency": _describe_efficiency,
+    "node": _join_columns("hostname"),
+    "interference": _describe_noise,
+    "canary": _describe_canary,
+    "environment": _join_columns("environment_hash"),
 }

@@ -12,7 +12,7 @@ from velodrome.scheduler.reports.fairness import (
     read_precision,
 )
 from velodrome.scheduler.reports.html.formatting import join_names, show_count
-from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.task_rows import select_composed_notes
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -36,25 +36,28 @@ def compare_treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]
         for (workload, impl), found in group.rows.items():
             timed = ((workload.model, row) for row in found if row.forward_median_ns is not None)
             rows.setdefault(impl, []).extend(timed)
-    ours = [impl for impl in all_implementations(groups) if rows.get(impl)]
-    texts = {impl: [_joined(read, rows[impl]) for read in SETTINGS.values()] for impl in ours}
+    timed_impls = [impl for impl in list_implementations(groups) if rows.get(impl)]
+    texts = {
+        impl: [_join_settings(read, rows[impl]) for read in SETTINGS.values()]
+        for impl in timed_impls
+    }
     usual = [Counter(column).most_common(1)[0][0] for column in zip(*texts.values(), strict=True)]
     return tuple(
         Treatment(
             impl,
             tuple((text, text != most) for text, most in zip(texts[impl], usual, strict=True)),
-            _with_models(rows[impl], lambda row: select_composed_notes(row.notes)),
-            _with_models(rows[impl], _other_notes),
+            _list_with_models(rows[impl], lambda row: select_composed_notes(row.notes)),
+            _list_with_models(rows[impl], _select_other_notes),
         )
-        for impl in ours
+        for impl in timed_impls
     )
 
 
-def _joined(read: Callable[[TaskRow], str], rows: Iterable[tuple[str, TaskRow]]) -> str:
+def _join_settings(read: Callable[[TaskRow], str], rows: Iterable[tuple[str, TaskRow]]) -> str:
     return join_names(sorted({read(row) for _, row in rows} - {""}), 4) or UNKNOWN
 
 
-def _with_models(
+def _list_with_models(
     rows: Iterable[tuple[str, TaskRow]], select: Callable[[TaskRow], Iterable[str]]
 ) -> tuple[str, ...]:
     found: dict[str, dict[str, None]] = {}
@@ -62,21 +65,21 @@ def _with_models(
         for note in select(row):
             found.setdefault(note, {})[model] = None
     lines = [f"{note} ({join_names([*models], 4)})" for note, models in found.items()]
-    more = len(lines) - MOST_NOTES
-    return (*lines[:MOST_NOTES], *([f"and {show_count(more, 'note')} more"] if more > 0 else []))
+    rest = len(lines) - MOST_NOTES
+    return (*lines[:MOST_NOTES], *([f"and {show_count(rest, 'note')} more"] if rest > 0 else []))
 
 
-def _other_notes(row: TaskRow) -> list[str]:
+def _select_other_notes(row: TaskRow) -> list[str]:
     notes = row.notes
     return [note for note in notes if note not in select_composed_notes(notes)]
 
 
-def _sharing(row: TaskRow) -> str:
+def _read_sharing(row: TaskRow) -> str:
     exclusive = row.exclusive
     return "" if exclusive is None else "exclusive" if exclusive else "shared with other tasks"
 
 
-def _interference(row: TaskRow) -> str:
+def _read_interference(row: TaskRow) -> str:
     is_free = row.interference_free
     return "" if is_free is None else "none" if is_free else "detected"
 
@@ -86,6 +89,6 @@ SETTINGS: dict[str, Callable[[TaskRow], str]] = {
     "layout": read_layout,
     "BLAS kernels": describe_kernels,
     "threads": lambda row: row.text("threads"),
-    "node": _sharing,
-    "interference": _interference,
+    "node": _read_sharing,
+    "interference": _read_interference,
 }

@@ -21,13 +21,13 @@ def show_uncertainty(time: Time) -> str:
 
 
 def show_interval(time: Time) -> str:
-    """Format as `2.51 ms, 95 % interval 2.49 ms to 2.55 ms`, or say why there is none."""
-    shown = show_duration(time.median_ns)
+    """Format as `2.51 ms, 95 % interval 2.49 ms to 2.55 ms`, or the reason for none."""
+    median = show_duration(time.median_ns)
     if time.bounds is None:
-        return f"{shown}, no interval ({show_uncertainty(time)})"
+        return f"{median}, no interval ({show_uncertainty(time)})"
     low, high = map(show_duration, time.bounds)
     by = f" by {time.source}" if time.source else ""
-    return f"{shown}, 95 % interval {low} to {high}{by}"
+    return f"{median}, 95 % interval {low} to {high}{by}"
 
 
 def show_size(count: float) -> str:
@@ -51,8 +51,8 @@ def truncate(text: str, most: int = SHORT) -> str:
     """Truncate at the end of a word, with an ellipsis."""
     if len(text) <= most:
         return text
-    whole = text[:most].rsplit(" ", 1)[0] if " " in text[:most] else text[:most]
-    return f"{whole}…"
+    start = text[:most].rsplit(" ", 1)[0] if " " in text[:most] else text[:most]
+    return f"{start}…"
 
 
 def format_workload(workload: Workload) -> str:

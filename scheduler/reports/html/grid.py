@@ -16,7 +16,7 @@ from velodrome.scheduler.reports.html.formatting import (
     truncate,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.tables import PHASES, mark_of
+from velodrome.scheduler.reports.tables import PHASES, choose_mark
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
@@ -86,12 +86,12 @@ class Grid:
 Checks = Callable[[Iterable[str]], Sequence[TaskRow]]  # by task ids: rows with the column `checks`
 
 
-def no_checks(task_ids: Iterable[str]) -> Sequence[TaskRow]:
+def read_no_checks(task_ids: Iterable[str]) -> Sequence[TaskRow]:
     return ()
 
 
 def build_grid(
-    group: PlatformCells, number: int, first: int, room: int, checks: Checks = no_checks
+    group: PlatformCells, number: int, first: int, room: int, checks: Checks = read_no_checks
 ) -> Grid:
     """Build a grid. first: the number of its first cell on the page.
 
@@ -101,7 +101,7 @@ def build_grid(
     across = {impl: place for place, impl in enumerate(group.implementations)}
     in_order = sorted(group.rows, key=lambda place: (down[place[0]], across[place[1]]))
     detailed = sorted(in_order, key=lambda place: group.cells[place].with_number > 0)[:room]
-    found = _checks_by_run(checks, [row for place in detailed for row in group.rows[place]])
+    found = _read_checks(checks, [row for place in detailed for row in group.rows[place]])
     details = {
         (workload, impl): collect_evidence(
             cell_number,
@@ -110,7 +110,11 @@ def build_grid(
             impl,
             group.cells[workload, impl],
             group.rows[workload, impl],
-            [found[run] for row in group.rows[workload, impl] if (run := _run(row)) in found],
+            [
+                found[run]
+                for row in group.rows[workload, impl]
+                if (run := _identify_run(row)) in found
+            ],
         )
         for cell_number, (workload, impl) in enumerate(detailed, first)
     }
@@ -118,63 +122,64 @@ def build_grid(
         id=f"grid-{number}",
         title=format_hardware(group.platform),
         subtitle=format_platform(group.platform),
-        heads=_heads(group),
-        lines=tuple(_lines(group, details)),
+        heads=_build_heads(group),
+        lines=tuple(_build_lines(group, details)),
         evidence=tuple(details.values()),
         cells=len(group.cells),
         with_number=group.with_number,
     )
 
 
-def _checks_by_run(checks: Checks, rows: Sequence[TaskRow]) -> dict[Run, Sequence[Check]]:
+def _read_checks(checks: Checks, rows: Sequence[TaskRow]) -> dict[Run, Sequence[Check]]:
     """Read the checks of the runs that recorded any."""
     found = checks(row.task_id for row in rows)
-    return {_run(row): entries for row in found if (entries := row.checks)}
+    return {_identify_run(row): entries for row in found if (entries := row.checks)}
 
 
-def _run(row: TaskRow) -> Run:
+def _identify_run(row: TaskRow) -> Run:
     return row.task_id, row.repeat, row.attempt
 
 
-def _heads(group: PlatformCells) -> tuple[ColumnHead, ...]:
+def _build_heads(group: PlatformCells) -> tuple[ColumnHead, ...]:
     versions: dict[Implementation, dict[str, None]] = {impl: {} for impl in group.implementations}
     for (_, impl), rows in group.rows.items():
         for row in rows:
             if version := row.framework_version:
                 versions[impl][version] = None
     return tuple(
-        ColumnHead(impl.framework, impl.variant, _version([*versions[impl]])) for impl in versions
+        ColumnHead(impl.framework, impl.variant, _format_version([*versions[impl]]))
+        for impl in versions
     )
 
 
-def _version(found: Sequence[str]) -> str:
+def _format_version(found: Sequence[str]) -> str:
     return found[0] if len(found) == 1 else f"{len(found)} versions" if found else ""
 
 
 def find_fastest(group: PlatformCells, workload: Workload, phase: str) -> Time | None:
     """Return the time with the lowest median of a line, None if there is none."""
     times = [getattr(cell, phase) for _, cell in group.lines.get(workload, ())]
-    known = [time for time in times if time is not None]
-    return min(known, key=lambda time: time.median_ns, default=None)
+    timed = [time for time in times if time is not None]
+    return min(timed, key=lambda time: time.median_ns, default=None)
 
 
-def do_overlap(one: Time, other: Time) -> bool:
+def overlap(left: Time, right: Time) -> bool:
     """Return True if both have intervals and these overlap: neither is shown to be faster."""
-    if one.bounds is None or other.bounds is None:
+    if left.bounds is None or right.bounds is None:
         return False
-    return one.bounds[0] <= other.bounds[1] and other.bounds[0] <= one.bounds[1]
+    return left.bounds[0] <= right.bounds[1] and right.bounds[0] <= left.bounds[1]
 
 
-def are_disjoint(one: Time, other: Time) -> bool:
+def are_disjoint(left: Time, right: Time) -> bool:
     """Return True if both have intervals and these do not overlap."""
-    return one.bounds is not None and other.bounds is not None and not do_overlap(one, other)
+    return left.bounds is not None and right.bounds is not None and not overlap(left, right)
 
 
-def short_reason(cell: CellResult) -> str:
+def shorten_reason(cell: CellResult) -> str:
     return truncate(cell.reason) or "no reason recorded"
 
 
-def _lines(
+def _build_lines(
     group: PlatformCells, details: dict[tuple[Workload, Implementation], CellEvidence]
 ) -> Iterator[GridLine]:
     implementations = group.implementations
@@ -186,7 +191,7 @@ def _lines(
             best = find_fastest(group, workload, phase)
             span = len(phases) if phase == phases[0] else 0
             places = [
-                _grid_cell(cell, phase, best, _id(details.get((workload, impl))), span)
+                _cell(cell, phase, best, _find_id(details.get((workload, impl))), span)
                 if cell
                 else GridCell(NOT_HERE, "absent", span=span)
                 for cell, impl in zip(cells, implementations, strict=True)
@@ -194,13 +199,11 @@ def _lines(
             yield GridLine(workload.model, workload.batch_size, phase, tuple(places), span)
 
 
-def _id(details: CellEvidence | None) -> str:
+def _find_id(details: CellEvidence | None) -> str:
     return details.id if details else ""
 
 
-def _grid_cell(
-    cell: CellResult, phase: str, best: Time | None, evidence: str, span: int
-) -> GridCell:
+def _cell(cell: CellResult, phase: str, best: Time | None, evidence: str, span: int) -> GridCell:
     """Build a grid cell. span: of a text that holds for all phases of the workload."""
     time: Time | None = getattr(cell, phase)
     if time is None or best is None:
@@ -211,7 +214,7 @@ def _grid_cell(
         return GridCell(
             text=status,
             mark=mark,
-            detail=short_reason(cell),
+            detail=shorten_reason(cell),
             evidence=evidence,
             is_unexpected=cell.is_unexpected,
             span=span,
@@ -221,17 +224,17 @@ def _grid_cell(
     failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
     return GridCell(
         text=show_duration(time.median_ns),
-        mark=mark_of(cell, time),
+        mark=choose_mark(cell, time),
         detail=show_uncertainty(time) + failed,
         instability=time.instability,
-        against=_against(time, best, ratio),
+        against=_format_ratio(time, best, ratio),
         shade=sum(ratio > bound for bound in SHADES),
         evidence=evidence,
         is_unexpected=cell.is_unexpected,
     )
 
 
-def _against(time: Time, best: Time, ratio: float) -> str:
+def _format_ratio(time: Time, best: Time, ratio: float) -> str:
     if time is best or ratio == 1.0:
         return "best"
-    return f"{ratio:.2f}x{' ≈' if do_overlap(time, best) else ''}"
+    return f"{ratio:.2f}x{' ≈' if overlap(time, best) else ''}"

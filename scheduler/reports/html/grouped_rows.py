@@ -76,7 +76,7 @@ def group_rows(
     return tuple(sorted(groups, key=lambda group: (not group.with_number, group.platform)))
 
 
-def all_implementations(groups: Sequence[PlatformCells]) -> tuple[Implementation, ...]:
+def list_implementations(groups: Sequence[PlatformCells]) -> tuple[Implementation, ...]:
     """Return the implementations of every platform, in the order of the registry."""
     return tuple(
         sorted(

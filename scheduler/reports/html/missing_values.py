@@ -37,8 +37,8 @@ def collect_reasons(groups: Sequence[PlatformCells]) -> tuple[Reason, ...]:
     for group in groups:
         for (workload, impl), cell in group.cells.items():
             if _has_reason(cell):
-                found.setdefault(_key(cell), []).append((group, workload, impl))
-    reasons = [_reason(key, cells) for key, cells in found.items()]
+                found.setdefault(_identify_reason(cell), []).append((group, workload, impl))
+    reasons = [_build_reason(key, cells) for key, cells in found.items()]
     return tuple(sorted(reasons, key=lambda reason: (not reason.is_unexpected, -reason.count)))
 
 
@@ -46,25 +46,28 @@ def _has_reason(cell: CellResult) -> bool:
     return cell.with_number < cell.repeats or cell.is_unexpected
 
 
-def _key(cell: CellResult) -> tuple[str, str, bool, str]:
+def _identify_reason(cell: CellResult) -> tuple[str, str, bool, str]:
     text = cell.reason
     if cell.status.has_number:
-        text = "agreed, which was not expected"
+        text = "agreed, another outcome was expected"
     return cell.status.value.replace("_", " "), text, cell.is_unexpected, cell.expected
 
 
-def _reason(
+def _build_reason(
     key: tuple[str, str, bool, str], cells: Sequence[tuple[PlatformCells, Workload, Implementation]]
 ) -> Reason:
     status, text, is_unexpected, expected = key
     group, workload, impl = cells[0]
     cell = group.cells[workload, impl]
-    row = _shown_row(group.rows[workload, impl], cell)
+    row = _find_shown_row(group.rows[workload, impl], cell)
     return Reason(
         status=status,
         text=text,
         count=len(cells),
-        named=tuple(_name(one.platform, run, by) for one, run, by in cells[:MOST_NAMED]),
+        named=tuple(
+            _format_name(group_of_cell.platform, run, by)
+            for group_of_cell, run, by in cells[:MOST_NAMED]
+        ),
         rerun=cell.rerun,
         log_tail="" if cell.status.has_number else shorten_log(str(row.log_tail or "")),
         is_unexpected=is_unexpected,
@@ -72,9 +75,9 @@ def _reason(
     )
 
 
-def _shown_row(rows: Sequence[TaskRow], cell: CellResult) -> TaskRow:
+def _find_shown_row(rows: Sequence[TaskRow], cell: CellResult) -> TaskRow:
     return next((row for row in rows if read_rerun_command(row.rerun) == cell.rerun), rows[0])
 
 
-def _name(platform: Platform, workload: Workload, impl: Implementation) -> str:
+def _format_name(platform: Platform, workload: Workload, impl: Implementation) -> str:
     return f"{impl.label}, {format_workload(workload)}, {format_platform(platform)}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload, workload_order
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.grid import SHADES, find_fastest
-from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ Ratios = dict[tuple[Implementation, str], list[tuple[Workload, float]]]
 
 
 def build_overview(groups: Sequence[PlatformCells]) -> Overview:
-    implementations = all_implementations(groups)
+    implementations = list_implementations(groups)
     found = compute_ratios(groups)
     cells: dict[tuple[Implementation, str], list[CellResult]] = {}
     for group in groups:
@@ -57,7 +57,7 @@ def build_overview(groups: Sequence[PlatformCells]) -> Overview:
         (
             model,
             tuple(
-                _sum(cells.get((impl, model), []), found.get((impl, model), []))
+                _summarize(cells.get((impl, model), []), found.get((impl, model), []))
                 for impl in implementations
             ),
         )
@@ -71,12 +71,12 @@ def compute_ratios(groups: Sequence[PlatformCells]) -> Ratios:
     found: Ratios = {}
     for group in groups:
         for workload in group.workloads:
-            for impl, ratio in _line(group, workload):
+            for impl, ratio in _compute_line(group, workload):
                 found.setdefault((impl, workload.model), []).append((workload, ratio))
     return found
 
 
-def _line(group: PlatformCells, workload: Workload) -> list[tuple[Implementation, float]]:
+def _compute_line(group: PlatformCells, workload: Workload) -> list[tuple[Implementation, float]]:
     phase = "gradient" if find_fastest(group, workload, "gradient") else "forward"
     best = find_fastest(group, workload, phase)
     if best is None or not best.median_ns > 0:
@@ -88,16 +88,16 @@ def _line(group: PlatformCells, workload: Workload) -> list[tuple[Implementation
     ]
 
 
-def _sum(
+def _summarize(
     cells: Sequence[CellResult], found: Sequence[tuple[Workload, float]]
 ) -> OverviewCell | None:
     if not cells:
         return None
     numbered = sum(1 for cell in cells if cell.with_number)
     ratio = statistics.median(each for _, each in found) if found else None
-    why = "" if ratio is not None else _commonest([cell.status.value for cell in cells])
+    why = "" if ratio is not None else _find_commonest([cell.status.value for cell in cells])
     return OverviewCell(len(cells), numbered, ratio, why.replace("_", " "))
 
 
-def _commonest(texts: Sequence[str]) -> str:
+def _find_commonest(texts: Sequence[str]) -> str:
     return statistics.mode(texts)

@@ -12,11 +12,11 @@ from velodrome.scheduler.reports.html.figures.chart import FigureSection, Series
 from velodrome.scheduler.reports.html.figures.sections import build_sections
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask, select_traced_tasks
 from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform
-from velodrome.scheduler.reports.html.grid import Checks, Grid, build_grid, no_checks
+from velodrome.scheduler.reports.html.grid import Checks, Grid, build_grid, read_no_checks
 from velodrome.scheduler.reports.html.grouped_rows import (
     PlatformCells,
-    all_implementations,
     group_rows,
+    list_implementations,
 )
 from velodrome.scheduler.reports.html.hardware import (
     EnvironmentSummary,
@@ -96,7 +96,7 @@ def build_page(
     readings: Readings,
     planned: int = 0,
     history: CellHistory | None = None,
-    checks: Checks = no_checks,
+    checks: Checks = read_no_checks,
 ) -> Page:
     """Build the page from `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few.
 
@@ -107,7 +107,7 @@ def build_page(
     shown, omitted = _split_by_room(groups)
     reasons = collect_reasons(groups)
     overview = build_overview(groups)
-    styles = assign_styles(all_implementations(groups))
+    styles = assign_styles(list_implementations(groups))
     traced = select_traced_tasks(groups)
     queries = Queries(sweep_id)
     return Page(
@@ -118,8 +118,8 @@ def build_page(
         tiles=build_tiles(rows, groups),
         summary=summarize_sweep(rows, groups, reasons, planned),
         overview=overview,
-        grids=tuple(_grids(shown, checks)),
-        omitted=tuple(map(_omitted, omitted[:MOST_OMITTED])),
+        grids=tuple(_build_grids(shown, checks)),
+        omitted=tuple(map(_describe_omitted, omitted[:MOST_OMITTED])),
         more_omitted=max(0, len(omitted) - MOST_OMITTED),
         reasons=reasons[:MOST_REASONS],
         more_reasons=max(0, len(reasons) - MOST_REASONS),
@@ -135,7 +135,7 @@ def build_page(
     )
 
 
-def _grids(shown: Sequence[PlatformCells], checks: Checks) -> Iterator[Grid]:
+def _build_grids(shown: Sequence[PlatformCells], checks: Checks) -> Iterator[Grid]:
     detailed = 0
     for number, group in enumerate(shown, 1):
         grid = build_grid(group, number, detailed + 1, MOST_DETAILED - detailed, checks)
@@ -156,6 +156,6 @@ def _split_by_room(
     return shown, omitted
 
 
-def _omitted(group: PlatformCells) -> OmittedPlatform:
+def _describe_omitted(group: PlatformCells) -> OmittedPlatform:
     title = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
     return OmittedPlatform(title, len(group.cells), group.with_number)

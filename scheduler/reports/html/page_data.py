@@ -17,14 +17,7 @@ from velodrome.scheduler.results.typed_rows import NodeRow, ReadingRow, TaskRow
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
 LOG_CHARACTERS = 8000  # of a log's end; the page shows fewer
 UNUSED = frozenset(
-    {
-        "log_tail",
-        "checks",
-        "provision_ns",
-        "transfer_ns",
-        "minor_interference",
-        "model_hash",
-    }
+    {"log_tail", "checks", "provision_ns", "transfer_ns", "minor_interference", "model_hash"}
     | {"sampling_cpu_s", "other_cpu_percent_mean", "other_cores_percent_mean", "steal_percent_mean"}
     | {f"{phase}_gpu_{what}" for phase in PHASES for what in _GPU_MEANS}
     | {f"{phase}_{what}" for phase in PHASES for what in ("cpu_percent_mean", "sm_mhz_mean")}
@@ -38,13 +31,13 @@ def read_task_rows(store: Store, sweep_id: str) -> list[TaskRow]:
     log = f"case when forward_median_ns is null then right(log_tail, {LOG_CHARACTERS}) end"
     return typed_rows.task_rows(
         drop_impossible_values(
-            _table(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
+            _read_table(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
         )
     )
 
 
 def read_node_rows(store: Store, sweep_id: str) -> list[NodeRow]:
-    return typed_rows.node_rows(_table(store, "select * from nodes", sweep_id))
+    return typed_rows.node_rows(_read_table(store, "select * from nodes", sweep_id))
 
 
 def read_utilization(store: Store, sweep_id: str, tasks: Sequence[TracedTask]) -> list[ReadingRow]:
@@ -53,9 +46,9 @@ def read_utilization(store: Store, sweep_id: str, tasks: Sequence[TracedTask]) -
         return []
     ids = ", ".join(quote_sql(task.task_id) for task in tasks)
     columns = ", ".join(READING)
-    more = f" and task_id in ({ids}) order by at_ns"
+    rest = f" and task_id in ({ids}) order by at_ns"
     return typed_rows.reading_rows(
-        _table(store, f"select {columns} from utilization", sweep_id, more)
+        _read_table(store, f"select {columns} from utilization", sweep_id, rest)
     )
 
 
@@ -66,9 +59,9 @@ def read_checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Ta
         return []
     query = "select task_id, repeat, attempt, checks from tasks"
     return typed_rows.task_rows(
-        _table(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")
+        _read_table(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")
     )
 
 
-def _table(store: Store, query: str, sweep_id: str, more: str = "") -> pa.Table:
-    return run_query(store, f"{query} where sweep_id = {quote_sql(sweep_id)}{more}")
+def _read_table(store: Store, query: str, sweep_id: str, rest: str = "") -> pa.Table:
+    return run_query(store, f"{query} where sweep_id = {quote_sql(sweep_id)}{rest}")

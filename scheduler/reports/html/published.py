@@ -29,7 +29,7 @@ class Published:
     values: Mapping[tuple[str, str, int, str], float]
 
     def text(self, framework: str, model: str, batch_size: int, phase: str) -> str:
-        """Format as `1.6 ms`, or say why there is none. Versions count as their framework."""
+        """Format as `1.6 ms`, or the reason for none. Versions count as their framework."""
         name, _ = split(framework)
         if name not in self.frameworks:
             return NOT_IN_STUDY
@@ -53,5 +53,5 @@ def load_published() -> Published:
         for phase in ("forward", "gradient", "total")
         for framework, ms in model.get(phase, {}).items()
     }
-    named = {name: found[name] for name in ("work", "source", "machine", "device", "frameworks")}
-    return Published(**named, definition=tuple(found["definition"]), values=values)
+    fields = {name: found[name] for name in ("work", "source", "machine", "device", "frameworks")}
+    return Published(**fields, definition=tuple(found["definition"]), values=values)

@@ -23,24 +23,24 @@ class Queries:
 
     def command(self, sql: str, results: str) -> str:
         """Return the shell command for a query, quoted for any names in it."""
-        return f"velodrome query {_word(sql)} --results {shlex.quote(results)}"
+        return f"velodrome query {_quote_word(sql)} --results {shlex.quote(results)}"
 
     @property
-    def _here(self) -> str:
+    def _sweep(self) -> str:
         return f"sweep_id = {quote_sql(self.sweep_id)}"
 
     def grid(self) -> str:
         counts = "count(*) as repeats, bool_and(verified) as verified, any_value(status) as status"
-        return self._cells(f"{CELL}, {TIMES}, {counts}")
+        return self._select_cells(f"{CELL}, {TIMES}, {counts}")
 
     def reasons(self) -> str:
         return (
             f"select status, reason, count(*) as repeats, any_value(rerun) as rerun from tasks "
-            f"where {self._here} and forward_median_ns is null group by all order by repeats desc"
+            f"where {self._sweep} and forward_median_ns is null group by all order by repeats desc"
         )
 
     def study(self, models: Sequence[str]) -> str:
-        return self._cells(f"{CELL}, {TIMES}", f" and model in ({_listed(models)})")
+        return self._select_cells(f"{CELL}, {TIMES}", f" and model in ({_join(models)})")
 
     def memory(self, models: Sequence[str]) -> str:
         peaks = (
@@ -48,22 +48,22 @@ class Queries:
             "max(peak_gpu_memory_bytes) / 1048576 as peak_gpu_mib"
         )
         return (
-            f"select framework, variant, model, node_type, {peaks} from tasks where {self._here} "
-            f"and model in ({_listed(models)}) group by all order by all"
+            f"select framework, variant, model, node_type, {peaks} from tasks where {self._sweep} "
+            f"and model in ({_join(models)}) group by all order by all"
         )
 
     def batch_sizes(self) -> str:
-        return self._cells(f"{CELL}, {TIMES}", " and forward_median_ns is not null")
+        return self._select_cells(f"{CELL}, {TIMES}", " and forward_median_ns is not null")
 
     def threads(self) -> str:
         return self.batch_sizes()
 
     def traces(self, picked: Sequence[TracedTask]) -> str:
-        ids = _listed([one.task_id for one in picked])
+        ids = _join([task.task_id for task in picked])
         among = f" and task_id in ({ids})" if picked else ""
         return (
             "select task_id, repeat, at_ns, phase, cpu_percent, gpu_percent from utilization "
-            f"where {self._here}{among} order by task_id, repeat, at_ns"
+            f"where {self._sweep}{among} order by task_id, repeat, at_ns"
         )
 
     def roofline(self) -> str:
@@ -71,22 +71,22 @@ class Queries:
             "max(gradient_flops / gradient_median_ns) as gradient_gflops_per_s, "
             "max(forward_flops / forward_median_ns) as forward_gflops_per_s"
         )
-        return self._cells(f"node_id, {CELL}, {rates}", " and forward_median_ns is not null")
+        return self._select_cells(f"node_id, {CELL}, {rates}", " and forward_median_ns is not null")
 
     def energy(self) -> str:
         joules = (
             "median(energy_per_gradient_j) as energy_per_gradient_j, "
             "any_value(energy_source) as energy_source, any_value(energy_reason) as energy_reason"
         )
-        return self._cells(f"{CELL}, {joules}", " and gradient_median_ns is not null")
+        return self._select_cells(f"{CELL}, {joules}", " and gradient_median_ns is not null")
 
     def nodes(self) -> str:
-        return f"select * from nodes where {self._here} order by hostname"
+        return f"select * from nodes where {self._sweep} order by hostname"
 
     def environments(self) -> str:
         return (
             "select framework, framework_version, environment_hash, count(*) as repeats from tasks "
-            f"where {self._here} group by all order by all"
+            f"where {self._sweep} group by all order by all"
         )
 
     def fairness(self) -> str:
@@ -95,12 +95,12 @@ class Queries:
             "count(*) as repeats"
         )
         return (
-            f"select {columns} from tasks where {self._here} and forward_median_ns is not null "
+            f"select {columns} from tasks where {self._sweep} and forward_median_ns is not null "
             "group by all order by all"
         )
 
-    def _cells(self, columns: str, among: str = "") -> str:
-        return f"select {columns} from tasks where {self._here}{among} group by all order by all"
+    def _select_cells(self, columns: str, among: str = "") -> str:
+        return f"select {columns} from tasks where {self._sweep}{among} group by all order by all"
 
 
 def quote_sql(text: str) -> str:
@@ -108,10 +108,10 @@ def quote_sql(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _word(text: str) -> str:
+def _quote_word(text: str) -> str:
     """Quote a shell word, with double quotes where possible: SQL strings have single ones."""
     return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
-def _listed(texts: Iterable[str]) -> str:
+def _join(texts: Iterable[str]) -> str:
     return ", ".join(map(quote_sql, texts))

@@ -18,8 +18,8 @@ from velodrome.scheduler.reports.html.formatting import (
     show_size,
     show_uncertainty,
 )
-from velodrome.scheduler.reports.html.grid import do_overlap
-from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
+from velodrome.scheduler.reports.html.grid import overlap
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.html.published import load_published
 
 CONVOLUTIONAL = ("lenet", "alexnet", "alexnet-plain", "lstm")
@@ -54,20 +54,24 @@ class StudyTable:
 def build_study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
     """Build the tables of each node type with times, in the study's order."""
     found: list[StudyTable] = []
-    for where, own in _by_hardware(groups):
+    for where, own in _group_by_hardware(groups):
         found += [
-            table for model in CONVOLUTIONAL for table in _times(model, where, own, len(found))
+            table
+            for model in CONVOLUTIONAL
+            for table in _build_times(model, where, own, len(found))
         ]
         found += [
             table
             for family in list_families()
-            for table in _encoder(family, where, own, len(found))
+            for table in _build_encoder(family, where, own, len(found))
         ]
-        found += _memory(where, own, len(found))
+        found += _build_memory(where, own, len(found))
     return tuple(found)
 
 
-def _by_hardware(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[PlatformCells]]]:
+def _group_by_hardware(
+    groups: Sequence[PlatformCells],
+) -> Iterator[tuple[str, list[PlatformCells]]]:
     """Group platforms by node type: one table has all devices of a type."""
     found: dict[str, list[PlatformCells]] = {}
     for group in groups:
@@ -75,11 +79,11 @@ def _by_hardware(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[Pl
             found.setdefault(group.platform.node_type, []).append(group)
     for own in found.values():
         names = dict.fromkeys(group.platform.hardware for group in own)
-        in_order = sorted(own, key=lambda one: (one.platform.device, one.platform.threads))
+        in_order = sorted(own, key=lambda group: (group.platform.device, group.platform.threads))
         yield " and ".join(names), in_order[:MOST_PLACES]
 
 
-def _times(
+def _build_times(
     model: str, where: str, groups: Sequence[PlatformCells], number: int
 ) -> Iterator[StudyTable]:
     workloads = [
@@ -87,40 +91,40 @@ def _times(
     ]
     if not workloads:
         return
-    workload = Workload(model, _batch_size(model, [one.batch_size for one in workloads]))
+    workload = Workload(model, _choose_size(model, [timed.batch_size for timed in workloads]))
     implementations = [
         impl
-        for impl in all_implementations(groups)
+        for impl in list_implementations(groups)
         if any((workload, impl) in g.cells for g in groups)
     ]
     study = load_published()
     phases = ("gradient", "forward")
     has_study = study.has(model, workload.batch_size)
     columns = [
-        [_figure(group.cells.get((workload, impl)), phase) for impl in implementations]
+        [_build_cell(group.cells.get((workload, impl)), phase) for impl in implementations]
         for group in groups
         for phase in phases
     ]
-    columns = [_with_best(column) for column in columns]
+    columns = [_mark_best(column) for column in columns]
     if has_study:
         columns += [
-            [_published(impl, model, workload.batch_size, phase) for impl in implementations]
+            [_read_published(impl, model, workload.batch_size, phase) for impl in implementations]
             for phase in phases
         ]
-    spans = [(_place(group), len(phases), False) for group in groups]
+    spans = [(_format_place(group), len(phases), False) for group in groups]
     yield StudyTable(
         id=f"study-{model}-{number}",
         title=f"{model}, batch {workload.batch_size}",
         where=where,
-        spans=(*spans, *_study_span(len(phases) if has_study else 0)),
+        spans=(*spans, *_build_span(len(phases) if has_study else 0)),
         columns=tuple((phase, False) for _ in groups for phase in phases)
         + tuple((phase, True) for phase in phases if has_study),
-        rows=_rows(implementations, columns),
+        rows=_build_rows(implementations, columns),
         models=(model,),
     )
 
 
-def _encoder(
+def _build_encoder(
     family: str, where: str, groups: Sequence[PlatformCells], number: int
 ) -> Iterator[StudyTable]:
     """Build the table of AE1 to AE3, their sum and fine-tuning, by implementation and platform."""
@@ -129,9 +133,9 @@ def _encoder(
     sizes = [c.batch_size for g in groups for c in g.workloads if c.model in (*stages, tuning)]
     if not sizes:
         return
-    batch_size = _batch_size(tuning, sizes)
-    ours: list[tuple[str, PlatformCells, Implementation]] = [
-        (f"{impl.label}, {_place(group)}", group, impl)
+    batch_size = _choose_size(tuning, sizes)
+    lines: list[tuple[str, PlatformCells, Implementation]] = [
+        (f"{impl.label}, {_format_place(group)}", group, impl)
         for group in groups
         for impl in group.implementations
         if any((Workload(model, batch_size), impl) in group.cells for model in (*stages, tuning))
@@ -141,17 +145,19 @@ def _encoder(
         return group.cells.get((Workload(model, batch_size), impl))
 
     columns = [
-        [_figure(cell(group, impl, model), "gradient") for _, group, impl in ours]
+        [_build_cell(cell(group, impl, model), "gradient") for _, group, impl in lines]
         for model in stages
     ]
-    columns.append([_total([cell(g, impl, model) for model in stages]) for _, g, impl in ours])
+    columns.append(
+        [_sum_stages([cell(g, impl, model) for model in stages]) for _, g, impl in lines]
+    )
     columns += [
-        [_figure(cell(group, impl, tuning), phase) for _, group, impl in ours]
+        [_build_cell(cell(group, impl, tuning), phase) for _, group, impl in lines]
         for phase in ("gradient", "forward")
     ]
     titles = ("AE1", "AE2", "AE3", "total", "fine-tuning gradient", "fine-tuning forward")
     study = [
-        [_published(impl, model, batch_size, phase) for _, _, impl in ours]
+        [_read_published(impl, model, batch_size, phase) for _, _, impl in lines]
         for model, phase in (
             *((stage, "gradient") for stage in stages),
             (family, "total"),
@@ -161,7 +167,8 @@ def _encoder(
     ]
     has_study = load_published().has(family, batch_size)
     columns = [
-        _best_in_place(column, [_place(group) for _, group, _ in ours]) for column in columns
+        _mark_per_place(column, [_format_place(group) for _, group, _ in lines])
+        for column in columns
     ]
     columns += study if has_study else []
     yield StudyTable(
@@ -171,30 +178,30 @@ def _encoder(
         spans=(
             ("pre-training, gradient", 4, False),
             ("with the classifier", 2, False),
-            *_study_span(6 if has_study else 0),
+            *_build_span(6 if has_study else 0),
         ),
         columns=tuple((title, False) for title in titles)
         + tuple((title, True) for title in titles if has_study),
         rows=tuple(
             (name, tuple(column[row] for column in columns))
-            for row, (name, _, _) in enumerate(ours)
+            for row, (name, _, _) in enumerate(lines)
         ),
         models=(*stages, tuning),
     )
 
 
-def _memory(where: str, groups: Sequence[PlatformCells], number: int) -> Iterator[StudyTable]:
+def _build_memory(where: str, groups: Sequence[PlatformCells], number: int) -> Iterator[StudyTable]:
     """Build the table of peak memory: the largest over batch sizes, threads and repeats."""
-    implementations = all_implementations(groups)
+    implementations = list_implementations(groups)
     models = list(dict.fromkeys(workload.model for g in groups for workload in g.workloads))
     columns = []
     for column in ("peak_rss_bytes", "peak_gpu_memory_bytes"):
-        peaks = _peaks(groups, column)
+        peaks = _find_peaks(groups, column)
         columns += [
-            [_peak(peaks.get((impl, model))) for impl in implementations] for model in models
+            [_format_peak(peaks.get((impl, model))) for impl in implementations] for model in models
         ]
     has_gpu = any(figure.text != "-" for column in columns[len(models) :] for figure in column)
-    kept = columns if has_gpu else columns[: len(models)]
+    shown = columns if has_gpu else columns[: len(models)]
     kinds = ("of the process", "of the GPU")[: 1 + has_gpu]
     yield StudyTable(
         id=f"study-memory-{number}",
@@ -202,12 +209,14 @@ def _memory(where: str, groups: Sequence[PlatformCells], number: int) -> Iterato
         where=where,
         spans=tuple((kind, len(models), False) for kind in kinds),
         columns=tuple((model, False) for _ in kinds for model in models),
-        rows=_rows(implementations, kept),
+        rows=_build_rows(implementations, shown),
         models=tuple(models),
     )
 
 
-def _peaks(groups: Sequence[PlatformCells], column: str) -> dict[tuple[Implementation, str], int]:
+def _find_peaks(
+    groups: Sequence[PlatformCells], column: str
+) -> dict[tuple[Implementation, str], int]:
     found: dict[tuple[Implementation, str], int] = {}
     for group in groups:
         for (workload, impl), rows in group.rows.items():
@@ -217,45 +226,45 @@ def _peaks(groups: Sequence[PlatformCells], column: str) -> dict[tuple[Implement
     return found
 
 
-def _peak(found: int | None) -> StudyCell:
+def _format_peak(found: int | None) -> StudyCell:
     return StudyCell(show_size(found)) if found else StudyCell("-")
 
 
-def _batch_size(model: str, sizes: Sequence[int]) -> int:
+def _choose_size(model: str, sizes: Sequence[int]) -> int:
     """Choose the study's batch size, else the model's own, else the largest."""
-    known = [size for size in set(sizes) if load_published().has(model, size)]
+    published = [size for size in set(sizes) if load_published().has(model, size)]
     own = [size for size in sizes if model in MODELS and size == MODELS[model].batch_size]
-    return (known or own or [max(sizes)])[0]
+    return (published or own or [max(sizes)])[0]
 
 
-def _place(group: PlatformCells) -> str:
+def _format_place(group: PlatformCells) -> str:
     platform = group.platform
     return f"{platform.device_name}, {show_count(platform.threads, 'thread')}"
 
 
-def _figure(cell: CellResult | None, phase: str) -> StudyCell:
+def _build_cell(cell: CellResult | None, phase: str) -> StudyCell:
     if cell is None:
         return StudyCell("-", "not in this sweep")
     time: Time | None = getattr(cell, phase)
     if time is None:
         return StudyCell(cell.status.value.replace("_", " "))
-    return _timed(time, "verified" if cell.verified and time.is_stable else "unstable")
+    return _format_time(time, "verified" if cell.verified and time.is_stable else "unstable")
 
 
-def _timed(time: Time, mark: str) -> StudyCell:
+def _format_time(time: Time, mark: str) -> StudyCell:
     return StudyCell(show_duration(time.median_ns), show_uncertainty(time), mark, time)
 
 
-def _total(cells: Sequence[CellResult | None]) -> StudyCell:
+def _sum_stages(cells: Sequence[CellResult | None]) -> StudyCell:
     times = [cell.gradient for cell in cells if cell is not None and cell.gradient is not None]
     if len(times) < len(cells):
         return StudyCell("-", "a part has no time")
     total = add_times(times)
     sure = total.is_stable and all(cell is not None and cell.verified for cell in cells)
-    return _timed(total, "verified" if sure else "unstable")
+    return _format_time(total, "verified" if sure else "unstable")
 
 
-def _with_best(column: Sequence[StudyCell]) -> list[StudyCell]:
+def _mark_best(column: Sequence[StudyCell]) -> list[StudyCell]:
     """Mark the lowest time of a column and all times whose interval overlaps its interval."""
     times = [figure.time for figure in column if figure.time]
     best = min(times, key=lambda time: time.median_ns, default=None)
@@ -268,30 +277,30 @@ def _with_best(column: Sequence[StudyCell]) -> list[StudyCell]:
 
 
 def _is_as_good(time: Time, best: Time) -> bool:
-    return time is best or do_overlap(time, best)
+    return time is best or overlap(time, best)
 
 
-def _best_in_place(column: Sequence[StudyCell], places: Sequence[str]) -> list[StudyCell]:
+def _mark_per_place(column: Sequence[StudyCell], places: Sequence[str]) -> list[StudyCell]:
     """Mark the best of each run of rows on the same platform."""
     found: list[StudyCell] = []
     for _, run in groupby(zip(places, column, strict=True), key=lambda pair: pair[0]):
-        found += _with_best([figure for _, figure in run])
+        found += _mark_best([figure for _, figure in run])
     return found
 
 
-def _published(impl: Implementation, model: str, batch_size: int, phase: str) -> StudyCell:
+def _read_published(impl: Implementation, model: str, batch_size: int, phase: str) -> StudyCell:
     text = load_published().text(impl.framework, model, batch_size, phase)
     return StudyCell(text, load_published().name(impl.framework))
 
 
-def _study_span(columns: int) -> tuple[tuple[str, int, bool], ...]:
+def _build_span(columns: int) -> tuple[tuple[str, int, bool], ...]:
     if not columns:
         return ()
     study = load_published()
     return ((f"the study: {study.device}, {study.machine}", columns, True),)
 
 
-def _rows(
+def _build_rows(
     implementations: Sequence[Implementation], columns: Sequence[Sequence[StudyCell]]
 ) -> tuple[tuple[str, tuple[StudyCell, ...]], ...]:
     return tuple(

@@ -16,7 +16,7 @@ from velodrome.scheduler.reports.html.formatting import (
     truncate,
 )
 from velodrome.scheduler.reports.html.grid import are_disjoint, find_fastest
-from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.html.missing_values import Reason
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
@@ -51,7 +51,7 @@ def build_tiles(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> tup
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
     verified = sum(1 for cell in numbered if cell.verified)
-    frameworks = {impl.framework for impl in all_implementations(groups)}
+    frameworks = {impl.framework for impl in list_implementations(groups)}
     models = {workload.model for group in groups for workload in group.workloads}
     return (
         Tile(f"{len(cells):,}", "cells" if len(cells) != 1 else "cell"),
@@ -70,52 +70,54 @@ def summarize_sweep(
 ) -> tuple[Sentence, ...]:
     """Write the summary. planned: the number of planned runs, 0 if unknown."""
     return (
-        *_interference(rows),
-        Sentence(_what(rows, groups)),
-        *_unfinished(rows, planned),
-        *_proof(groups),
-        *_checks(groups),
-        *_unexpected(reasons),
-        *(Sentence(text) for text in _fastest(groups)),
-        *_missing(reasons),
-        *_instability(rows, groups),
-        *_outliers(rows),
+        *_describe_interference(rows),
+        Sentence(_describe_runs(rows, groups)),
+        *_warn_unfinished(rows, planned),
+        *_describe_proof(groups),
+        *_describe_checks(groups),
+        *_describe_unexpected(reasons),
+        *(Sentence(text) for text in _name_fastest(groups)),
+        *_describe_missing(reasons),
+        *_describe_instability(rows, groups),
+        *_describe_outliers(rows),
     )
 
 
-def _what(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> str:
-    implementations = all_implementations(groups)
+def _describe_runs(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> str:
+    implementations = list_implementations(groups)
     frameworks = list(dict.fromkeys(impl.framework for impl in implementations))
     models = {workload.model for group in groups for workload in group.workloads}
     nodes = {row.node_id for row in rows if row.node_id}
     ran = f"{join_names(frameworks)} ({show_count(len(implementations), 'variant')})"
     where = f" on {show_count(len(nodes), 'node')}" if nodes else " on no node"
-    return f"{ran} ran {show_count(len(models), 'model')}{where}{_when(rows)}."
+    return f"{ran} ran {show_count(len(models), 'model')}{where}{_describe_time(rows)}."
 
 
-def _unfinished(rows: Sequence[TaskRow], planned: int) -> Iterator[Sentence]:
+def _warn_unfinished(rows: Sequence[TaskRow], planned: int) -> Iterator[Sentence]:
     ended = len({(row.task_id, row.repeat) for row in rows if row.status != "lost"})
     if planned > ended:
-        left = show_count(planned - ended, "run")
-        yield Sentence(f"The sweep is incomplete: {left} of {planned:,} missing.", is_warning=True)
+        missing = show_count(planned - ended, "run")
+        yield Sentence(
+            f"The sweep is incomplete: {missing} of {planned:,} missing.", is_warning=True
+        )
 
 
-def _when(rows: Sequence[TaskRow]) -> str:
+def _describe_time(rows: Sequence[TaskRow]) -> str:
     starts = [row.started_at for row in rows if row.started_at is not None]
     ends = [row.finished_at for row in rows if row.finished_at is not None]
     if not starts or not ends:
         return ""
-    first, last = min(map(_time, starts)), max(map(_time, ends))
+    first, last = min(map(_to_datetime, starts)), max(map(_to_datetime, ends))
     minutes = (last - first).total_seconds() / MINUTE_S
     lasted = f"{minutes / 60:.1f} hours" if minutes >= 120 else show_count(round(minutes), "minute")
     return f"; start {first:%d %B %Y, %H:%M} UTC, duration {lasted}"
 
 
-def _time(value: object) -> datetime:
+def _to_datetime(value: object) -> datetime:
     return value if isinstance(value, datetime) else datetime.min.replace(tzinfo=UTC)
 
 
-def _proof(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
+def _describe_proof(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
     unproven = sum(1 for cell in numbered if not cell.verified)
@@ -129,26 +131,26 @@ def _proof(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
         yield Sentence(f"{count}; in each of them {proof}.")
 
 
-def _checks(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
+def _describe_checks(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     """Count the cells with an undecided check or without recorded checks."""
     cells = [cell for group in groups for cell in group.cells.values()]
     for text in describe_undecided_checks([cell.proof for cell in cells if cell.with_number]):
         yield Sentence(text[0].upper() + text[1:] + ".")
 
 
-def _fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
+def _name_fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
     for group in [group for group in groups if len(group.implementations) > 1][:MOST_PLATFORMS]:
         leads: Counter[str] = Counter()
         clear: Counter[str] = Counter()
         for workload in group.workloads:
-            if leader := _leader(group, workload):
+            if leader := _find_leader(group, workload):
                 impl, is_clear = leader
                 leads[impl] += 1
                 clear[impl] += is_clear
         if not leads:
             continue
         leaders = [
-            f"{impl} on {count}{_clearly(clear[impl], count)}"
+            f"{impl} on {count}{_describe_overlap(clear[impl], count)}"
             for impl, count in leads.most_common(4)
         ]
         where = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
@@ -156,13 +158,13 @@ def _fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
         yield f"Fastest gradient on {where}, of {workloads}: {', '.join(leaders)}."
 
 
-def _clearly(clear: int, count: int) -> str:
+def _describe_overlap(clear: int, count: int) -> str:
     if clear == count:
         return ""
     return f" ({count - clear} with overlapping or missing intervals)"
 
 
-def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None:
+def _find_leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None:
     """Return the fastest of two times or more, and if its interval overlaps no other."""
     phase = "gradient" if find_fastest(group, workload, "gradient") else "forward"
     best = find_fastest(group, workload, phase)
@@ -178,14 +180,14 @@ def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None
     return leader.label, all(are_disjoint(time, best) for time in others)
 
 
-def _unexpected(reasons: Sequence[Reason]) -> Iterator[Sentence]:
+def _describe_unexpected(reasons: Sequence[Reason]) -> Iterator[Sentence]:
     found = [reason for reason in reasons if reason.is_unexpected]
     if found:
         text = f"{_count_cells(found)} ended unexpectedly: {_list_reasons(found)}."
         yield Sentence(text, is_warning=True)
 
 
-def _missing(reasons: Sequence[Reason]) -> Iterator[Sentence]:
+def _describe_missing(reasons: Sequence[Reason]) -> Iterator[Sentence]:
     found = [reason for reason in reasons if not reason.is_unexpected]
     if found:
         text = f"{_count_cells(found)} ended without a time, as expected: {_list_reasons(found)}."
@@ -201,11 +203,13 @@ def _list_reasons(reasons: Sequence[Reason]) -> str:
         f"{reason.count:,} {reason.status} ({truncate(reason.text, LONGEST_REASON)})"
         for reason in reasons[:MOST_REASONS]
     ]
-    more = len(reasons) - len(texts)
-    return "; ".join([*texts, *([f"{more} more reason{'s' * (more > 1)}"] if more else [])])
+    rest = len(reasons) - len(texts)
+    return "; ".join([*texts, *([f"{rest} more reason{'s' * (rest > 1)}"] if rest else [])])
 
 
-def _instability(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
+def _describe_instability(
+    rows: Sequence[TaskRow], groups: Sequence[PlatformCells]
+) -> Iterator[Sentence]:
     cells: list[CellResult] = [cell for group in groups for cell in group.cells.values()]
     unstable = sum(1 for cell in cells if cell.with_number and not cell.is_stable)
     if unstable:
@@ -223,12 +227,12 @@ def _instability(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> It
         )
 
 
-def _interference(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
+def _describe_interference(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
     if text := describe_interference(rows):
         yield Sentence(f"{text}.", is_warning=True)
 
 
-def _outliers(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
+def _describe_outliers(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
     text = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     if text:
         yield Sentence(text[0].upper() + text[1:] + ".", is_warning=True)

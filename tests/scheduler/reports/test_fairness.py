@@ -6,7 +6,7 @@ from made_rows import task_row_with
 from velodrome.scheduler.reports.fairness import (
     Difference,
     describe_kernels,
-    differences,
+    list_differences,
     read_layout,
     read_precision,
 )
@@ -35,7 +35,7 @@ def row(**changes: object) -> TaskRow:
 
 
 def test_cells_that_were_treated_alike_differ_in_nothing_whoever_was_faster() -> None:
-    assert differences(row(), row(framework="jax", gradient_median_ns=9e6)) == ()
+    assert list_differences(row(), row(framework="jax", gradient_median_ns=9e6)) == ()
 
 
 def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> None:
@@ -47,7 +47,7 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
         notes=[composed, "copies first", "images are NHWC"],
         exclusive=False,
     )
-    assert differences(row(), other) == (
+    assert list_differences(row(), other) == (
         Difference("precision", "float32", "float64"),
         Difference("layout", "unknown", "NHWC"),
         Difference("threads", "2", "4"),
@@ -60,7 +60,7 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
 
 def test_blas_kernels_are_named_and_a_row_that_does_not_tell_says_so() -> None:
     ours, theirs = ["mkl 2024.0 AVX512", "openblas 0.3.31 SKYLAKEX"], ["openblas 0.3.13 PRESCOTT"]
-    assert differences(row(kernels=ours), row(kernels=theirs)) == (
+    assert list_differences(row(kernels=ours), row(kernels=theirs)) == (
         Difference(
             "BLAS kernels",
             "mkl 2024.0 AVX512, openblas 0.3.31 SKYLAKEX",
@@ -93,10 +93,13 @@ def test_the_layout_is_read_from_the_variant() -> None:
 
 
 def test_others_words_stay_in_one_line_and_move_no_cursor() -> None:
-    (found,) = differences(row(), row(notes=["\x1b[2Jall\nis well\r\n"]))
+    (found,) = list_differences(row(), row(notes=["\x1b[2Jall\nis well\r\n"]))
     assert found.text == "notes: none / all is well"
 
 
 def test_a_row_of_an_earlier_version_lacks_columns_and_says_so() -> None:
     early = row(exclusive=None, seed=None)
-    assert [found.what for found in differences(early, row(exclusive=False))] == ["node", "seed"]
+    assert [found.what for found in list_differences(early, row(exclusive=False))] == [
+        "node",
+        "seed",
+    ]

@@ -1,4 +1,4 @@
-"""A number that cannot be one costs no report: its row says so, and has no time."""
+"""A number that cannot be one costs no report: its row has so, and has no time."""
 
 import io
 import math
@@ -88,7 +88,7 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
                 report(root, "", kind, form, None)
         compare("last~1", "last", str(root), form=Form.CSV)
         compare("framework=torch", "framework=numpy", str(root), form=Form.TERMINAL)
-    assert "which is no possible time: the row was written by another program" in " ".join(
+    assert "which is not a possible time: another program wrote the row" in " ".join(
         said.getvalue().split()
     )
     rows = read_past_rows(Store.for_reading(root), "nights", 9)
@@ -96,7 +96,7 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
     if len(columns) > 1:
         write_page(root, "", tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
-        assert "which is no possible time" in page
+        assert "which is not a possible time" in page
         assert "NaN" not in page.partition("<script")[0]
 
 
@@ -107,7 +107,7 @@ def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: fl
     row |= {**dict.fromkeys(MEDIANS, 1e6), name: value}
     (found,) = drop_impossible_values(to_table("tasks", [row])).to_pylist()
     assert (found["status"], found["unexpected"], found["verified"]) == ("crashed", True, False)
-    assert f"its row says {name} = {value}" in str(found["reason"])
+    assert f"its row has {name} = {value}" in str(found["reason"])
     assert all(found[median] is None for median in MEDIANS)
 
 

@@ -35,14 +35,14 @@ def test_a_check_is_proved_of_a_cell_if_it_passed_in_every_run() -> None:
     proof = summarize_proof(typed([row(**TOLD), row(**noisy)]))
     assert proof.proved == ("possible",)
     assert proof.unproved == ("drained forward: cannot_tell: noise",)
-    assert proof.names("cannot_tell") == ("drained",)
-    assert proof.names("failed") == proof.names("impossible") == ()
+    assert proof.list_checks("cannot_tell") == ("drained",)
+    assert proof.list_checks("failed") == proof.list_checks("impossible") == ()
 
 
 def test_an_outcome_that_a_reason_mentions_is_not_the_outcome() -> None:
     proof = CellProof(unproved=("drained forward: cannot_tell: a thing: failed: twice",))
-    assert proof.names("failed") == ()
-    assert proof.names("cannot_tell") == ("drained",)
+    assert proof.list_checks("failed") == ()
+    assert proof.list_checks("cannot_tell") == ("drained",)
 
 
 @pytest.mark.parametrize("kept", [{}, {"proved": None, "unproved": None}])

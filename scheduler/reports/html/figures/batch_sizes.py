@@ -12,10 +12,10 @@ from velodrome.scheduler.reports.html.figures.chart import (
     SeriesStyle,
     build_spec,
     choose_grid_lines,
-    empty_chart,
     encode_colour,
     encode_dash,
     encode_shape,
+    make_chart,
 )
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
@@ -37,12 +37,12 @@ def plot_batch_sizes(
         for model in dict.fromkeys(workload.model for workload in group.workloads):
             if len(found) == MOST:
                 return tuple(found)
-            if figure := _figure(group, model, styles, len(found)):
+            if figure := _build_figure(group, model, styles, len(found)):
                 found.append(figure)
     return tuple(found)
 
 
-def _figure(
+def _build_figure(
     group: PlatformCells, model: str, styles: Sequence[SeriesStyle], number: int
 ) -> ChartFigure | None:
     times = [
@@ -70,13 +70,15 @@ def _figure(
         f"figure-batch-{number}",
         model,
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
-        build_spec(_chart(styles, sorted({size for size, _, _ in times}), drawn), rows),
+        build_spec(_build_chart(styles, sorted({size for size, _, _ in times}), drawn), rows),
         ("framework", "batch size", "time"),
         tuple((impl.label, str(size), show_interval(time)) for size, impl, time in in_order),
     )
 
 
-def _chart(styles: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]) -> Chart:
+def _build_chart(
+    styles: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]
+) -> Chart:
     across = alt.X(
         "batch:Q",
         title="batch size",
@@ -91,17 +93,17 @@ def _chart(styles: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[
     )
     tip = alt.Tooltip("tip:N")
     lines = (
-        empty_chart()
+        make_chart()
         .mark_line(strokeWidth=2)
         .encode(across, up, encode_colour(styles), encode_dash(styles))
     )
     bars = (
-        empty_chart()
+        make_chart()
         .mark_rule(strokeWidth=2, opacity=0.6)
         .encode(across, alt.Y("low:Q"), alt.Y2("high:Q"), encode_colour(styles))
     )
     points = (
-        empty_chart()
+        make_chart()
         .mark_point(filled=True, size=60, opacity=1)
         .encode(across, up, encode_colour(styles), encode_shape(styles), tip)
     )

@@ -76,23 +76,23 @@ def assign_styles(implementations: Sequence[Implementation]) -> tuple[SeriesStyl
 def build_spec(chart: Chart, rows: Iterable[ChartRow], height: int = HEIGHT) -> dict[str, object]:
     """Return the specification, as wide as its element. rows: of every layer without own rows."""
     sized = chart.properties(width="container", height=height)
-    found = _without_data(sized.to_dict(validate=False))  # tests do: it takes 0.1 s a chart
+    found = _drop_data(sized.to_dict(validate=False))  # tests do: it takes 0.1 s a chart
     for name in ("$schema", "config", "datasets"):
         found.pop(name, None)
-    found["data"] = {"values": [_finite(row) for row in rows]}
+    found["data"] = {"values": [_replace_infinite(row) for row in rows]}
     return found
 
 
-def _without_data(part: Mapping[str, object]) -> dict[str, object]:
+def _drop_data(part: Mapping[str, object]) -> dict[str, object]:
     """Drop the data of the chart and of its layers: all draw the figure's rows."""
     found = {name: value for name, value in part.items() if name != "data"}
     layers = part.get("layer")
     if isinstance(layers, list):
-        found["layer"] = [_without_data(layer) for layer in layers]
+        found["layer"] = [_drop_data(layer) for layer in layers]
     return found
 
 
-def _finite(row: ChartRow) -> dict[str, Value]:
+def _replace_infinite(row: ChartRow) -> dict[str, Value]:
     """Replace NaN and infinity, which no axis shows, by null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -100,17 +100,17 @@ def _finite(row: ChartRow) -> dict[str, Value]:
     }
 
 
-def empty_chart() -> alt.Chart:
+def make_chart() -> alt.Chart:
     """Return a chart without data, to be drawn from the figure's rows."""
     return alt.Chart()
 
 
 def encode_colour(styles: Sequence[SeriesStyle]) -> alt.Color:
     """Encode the column `who` as colour; the page has one legend for all figures."""
-    return alt.Color("who:N", scale=colour_scale(styles), legend=None)
+    return alt.Color("who:N", scale=build_colour_scale(styles), legend=None)
 
 
-def colour_scale(styles: Sequence[SeriesStyle]) -> alt.Scale:
+def build_colour_scale(styles: Sequence[SeriesStyle]) -> alt.Scale:
     return alt.Scale(
         domain=[style.label for style in styles], range=[style.colour for style in styles]
     )

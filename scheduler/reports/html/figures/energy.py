@@ -12,8 +12,8 @@ from velodrome.scheduler.reports.html.figures.chart import (
     ChartRow,
     SeriesStyle,
     build_spec,
-    empty_chart,
     encode_colour,
+    make_chart,
 )
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
@@ -37,28 +37,30 @@ def plot_energy(
     found: list[ChartFigure] = []
     for group in groups:
         for workload in group.workloads:
-            joules = _joules(group, workload)
+            joules = _find_joules(group, workload)
             if joules and len(found) < MOST:
-                found.append(_figure(group, workload, joules, styles, len(found)))
+                found.append(_build_figure(group, workload, joules, styles, len(found)))
     return tuple(found)
 
 
-def _joules(group: PlatformCells, workload: Workload) -> dict[Implementation, tuple[float, str]]:
+def _find_joules(
+    group: PlatformCells, workload: Workload
+) -> dict[Implementation, tuple[float, str]]:
     """Return the median over repeats and its source."""
     found = {}
-    for (one, impl), rows in group.rows.items():
-        known = [(j, _source(row)) for row in rows if (j := row.number(COLUMN)) is not None]
-        if known and one == workload:
-            middle = statistics.median(joules for joules, _ in known)
-            found[impl] = (middle, join_names(sorted({source for _, source in known})))
+    for (other, impl), rows in group.rows.items():
+        measured = [(j, _read_source(row)) for row in rows if (j := row.number(COLUMN)) is not None]
+        if measured and other == workload:
+            middle = statistics.median(joules for joules, _ in measured)
+            found[impl] = (middle, join_names(sorted({source for _, source in measured})))
     return found
 
 
-def _source(row: TaskRow) -> str:
+def _read_source(row: TaskRow) -> str:
     return row.energy_source or "unknown source"
 
 
-def _figure(
+def _build_figure(
     group: PlatformCells,
     workload: Workload,
     joules: dict[Implementation, tuple[float, str]],
@@ -79,16 +81,16 @@ def _figure(
         f"figure-energy-{number}",
         format_workload(workload),
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
-        build_spec(_chart(styles, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
+        build_spec(_build_chart(styles, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
         ("framework", "energy", "source"),
         tuple((impl.label, f"{joules[impl][0]:.3g} J", joules[impl][1]) for impl in order),
     )
 
 
-def _chart(styles: Sequence[SeriesStyle], order: Sequence[str]) -> Chart:
+def _build_chart(styles: Sequence[SeriesStyle], order: Sequence[str]) -> Chart:
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150))
     bars: Chart = (
-        empty_chart()
+        make_chart()
         .mark_bar(size=14)
         .encode(
             alt.X("joules:Q", title="J per gradient"),

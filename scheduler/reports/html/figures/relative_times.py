@@ -11,9 +11,9 @@ from velodrome.scheduler.reports.html.figures.chart import (
     SeriesStyle,
     build_spec,
     choose_grid_lines,
-    empty_chart,
     encode_colour,
     encode_shape,
+    make_chart,
 )
 from velodrome.scheduler.reports.html.overview import Overview
 
@@ -43,7 +43,7 @@ def plot_relative_times(
         "Time relative to the best of each line",
         "point: median of one model over batch sizes, threads and devices; bar: median",
         build_spec(
-            _chart(styles, order, [ratio for _, _, ratio, _ in points]),
+            _build_chart(styles, order, [ratio for _, _, ratio, _ in points]),
             rows,
             MARGIN + ROW_HEIGHT * len(order),
         ),
@@ -53,26 +53,25 @@ def plot_relative_times(
     return (figure,)
 
 
-def _chart(styles: Sequence[SeriesStyle], order: Sequence[str], drawn: Sequence[float]) -> Chart:
+def _build_chart(
+    styles: Sequence[SeriesStyle], order: Sequence[str], drawn: Sequence[float]
+) -> Chart:
     scale = alt.Scale(type="log", nice=False, padding=10)
     axis = alt.Axis(format="~g", values=choose_grid_lines(drawn))
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150, grid=True))
     across = alt.X("ratio:Q", title="ratio to the best time (1 = best)", scale=scale, axis=axis)
     middle = (
-        empty_chart()
+        make_chart()
         .mark_tick(thickness=3, size=18, color="currentColor", opacity=0.7)
         .encode(
             alt.X(
-                "median(ratio):Q",
-                title="ratio to the best time (1 = best)",
-                scale=scale,
-                axis=axis,
+                "median(ratio):Q", title="ratio to the best time (1 = best)", scale=scale, axis=axis
             ),
             down,
         )
     )
     points = (
-        empty_chart()
+        make_chart()
         .mark_point(filled=True, size=70, opacity=0.85)
         .encode(across, down, encode_colour(styles), encode_shape(styles), alt.Tooltip("tip:N"))
     )

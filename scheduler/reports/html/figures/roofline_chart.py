@@ -10,12 +10,12 @@ from velodrome.scheduler.reports.html.figures.chart import (
     ChartFigure,
     ChartRow,
     SeriesStyle,
+    build_colour_scale,
     build_spec,
     choose_grid_lines,
-    colour_scale,
-    empty_chart,
     encode_colour,
     encode_shape,
+    make_chart,
 )
 from velodrome.scheduler.reports.html.formatting import show_count, truncate
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
@@ -35,22 +35,22 @@ def plot_rooflines(
         (roof for roof in found if roof.points),
         key=lambda roof: (roof.ridge is None, -len(roof.points)),
     )
-    return tuple(_figure(roof, styles, number) for number, roof in enumerate(drawn[:MOST]))
+    return tuple(_build_figure(roof, styles, number) for number, roof in enumerate(drawn[:MOST]))
 
 
-def _figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) -> ChartFigure:
+def _build_figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) -> ChartFigure:
     points = roof.points[:MOST_POINTS]
     rows: list[ChartRow] = [
         {
-            "who": Implementation(one.framework, one.variant).label,
-            "phase": one.phase,
-            "intensity": one.intensity,
-            "rate": one.flops_per_s / GIGA,
-            "tip": _tip(roof, one),
+            "who": Implementation(point.framework, point.variant).label,
+            "phase": point.phase,
+            "intensity": point.intensity,
+            "rate": point.flops_per_s / GIGA,
+            "tip": _format_tip(roof, point),
         }
-        for one in points
+        for point in points
     ]
-    rows += _roof_rows(roof)
+    rows += _compute_roof(roof)
     place = roof.place
     where = ", ".join(
         filter(
@@ -60,16 +60,16 @@ def _figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) -> Chart
     return ChartFigure(
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
-        f"{where}: {_ceilings(roof)}",
-        build_spec(_chart(styles, rows), rows, 300),
+        f"{where}: {_format_ceilings(roof)}",
+        build_spec(_build_chart(styles, rows), rows, 300),
         ("framework", "model", "phase", "FLOP per byte", "GFLOP/s", "of the roof"),
-        tuple(_line(roof, one) for one in points),
+        tuple(_format_line(roof, point) for point in points),
     )
 
 
-def _roof_rows(roof: Roofline) -> list[ChartRow]:
+def _compute_roof(roof: Roofline) -> list[ChartRow]:
     """Compute the roof at both ends and at its ridge."""
-    across = [one.intensity for one in roof.points] + ([roof.ridge] if roof.ridge else [])
+    across = [point.intensity for point in roof.points] + ([roof.ridge] if roof.ridge else [])
     ends = [min(across) / BEYOND, max(across) * BEYOND]
     ridge = [roof.ridge] if roof.ridge and ends[0] < roof.ridge < ends[1] else []
     return [
@@ -79,58 +79,56 @@ def _roof_rows(roof: Roofline) -> list[ChartRow]:
     ]
 
 
-def _ceilings(roof: Roofline) -> str:
+def _format_ceilings(roof: Roofline) -> str:
     flops = f"{roof.flops.per_s / GIGA:.0f} GFLOP/s" if roof.flops else "no gemm measured"
     copied = f"{roof.bytes.per_s / GIGA:.1f} GB/s" if roof.bytes else "no copy measured"
     return f"{flops}, {copied}"
 
 
-def _share(roof: Roofline, one: RooflinePoint) -> str:
-    height = roof.roof(one.intensity)
-    return f"{100 * one.flops_per_s / height:.0f} %" if height else "unknown"
+def _format_share(roof: Roofline, point: RooflinePoint) -> str:
+    height = roof.roof(point.intensity)
+    return f"{100 * point.flops_per_s / height:.0f} %" if height else "unknown"
 
 
-def _tip(roof: Roofline, one: RooflinePoint) -> str:
-    impl = Implementation(one.framework, one.variant).label
-    rate = f"{one.flops_per_s / GIGA:.3g} GFLOP/s, {_share(roof, one)} of the roof"
-    return f"{impl}, {one.model} b{one.batch_size}, {one.phase}: {rate}"
+def _format_tip(roof: Roofline, point: RooflinePoint) -> str:
+    impl = Implementation(point.framework, point.variant).label
+    rate = f"{point.flops_per_s / GIGA:.3g} GFLOP/s, {_format_share(roof, point)} of the roof"
+    return f"{impl}, {point.model} b{point.batch_size}, {point.phase}: {rate}"
 
 
-def _line(roof: Roofline, one: RooflinePoint) -> tuple[str, ...]:
+def _format_line(roof: Roofline, point: RooflinePoint) -> tuple[str, ...]:
     return (
-        Implementation(one.framework, one.variant).label,
-        truncate(f"{one.model} b{one.batch_size}"),
-        one.phase,
-        f"{one.intensity:.3g}",
-        f"{one.flops_per_s / GIGA:.3g}",
-        _share(roof, one),
+        Implementation(point.framework, point.variant).label,
+        truncate(f"{point.model} b{point.batch_size}"),
+        point.phase,
+        f"{point.intensity:.3g}",
+        f"{point.flops_per_s / GIGA:.3g}",
+        _format_share(roof, point),
     )
 
 
-def _chart(styles: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
+def _build_chart(styles: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
     log = alt.Scale(type="log", nice=False, padding=10)
-    along = _axis(rows, ("intensity",))
-    high = _axis(rows, ("rate", "roof"))
+    along = _build_axis(rows, ("intensity",))
+    high = _build_axis(rows, ("rate", "roof"))
     across = alt.X("intensity:Q", title="FLOP per byte", scale=log, axis=along)
     up = alt.Y("rate:Q", title="GFLOP/s", scale=log, axis=high)
     roof = (
-        empty_chart()
+        make_chart()
         .mark_line(strokeWidth=2.5, color="currentColor", opacity=0.8)
         .encode(across, alt.Y("roof:Q", title="GFLOP/s", scale=log, axis=high))
     )
     filled = alt.FillOpacity(
-        "phase:O",
-        scale=alt.Scale(domain=["forward", "gradient"], range=[0.0, 0.9]),
-        legend=None,
+        "phase:O", scale=alt.Scale(domain=["forward", "gradient"], range=[0.0, 0.9]), legend=None
     )
     points: Chart = (
-        empty_chart()
+        make_chart()
         .mark_point(size=60, opacity=1, strokeWidth=1.5)
         .encode(
             across,
             up,
             encode_colour(styles),
-            alt.Fill("who:N", scale=colour_scale(styles), legend=None),
+            alt.Fill("who:N", scale=build_colour_scale(styles), legend=None),
             encode_shape(styles),
             filled,
             alt.Tooltip("tip:N"),
@@ -140,6 +138,6 @@ def _chart(styles: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
     return alt.layer(roof, points) if has_roof else points
 
 
-def _axis(rows: Sequence[ChartRow], columns: Sequence[str]) -> alt.Axis:
+def _build_axis(rows: Sequence[ChartRow], columns: Sequence[str]) -> alt.Axis:
     known = [value for row in rows for column in columns if (value := row.get(column))]
     return alt.Axis(values=choose_grid_lines(float(value) for value in known), format="~g")

@@ -75,17 +75,19 @@ def build_sections(
         "roofline": (plot_rooflines(build_rooflines(rows), styles), queries.roofline()),
         "energy": (plot_energy(groups, styles), queries.energy()),
     }
-    reasons = _reasons(rows)
-    return tuple(_section(name, *plot, reasons) for name, plot in plots.items())
+    reasons = _join_reasons(rows)
+    return tuple(_build_section(name, *plot, reasons) for name, plot in plots.items())
 
 
-def _section(name: str, figures: Sequence[ChartFigure], query: str, reasons: str) -> FigureSection:
+def _build_section(
+    name: str, figures: Sequence[ChartFigure], query: str, reasons: str
+) -> FigureSection:
     title, caption, without = _TEXTS[name]
     return FigureSection(
         name, title, caption, tuple(figures), without.format(reasons=reasons), query
     )
 
 
-def _reasons(rows: Sequence[TaskRow]) -> str:
+def _join_reasons(rows: Sequence[TaskRow]) -> str:
     reasons = sorted({row.energy_reason for row in rows} - {""})
     return f": {join_names(reasons, 3)}" if reasons else ""

@@ -17,10 +17,10 @@ from velodrome.scheduler.reports.html.figures.chart import (
     ChartRow,
     SeriesStyle,
     build_spec,
-    empty_chart,
     encode_colour,
     encode_dash,
     encode_shape,
+    make_chart,
 )
 from velodrome.scheduler.reports.html.formatting import format_workload, show_duration
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
@@ -36,15 +36,15 @@ def plot_thread_scaling(
 ) -> tuple[ChartFigure, ...]:
     """Plot each workload that was timed at two thread counts or more on one node type."""
     found: list[ChartFigure] = []
-    for where, workloads in _by_place(groups).items():
+    for where, workloads in _group_by_place(groups).items():
         for workload in sorted(workloads, key=workload_order):
             scaled = {impl: times for impl, times in workloads[workload].items() if len(times) > 1}
             if scaled and len(found) < MOST:
-                found.append(_figure(where, workload, scaled, styles, len(found)))
+                found.append(_build_figure(where, workload, scaled, styles, len(found)))
     return tuple(found)
 
 
-def _by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload, Times]]:
+def _group_by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload, Times]]:
     found: dict[str, dict[Workload, Times]] = {}
     for group in groups:
         platform = group.platform
@@ -60,7 +60,7 @@ def _by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload, Times
     return found
 
 
-def _figure(
+def _build_figure(
     where: str, workload: Workload, found: Times, styles: Sequence[SeriesStyle], number: int
 ) -> ChartFigure:
     rows: list[ChartRow] = []
@@ -85,13 +85,13 @@ def _figure(
         f"figure-threads-{number}",
         format_workload(workload),
         where,
-        build_spec(_chart(styles, counts), rows),
+        build_spec(_build_chart(styles, counts), rows),
         ("framework", "threads", "time", "speedup"),
         tuple(table),
     )
 
 
-def _chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
+def _build_chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
     across = alt.X(
         "threads:Q",
         title="threads",
@@ -100,17 +100,17 @@ def _chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
     )
     up = alt.Y("speedup:Q", title="speedup")
     ideal = (
-        empty_chart()
+        make_chart()
         .mark_line(strokeDash=[2, 4], color="currentColor", opacity=0.5)
         .encode(across, alt.Y("ideal:Q"))
     )
     lines = (
-        empty_chart()
+        make_chart()
         .mark_line(strokeWidth=2)
         .encode(across, up, encode_colour(styles), encode_dash(styles))
     )
     points = (
-        empty_chart()
+        make_chart()
         .mark_point(filled=True, size=60, opacity=1)
         .encode(across, up, encode_colour(styles), encode_shape(styles), alt.Tooltip("tip:N"))
     )

@@ -25,13 +25,13 @@ class TracedTask:
 def select_traced_tasks(groups: Sequence[PlatformCells]) -> tuple[TracedTask, ...]:
     """Select one task per implementation, on the slowest of the workloads with most times."""
     for group in groups:
-        workload = _longest(group)
+        workload = _find_heaviest(group)
         if workload is not None:
-            return tuple(_of(group, workload))[:MOST]
+            return tuple(_list_tasks(group, workload))[:MOST]
     return ()
 
 
-def _longest(group: PlatformCells) -> Workload | None:
+def _find_heaviest(group: PlatformCells) -> Workload | None:
     def weight(workload: Workload) -> tuple[int, float]:
         time = find_fastest(group, workload, "gradient") or find_fastest(group, workload, "forward")
         numbered = sum(
@@ -43,12 +43,12 @@ def _longest(group: PlatformCells) -> Workload | None:
     return heaviest if heaviest and weight(heaviest)[0] else None
 
 
-def _of(group: PlatformCells, workload: Workload) -> Iterator[TracedTask]:
+def _list_tasks(group: PlatformCells, workload: Workload) -> Iterator[TracedTask]:
     for impl in group.implementations:
         rows = group.rows.get((workload, impl), ())
         timed = [row for row in rows if row.forward_median_ns is not None]
         if timed:
-            row = min(timed, key=lambda one: one.repeat)
+            row = min(timed, key=lambda timed_row: timed_row.repeat)
             yield TracedTask(
                 row.task_id,
                 row.repeat,

@@ -11,7 +11,7 @@ from velodrome.scheduler.reports.html.figures.chart import (
     ChartFigure,
     ChartRow,
     build_spec,
-    empty_chart,
+    make_chart,
 )
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.results.typed_rows import ReadingRow
@@ -30,9 +30,9 @@ def plot_traces(
     found = []
     for number, one in enumerate(tasks):
         own = [row for row in readings if (row.task_id, row.repeat) == (one.task_id, one.repeat)]
-        instants = _instants(own)
+        instants = _merge_readings(own)
         if len(instants) > 1:
-            found.append(_figure(one, instants, number))
+            found.append(_build_figure(one, instants, number))
     return tuple(found)
 
 
@@ -44,7 +44,7 @@ class _Instant:
     gpu: float | None
 
 
-def _instants(rows: Sequence[ReadingRow]) -> list[_Instant]:
+def _merge_readings(rows: Sequence[ReadingRow]) -> list[_Instant]:
     """Merge the rows of one reading: there is a row per GPU."""
     in_order = sorted(rows, key=lambda row: row.at_ns)
     start = in_order[0].at_ns if in_order else 0
@@ -63,32 +63,32 @@ def _instants(rows: Sequence[ReadingRow]) -> list[_Instant]:
     return found
 
 
-def _figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> ChartFigure:
-    bands = list(_bands(instants))
-    drawn = _thinned(instants)
+def _build_figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> ChartFigure:
+    bands = list(_build_bands(instants))
+    drawn = _thin_out(instants)
     rows: list[ChartRow] = [
         {
             "at": round(each.at_s, 3),
             "cores": round(each.cores, 3),
             "gpu": each.gpu,
-            "tip": _tip(each),
+            "tip": _format_tip(each),
         }
         for each in drawn
     ]
     rows += bands
     top = HEADROOM * max(one.threads, *(each.cores for each in drawn))
-    chart = _chart(one.threads, top, any(each.gpu is not None for each in drawn))
+    chart = _build_chart(one.threads, top, any(each.gpu is not None for each in drawn))
     return ChartFigure(
         f"figure-trace-{number}",
         one.title,
         one.subtitle,
         build_spec(chart, rows),
         ("phase", "from", "to", "busy cores, mean"),
-        tuple(_line(band, instants) for band in bands),
+        tuple(_format_line(band, instants) for band in bands),
     )
 
 
-def _bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
+def _build_bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
     """Yield the bands of phases. A reading covers the time since the one before it."""
     span = instants[-1].at_s or 1.0
     begin = 0.0
@@ -105,26 +105,26 @@ def _bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
         begin = last.at_s
 
 
-def _thinned(instants: Sequence[_Instant]) -> list[_Instant]:
+def _thin_out(instants: Sequence[_Instant]) -> list[_Instant]:
     """Keep MOST_POINTS readings at most: of each interval the one with the most busy cores."""
     width = -(-len(instants) // MOST_POINTS)
     windows = (instants[at : at + width] for at in range(0, len(instants), width))
     return [max(window, key=lambda one: one.cores) for window in windows]
 
 
-def _tip(one: _Instant) -> str:
+def _format_tip(one: _Instant) -> str:
     gpu = f", GPU {one.gpu:.0f} %" if one.gpu is not None else ""
     return f"{one.at_s:.1f} s, {one.phase}: {one.cores:.2f} busy cores{gpu}"
 
 
-def _line(band: ChartRow, instants: Sequence[_Instant]) -> tuple[str, ...]:
+def _format_line(band: ChartRow, instants: Sequence[_Instant]) -> tuple[str, ...]:
     begin, end = float(str(band["begin"])), float(str(band["end"]))
     inside = [one.cores for one in instants if begin < one.at_s <= end] or [0.0]
     mean = sum(inside) / len(inside)
     return (str(band["phase"]), f"{begin:.1f} s", f"{end:.1f} s", f"{mean:.2f}")
 
 
-def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - one more line
+def _build_chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - one more line
     tip = alt.Tooltip("tip:N")
     across = alt.X("at:Q", title="seconds since worker start", axis=alt.Axis(grid=False))
     up = alt.Y(
@@ -135,19 +135,19 @@ def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - 
         scale=alt.Scale(domain=list(PHASES), range=[f"var(--phase-{name})" for name in PHASES]),
         legend=None,
     )
-    bands = empty_chart().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
+    bands = make_chart().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
     names = (
-        empty_chart()
+        make_chart()
         .mark_text(align="left", dx=4, dy=5, fontSize=10, color="currentColor", baseline="top")
         .encode(x="begin:Q", y=alt.value(0), text="name:N")
     )
     given = (
-        empty_chart()
+        make_chart()
         .mark_rule(strokeDash=[2, 4], color="currentColor", opacity=0.7)
         .encode(alt.YDatum(threads))
     )
     line = (
-        empty_chart()
+        make_chart()
         .mark_line(
             strokeWidth=2, color="var(--series-0)", point={"size": 12, "color": "var(--series-0)"}
         )
@@ -157,6 +157,6 @@ def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - 
     if not has_gpu:
         return cores
     share = alt.Y("gpu:Q", title="GPU %", scale=alt.Scale(domain=[0, 100]))
-    gpu = empty_chart().mark_line(strokeDash=[6, 3], color="var(--series-1)").encode(across, share)
+    gpu = make_chart().mark_line(strokeDash=[6, 3], color="var(--series-1)").encode(across, share)
     both: Chart = alt.layer(cores, gpu).resolve_scale(y="independent")
     return both
