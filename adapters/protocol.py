@@ -290,7 +290,7 @@ def decode_request(text: str) -> Request:
     except (ValueError, AttributeError) as error:
         raise ProtocolError("not a request: {}".format(error)) from error
     if version != VERSION:
-        raise ProtocolError("this worker speaks version {}, not {}".format(VERSION, version))
+        raise ProtocolError("this worker has version {}, not {}".format(VERSION, version))
     request: Request = _typed(Request, fields)
     return request
 
@@ -306,7 +306,7 @@ def _plain(value: Any) -> Any:
 
 def _typed(kind: Any, fields: Dict[str, Any]) -> Any:
     if not isinstance(fields, dict):
-        raise ProtocolError("{} is no object: {!r}".format(kind.__name__, fields))
+        raise ProtocolError("{} is not an object: {!r}".format(kind.__name__, fields))
     unknown = sorted(set(fields) - set(kind._fields))
     if unknown:
         raise ProtocolError("{} has no field {!r}".format(kind.__name__, unknown[0]))
@@ -323,7 +323,7 @@ def _value(kind: Any, name: str, value: Any) -> Any:
     try:
         return read(value)
     except TypeError as error:
-        text = "{}.{} is no {}: {!r:.80}".format(kind.__name__, name, error, value)
+        text = "{}.{} is not a {}: {!r:.80}".format(kind.__name__, name, error, value)
         raise ProtocolError(text) from None
 
 

@@ -64,14 +64,14 @@ def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Ve
     """
     if not reference.losses:
         return _verify_output(reference, adapter)
-    walk = _ErrorCollector(reference)
+    collector = _ErrorCollector(reference)
     for index in range(len(reference.losses)):
-        walk.take(index, adapter)
-    parameters = _parameter_errors(reference, walk.worst)
-    loss_error = _worst(error for _, error in walk.losses)
+        collector.take(index, adapter)
+    parameters = _parameter_errors(reference, collector.worst)
+    loss_error = _worst(error for _, error in collector.losses)
     _require(parameters, loss_error, dtype)
     return Verified(
-        walk.losses[0][0],
+        collector.losses[0][0],
         loss_error,
         _worst(entry.error for entry in parameters),
         parameters,
@@ -106,7 +106,7 @@ def iterate_gradients(
     missing = set(reference.shapes)
     for name, gradient in adapter.gradients(handle):
         if name not in missing:
-            raise Disagreed("gradient of {}, which is not trained or came before".format(name))
+            raise Disagreed("gradient of {}, which is not trained or was given before".format(name))
         missing.remove(name)
         if tuple(gradient.shape) != reference.shapes[name]:
             raise Disagreed(
@@ -143,8 +143,8 @@ def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[
     """Turn dropout on, compare it with the model and leave it on. Return notes of the results.
 
     Each layer's kept share must be within 5 standard deviations of 1 - rate, and two calls of
-    forward must differ in their loss, so that the call that is timed does drop. How many inputs
-    were not zero is not known: a quarter of batch_size examples is taken, few enough behind a ReLU.
+    forward must differ in their loss, so that the timed call does drop. The number of inputs that
+    are not zero is unknown: a quarter of the examples is taken, few enough behind a ReLU.
     """
     layers = [layer for layer in model.layers if isinstance(layer, Dropout)]
     if not layers:
@@ -214,7 +214,7 @@ class _ErrorCollector(object):
 
 def _share_note(layer: Dropout, share: Optional[float], count: float) -> str:
     if share is None:
-        raise Disagreed("dropout {} is not there: no kept share of it".format(layer.name))
+        raise Disagreed("the adapter gives no kept share of dropout {}".format(layer.name))
     expected = 1.0 - layer.rate
     allowed = _SIGMAS * math.sqrt(layer.rate * expected / count)
     text = "dropout {} kept {:.4f} of its inputs, {:.2f} +- {:.4f} expected".format(
@@ -261,7 +261,7 @@ def _require(parameters: Tuple[ParameterError, ...], loss_error: float, dtype: s
     if bad:
         worst = max(bad, key=lambda entry: math.inf if math.isnan(entry.error) else entry.error)
         faults.append(
-            "{} of {} gradients are off, most {}: {:.2g} (allowed {:g})".format(
+            "{} of {} gradients are off, the worst is {}: {:.2g} (allowed {:g})".format(
                 len(bad), len(parameters), worst.name, worst.error, tolerance
             )
         )
@@ -287,7 +287,7 @@ def _tie_notes(reference: Reference) -> Tuple[str, ...]:
     if not reference.near_ties:
         return ()
     return (
-        "{} examples hold a near-tie: a gradient may be off by rounding alone".format(
+        "{} examples have a near-tie: a gradient may be off by rounding alone".format(
             reference.near_ties
         ),
     )

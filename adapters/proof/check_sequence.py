@@ -20,7 +20,7 @@ def check_phase(proof: ProofContext, phase: TimedPhase, send: Send) -> None:
     """Run the checks that directly follow a phase's timing. Disagreed after all if one failed."""
     with disable_gc():
         is_drained, is_checked = check_last_results(proof, phase)
-        found = (
+        findings = (
             ("different_values", check_input_variety(proof)),
             ("clocked_by_two", compare_clocks(phase)),
             ("possible", check_physical_limits(proof, phase)),
@@ -28,7 +28,7 @@ def check_phase(proof: ProofContext, phase: TimedPhase, send: Send) -> None:
             ("timed_is_checked", is_checked),
             ("twice_the_work", check_double_work(proof, phase)),
         )
-    _send_findings(phase.name, found, send)
+    _send_findings(phase.name, findings, send)
 
 
 def check_all(proof: ProofContext, phases: Sequence[TimedPhase], send: Send) -> None:
@@ -37,17 +37,17 @@ def check_all(proof: ProofContext, phases: Sequence[TimedPhase], send: Send) -> 
         unseen = check_unseen_inputs(proof, phases)
         following = check_changed_parameter(proof, phases)
     for phase in phases:
-        found = (
+        findings = (
             ("not_seen_before", unseen[phase.name]),
             ("follows_parameters", following[phase.name]),
         )
-        _send_findings(phase.name, found, send)
+        _send_findings(phase.name, findings, send)
 
 
-def _send_findings(phase: str, found: Sequence[Tuple[str, CheckFinding]], send: Send) -> None:
-    for name, one in found:
-        figures = tuple(Figure(what, float(value)) for what, value in one.figures)
-        send(Checked(name, phase, one.outcome, figures, one.reason, monotonic_ns()))
-    for name, one in found:
-        if one.outcome == FAILED:
-            raise Disagreed("{} of {} failed: {}".format(name, phase, one.reason))
+def _send_findings(phase: str, findings: Sequence[Tuple[str, CheckFinding]], send: Send) -> None:
+    for name, finding in findings:
+        figures = tuple(Figure(figure, float(value)) for figure, value in finding.figures)
+        send(Checked(name, phase, finding.outcome, figures, finding.reason, monotonic_ns()))
+    for name, finding in findings:
+        if finding.outcome == FAILED:
+            raise Disagreed("{} of {} failed: {}".format(name, phase, finding.reason))

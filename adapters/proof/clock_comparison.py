@@ -6,7 +6,7 @@ from velodrome.adapters.proof.timed_phase import CheckFinding, TimedPhase
 from velodrome.adapters.protocol import FAILED, PASSED
 
 # The stopwatch may be shorter than the worker's clock around it by the larger of a share of the
-# sample and a time: on a GPU that of waking up after its events, and of a launch; on a CPU, 2 us.
+# sample and a time: on a GPU, to wake up after its events and to launch; on a CPU, 2 us.
 SHORT_SHARE, SHORT_NS = 0.05, 200000
 ABOVE_SHARE, ABOVE_NS = 0.02, 2000  # it may be longer by this: the resolution of a device's clock
 AGREES = 0.75  # quantile of the samples, sorted by agreement
@@ -18,14 +18,15 @@ def compare_clocks(phase: TimedPhase) -> CheckFinding:
     In some samples another process may run between the clocks; a wrong stopwatch shows in all.
     """
     pairs = sorted(
-        zip(phase.taken.elapsed_ns, phase.taken.own_ns), key=lambda pair: pair[0] / max(pair[1], 1)
+        zip(phase.samples.elapsed_ns, phase.samples.own_ns),
+        key=lambda pair: pair[0] / max(pair[1], 1),
     )
-    told, own = pairs[math.ceil(AGREES * len(pairs)) - 1]
-    figures = (("stopwatch_ns", told), ("worker_ns", own), ("share", told / max(own, 1)))
-    if told > own * (1 + ABOVE_SHARE) + ABOVE_NS:
-        reason = "the stopwatch shows {:.0f} ns but {:.0f} ns passed".format(told, own)
+    shown, own = pairs[math.ceil(AGREES * len(pairs)) - 1]
+    figures = (("stopwatch_ns", shown), ("worker_ns", own), ("share", shown / max(own, 1)))
+    if shown > own * (1 + ABOVE_SHARE) + ABOVE_NS:
+        reason = "the stopwatch shows {:.0f} ns but {:.0f} ns passed".format(shown, own)
         return CheckFinding(FAILED, figures, reason)
-    if own - told > max(SHORT_NS, SHORT_SHARE * own):
-        reason = "the stopwatch shows only {:.0f} ns of {:.0f} ns that passed".format(told, own)
+    if own - shown > max(SHORT_NS, SHORT_SHARE * own):
+        reason = "the stopwatch shows only {:.0f} ns of {:.0f} ns that passed".format(shown, own)
         return CheckFinding(FAILED, figures, reason)
     return CheckFinding(PASSED, figures)

@@ -27,24 +27,23 @@ RETRY_SAMPLES = 4  # samples of each kind, before the check fails
 def check_double_work(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Compare samples of some calls with samples of twice as many; `cannot_tell` if noise is large.
 
-    Only too small a ratio fails: a larger one means that no time was too short.
+    Only a small ratio fails: a large one means that no time was too short.
     """
     once = choose_batches(proof, phase)
-    singles = phase.taken.elapsed_ns if len(once) == phase.taken.timed.calls else ()
+    singles = phase.samples.elapsed_ns if len(once) == phase.samples.timed.calls else ()
     each_ns = max(len(once) * phase.call_ns, 1.0) * (2 if singles else 3)
-    allowed_ns = max(TIME_SHARE * sum(phase.taken.own_ns), 5 * MAX_SAMPLES * MIN_SAMPLE_NS)
+    allowed_ns = max(TIME_SHARE * sum(phase.samples.own_ns), 5 * MAX_SAMPLES * MIN_SAMPLE_NS)
     takes = int(min(MAX_SAMPLES, allowed_ns / each_ns))
     if not takes:
         reason = "a call takes {:.2g} s: too long to repeat".format(phase.call_ns / 1e9)
         return CheckFinding(CANNOT_TELL, (), reason)
     for _ in range(TRIES):
         doubles = [to_cost(take_retained_sample(phase.calls, once * 2)) for _ in range(takes)]
-        known = [
-            to_cost(take_retained_sample(phase.calls, once)) for _ in range(0 if singles else takes)
-        ]
         if singles:
-            known = [CallCost(own, mean_processor_ns(phase)) for own in singles[-MAX_SAMPLES:]]
-        found = _judge_ratios(_compute_ratios(proof, doubles, known))
+            costs = [CallCost(own, mean_processor_ns(phase)) for own in singles[-MAX_SAMPLES:]]
+        else:
+            costs = [to_cost(take_retained_sample(phase.calls, once)) for _ in range(takes)]
+        found = _judge_ratios(_compute_ratios(proof, doubles, costs))
         if found.outcome == PASSED:
             return found
     if not _has_failed(found):
@@ -61,10 +60,9 @@ def _retry_alternating(
         doubles.append(to_cost(take_retained_sample(phase.calls, once * 2)))
         singles.append(to_cost(take_retained_sample(phase.calls, once)))
     found = _judge_ratios(_compute_ratios(proof, doubles, singles))
-    calm = all(
-        is_interference_free([cost.elapsed_ns for cost in side]) for side in (doubles, singles)
-    )
-    return found._replace(outcome=FAILED) if calm and _has_failed(found) else found
+    times = [[cost.elapsed_ns for cost in side] for side in (doubles, singles)]
+    is_failure = all(map(is_interference_free, times)) and _has_failed(found)
+    return found._replace(outcome=FAILED) if is_failure else found
 
 
 def _compute_ratios(
@@ -85,8 +83,8 @@ def _judge_ratios(ratios: Tuple[Tuple[str, float], ...]) -> CheckFinding:
     values = [ratio for _, ratio in ratios]
     if any(PASSING_RATIOS[0] <= ratio <= PASSING_RATIOS[1] for ratio in values):
         return CheckFinding(PASSED, ratios)
-    told = "twice as many calls took {:.2f} times as long ({:.2f} by the quickest)"
-    return CheckFinding(CANNOT_TELL, ratios, told.format(values[0], values[1]))
+    reason = "twice as many calls took {:.2f} times as long ({:.2f} by the quickest)"
+    return CheckFinding(CANNOT_TELL, ratios, reason.format(values[0], values[1]))
 
 
 def _has_failed(found: CheckFinding) -> bool:

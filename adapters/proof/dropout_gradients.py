@@ -65,28 +65,19 @@ def list_parameters_behind(model: Model) -> Tuple[str, ...]:
 def compute_profile(network: Network, chunks: Sequence[Batch], seed: int) -> DropoutProfile:
     """Compute the profile of a batch given in chunks. Layers before dropout run once."""
     model = network.model
-    start, values, batch = (
-        _first_dropout(model),
-        _compute_values_before(network, chunks),
-        _join(chunks),
-    )
-    found = []
+    start, names = _first_dropout(model), list_parameters_behind(model)
+    values, batch = _compute_values_before(network, chunks), _join(chunks)
+    masks = []
     for number in range(MASKS):
         draw = numpy.random.RandomState(seed + number)
         result = network.gradient_behind(start, values, batch, draw)
-        own = {name: result.gradients[name] for name in list_parameters_behind(model)}
-        found.append(summarize_gradients(result.loss, own))
+        own = {name: result.gradients[name] for name in names}
+        masks.append(summarize_gradients(result.loss, own))
     return DropoutProfile(
-        numpy.array([one.loss for one in found]),
-        {
-            name: numpy.array([one.norms[name] for one in found])
-            for name in list_parameters_behind(model)
-        },
-        {
-            name: numpy.array([one.zeros[name] for one in found])
-            for name in list_parameters_behind(model)
-        },
-        {name: _mean_distance(name, found) for name in list_parameters_behind(model)},
+        numpy.array([mask.loss for mask in masks]),
+        {name: numpy.array([mask.norms[name] for mask in masks]) for name in names},
+        {name: numpy.array([mask.zeros[name] for mask in masks]) for name in names},
+        {name: _mean_distance(name, masks) for name in names},
     )
 
 
@@ -102,9 +93,9 @@ def summarize_gradients(loss: float, gradients: Dict[str, numpy.ndarray]) -> Gra
 def find_faults(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
     """Describe how two or more calls differ from the known masks; empty if they do not.
 
-    Of the mean over the calls: the more there are, the smaller a difference shows.
+    The means over the calls are compared: more calls show smaller differences.
     """
-    losses = [math.log(abs(one.loss) or 1e-300) for one in calls]
+    losses = [math.log(abs(call.loss) or 1e-300) for call in calls]
     found = _compare_mean("the loss", losses, numpy.log(known.losses))
     for name in known.norms:
         found += _find_parameter_faults(known, name, calls)
@@ -115,7 +106,7 @@ def _find_repeated_mask(known: DropoutProfile, calls: Sequence[GradientSummary])
     """Return a fault if two calls had one mask: then no gradient moved far between them.
 
     A gradient of few values may come near another by chance: that of a bias of 5 classes comes
-    within a third of the mean distance in one of 50 pairs. So all gradients together are asked.
+    within a third of the mean distance in one of 50 pairs. So all gradients together decide.
     """
     moved = {
         name: _distance(calls[0], calls[1], name) / apart
@@ -134,32 +125,32 @@ def _find_repeated_mask(known: DropoutProfile, calls: Sequence[GradientSummary])
 def _find_parameter_faults(
     known: DropoutProfile, name: str, calls: Sequence[GradientSummary]
 ) -> List[str]:
-    if not all(one.norms[name] > 0 for one in calls):
+    if not all(call.norms[name] > 0 for call in calls):
         return ["the gradient of {} is zero".format(name)]
     if not (known.norms[name] > 0).all():
         return []
     length = _compare_mean(
         "the length of the gradient of {}".format(name),
-        [math.log(one.norms[name]) for one in calls],
+        [math.log(call.norms[name]) for call in calls],
         numpy.log(known.norms[name]),
     )
     what = "the share of zeros in the gradient of {}".format(name)
-    zeros = [one.zeros[name] for one in calls]
-    return length or _compare_mean(what, zeros, known.zeros[name], told=lambda share: share)
+    zeros = [call.zeros[name] for call in calls]
+    return length or _compare_mean(what, zeros, known.zeros[name], convert=lambda share: share)
 
 
 def _compare_mean(
     what: str,
     values: Sequence[float],
     known: numpy.ndarray,
-    told: Callable[[float], float] = math.exp,
+    convert: Callable[[float], float] = math.exp,
 ) -> List[str]:
-    """Return a fault if the mean of values is out of bounds. told: converts a value for display."""
+    """Return a fault if the mean of values is out of bounds. convert: to a value for display."""
     middle, mean = float(known.mean()), math.fsum(values) / len(values)
     error = float(known.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(known))
     if abs(mean - middle) <= SIGMAS * error + SLACK:
         return []
-    return ["{} is {:.4g}, {:.4g} expected".format(what, told(mean), told(middle))]
+    return ["{} is {:.4g}, {:.4g} expected".format(what, convert(mean), convert(middle))]
 
 
 def _mean_distance(name: str, found: Sequence[GradientSummary]) -> float:

@@ -20,14 +20,14 @@ from velodrome.adapters.proof.timed_phase import (
 )
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_ns
 from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
-from velodrome.adapters.worker.process_times import read_process_times, taken_by_others
+from velodrome.adapters.worker.process_times import estimate_interference_ns, read_process_times
 
 MAX_TRIES = 5  # to find the device done
 MASKS = 8  # calls whose gradients are compared with the reference's statistics
 LONG_CALL_NS = 20000000  # longer calls are repeated as little as possible
-UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call: what a first reading may take longer
+UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call: the allowed excess of a first reading
 FIRST_TOUCH_NS_PER_BYTE = 0.2  # plus this, for first access to host memory
-# Others that take this share of a reading's time slow it by caches and page faults, too. Then it
+# Others that use this share of a reading's time also slow it by caches and page faults. Then it
 # proves a failure only if it is late by the second share of a call.
 BUSY_SHARE, BUSY_UNDRAINED_SHARE = 0.1, 0.5
 READ_BYTES = 2**24  # of gradients, read to see that a device is done
@@ -38,7 +38,7 @@ class ResultReading(NamedTuple):
 
     cost: CallCost
     gradient_bytes: int
-    taken_ns: float = 0.0  # processor time that others took while threads of this process waited
+    taken_ns: float = 0.0  # used by others while threads of this process waited
 
 
 def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFinding, CheckFinding]:
@@ -54,12 +54,12 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
         place = places.pop()
         few = choose_batches(proof, phase, place)
         indices = few[1 - len(few) % 2 :]
-        kept = take_retained_sample(phase.calls, indices)
-        first, again = (_time_reading(proof, phase.name, kept.handle) for _ in range(2))
-        call = _cost_per_call(phase, kept, len(indices))
+        sample = take_retained_sample(phase.calls, indices)
+        first, again = (_time_reading(proof, phase.name, sample.handle) for _ in range(2))
+        call = _cost_per_call(phase, sample, len(indices))
         shortest_ns = min(call) if proof.on_cpu else call.elapsed_ns
         tries.append((_measure_excess(proof, first, again, call), first, shortest_ns))
-        found.append(_check_result(proof, phase, place, kept.handle))
+        found.append(_check_result(proof, phase, place, sample.handle))
         is_drained = _judge_drained(*sorted(tries)[len(tries) // 2])
         if not places and is_drained.outcome != PASSED and len(tries) < MAX_TRIES:
             places = [place, -1 - place]
@@ -79,7 +79,7 @@ def _judge_drained(beyond: float, first: ResultReading, call_ns: float) -> Check
     )
     if beyond <= 0:
         return CheckFinding(PASSED, figures)
-    reason = "reading the result took {:.0f} us, {:.0f} us more than it may"
+    reason = "reading the result took {:.0f} us, {:.0f} us more than allowed"
     reason = reason.format(elapsed_ns / 1e3, beyond / 1e3)
     is_busy = first.taken_ns > BUSY_SHARE * elapsed_ns
     if is_busy and beyond < BUSY_UNDRAINED_SHARE * call_ns:
@@ -98,9 +98,9 @@ def _check_result(
     return check_agreement(proof, phase.name, proof.expected, place, handle)
 
 
-def _cost_per_call(phase: TimedPhase, kept: RetainedSample, calls: int) -> CallCost:
+def _cost_per_call(phase: TimedPhase, sample: RetainedSample, calls: int) -> CallCost:
     return CallCost(
-        min(phase.call_ns, kept.elapsed_ns / float(calls)), kept.processor_ns / float(calls)
+        min(phase.call_ns, sample.elapsed_ns / float(calls)), sample.processor_ns / float(calls)
     )
 
 
@@ -109,7 +109,7 @@ def _measure_excess(
 ) -> float:
     """Return by how many ns a first reading exceeds a second one and its allowance.
 
-    The smaller of both clocks on the CPU, so that a reading that was interrupted is none.
+    On the CPU, by the smaller of both clocks, so that an interrupted reading is not late.
     """
     clocks = [
         own - known - max(UNDRAINED_NS, UNDRAINED_SHARE * one, known / 4)
@@ -127,7 +127,7 @@ def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> ResultRead
     count = _read_result(proof, phase, handle)
     elapsed_ns = monotonic_ns() - began_ns
     processor_ns = (time.process_time() - before_s) * 1e9
-    taken_ns = taken_by_others(read_process_times().since(before))
+    taken_ns = estimate_interference_ns(read_process_times().since(before))
     return ResultReading(CallCost(elapsed_ns, processor_ns), count, taken_ns)
 
 
@@ -146,7 +146,7 @@ def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
 
 
 def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFinding]:
-    """Check the losses of a few batches, drawn by the seed, whose gradients are not known."""
+    """Check the losses of a few batches, drawn by the seed, whose gradients are unknown."""
     losses = proof.reference.losses
     between = [number for number in range(len(losses)) if number not in proof.places]
     if not between:
@@ -164,7 +164,7 @@ def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFindi
     """Compare results under the framework's own masks with the reference's statistics."""
     known, adapter = proof.reference.dropout, proof.adapter
     if known is None:
-        return CheckFinding(CANNOT_TELL, (), "no parameter stands behind the dropout")
+        return CheckFinding(CANNOT_TELL, (), "no parameter is behind the dropout")
     indices = choose_batches(proof, phase)
     calls: List[dropout_gradients.GradientSummary] = []
     faults: List[str] = []
@@ -193,7 +193,7 @@ def _read_dropout_gradient(
     loss = proof.adapter.loss(handle)
     for name, gradient in agreement.iterate_gradients(proof.reference, proof.adapter, handle):
         if name in names:
-            own[name] = numpy.array(gradient)  # the next call may write where it lies
+            own[name] = numpy.array(gradient)  # the next call may overwrite it
         elif not numpy.isfinite(gradient).all() or not gradient.any():
             faults.append("the gradient of {} is zero, or not finite".format(name))
     return loss, own

@@ -12,29 +12,29 @@ from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 # Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
 # Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
 CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
-WORKED, WORKED_NEVER = 0.5, 0.1  # processor time over timed wall time: too little, failed
+LOW_SHARE, FAILED_SHARE = 0.5, 0.1  # of processor time in the timed wall time
 
 
 def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Compare a phase with the device's peak, and with the process's processor time."""
-    request, spent = proof.request, phase.taken.process_times
+    request, spent = proof.request, phase.samples.process_times
     peak = peak_rates.find_peak(request.device, proof.adapter.device_name(), request.threads)
     figures, faults = _measure_rates(proof, phase, peak)
     if faults:
         return CheckFinding(FAILED, figures, faults[0])
     if proof.on_cpu:
-        timed_ns = float(sum(phase.taken.elapsed_ns)) or 1.0
+        timed_ns = float(sum(phase.samples.elapsed_ns)) or 1.0
         worked = spent.processor_ns / timed_ns
         waited = spent.waited_ns / timed_ns
         figures += (("processor_share", worked), ("waited_share", waited))
-        if worked + waited < WORKED:
+        if worked + waited < LOW_SHARE:
             if proof.adapter.waits_by_design:
                 return CheckFinding(IMPOSSIBLE, figures, proof.adapter.waits_by_design)
             reason = "the process worked for {:.0f} % of the timed wall time".format(100 * worked)
-            outcome = FAILED if worked + waited < WORKED_NEVER else CANNOT_TELL
+            outcome = FAILED if worked + waited < FAILED_SHARE else CANNOT_TELL
             return CheckFinding(outcome, figures, reason)
     if peak is None:
-        reason = "the peak of {!r} is not known".format(proof.adapter.device_name())
+        reason = "the peak of {!r} is unknown".format(proof.adapter.device_name())
         return CheckFinding(CANNOT_TELL, figures, reason)
     return CheckFinding(PASSED, figures)
 
@@ -59,7 +59,7 @@ def _measure_rates(
         rate = amount / (phase.call_ns / 1e9)
         figures += ((name, rate), ("most_" + name, limit if peak else 0.0))
         if rate > limit:
-            text = "{:.3g} {} exceed the {:.3g} that are possible ({})"
+            text = "{:.3g} {} exceed the possible {:.3g} ({})"
             faults.append(text.format(rate, name, limit, limits.source))
     return figures, faults
 

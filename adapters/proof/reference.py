@@ -21,7 +21,7 @@ from velodrome.adapters.proof.sketch import compute_sketch
 
 VERSION = 2  # of the file, and of how weights and batches are drawn
 MAX_ATTEMPTS = seeding.FIRST_FRESH
-_CHUNK_BYTES = 2**30  # of activations in float64: what one chunk of a batch may hold
+_CHUNK_BYTES = 2**30  # of float64 activations in one chunk of a batch
 
 
 class ExpectedResults(NamedTuple):
@@ -48,11 +48,9 @@ class Reference(NamedTuple):
     model: str
     batch_size: int
     seed: int
-    digest: str  # of the model's definition and VERSION: says whether it still is that model
-    near_ties: int  # examples of which no attempt was clear
-    draws: (
-        numpy.ndarray
-    )  # (examples,) int64, for seeding.draw_batches and seeding.draw_fresh_batches
+    digest: str  # of the model's definition and VERSION
+    near_ties: int  # examples without a clear attempt
+    draws: numpy.ndarray  # (examples,) int64, for seeding.draw_batches and draw_fresh_batches
     checked: Tuple[int, ...]  # numbers of the batches of which each gradient is known
     losses: Tuple[float, ...]
     norms: Dict[str, numpy.ndarray]  # per trained parameter (checked,)
@@ -99,7 +97,7 @@ def _fill(bare: Reference, network: Network) -> Reference:
     own, new = found[: len(batches)], found[len(batches) :]
     expected = _collect([own[number] for number in checked])
     return bare._replace(
-        losses=tuple(one.loss for one in own),
+        losses=tuple(result.loss for result in own),
         norms=expected.norms,
         sketches=expected.sketches,
         shapes={entry.name: entry.shape for entry in shapes.list_trained(model)},
@@ -118,12 +116,12 @@ def draw_signs(batches: int, seed: int) -> numpy.ndarray:
 def choose_changed_parameter(model: Model, seed: int) -> Optional[Tuple[str, numpy.ndarray]]:
     """Choose a trained parameter near the loss and new float32 values for it; None without one.
 
-    A vector where there is one: it lies in memory alike in every framework.
+    A vector if there is one: its layout in memory is the same in every framework.
     """
     trained = shapes.list_trained(model)
     if not trained:
         return None
-    entry = ([one for one in trained if len(one.shape) == 1] or list(trained))[-1]
+    entry = ([entry for entry in trained if len(entry.shape) == 1] or list(trained))[-1]
     return entry.name, seeding.draw_values(entry, seed, "changed")
 
 
@@ -137,7 +135,7 @@ class _BatchResult(NamedTuple):
 
 def _compute_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
     """Compute each batch; overlapping batches share their examples' part if layers allow it."""
-    if _looks_at_batches(network.model) or isinstance(network.model.input, kinds.Sequences):
+    if _needs_whole_batch(network.model) or isinstance(network.model.input, kinds.Sequences):
         return [_summarize(*_accumulate(network, batch)) for batch in batches]
     return _compute_overlapping(network, batches)
 
@@ -173,9 +171,9 @@ def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[_
 def _average(parts: List[Tuple[int, _BatchResult]]) -> _BatchResult:
     """Return the mean of the parts, weighted by their numbers of examples."""
     total = float(sum(count for count, _ in parts))
-    loss = sum(count / total * one.loss for count, one in parts)
+    loss = sum(count / total * part.loss for count, part in parts)
     sketches = {
-        name: sum((count / total * one.sketches[name] for count, one in parts), numpy.zeros(()))
+        name: sum((count / total * part.sketches[name] for count, part in parts), numpy.zeros(()))
         for name in parts[0][1].sketches
     }
     return _BatchResult(loss, {name: _norm(own) for name, own in sketches.items()}, sketches)
@@ -187,16 +185,16 @@ def _norm(values: numpy.ndarray) -> float:
 
 def _collect(found: List[_BatchResult]) -> ExpectedResults:
     return ExpectedResults(
-        tuple(one.loss for one in found),
-        {name: numpy.array([one.norms[name] for one in found]) for name in found[0].norms},
-        {name: numpy.stack([one.sketches[name] for one in found]) for name in found[0].sketches},
+        tuple(each.loss for each in found),
+        {name: numpy.array([each.norms[name] for each in found]) for name in found[0].norms},
+        {name: numpy.stack([each.sketches[name] for each in found]) for name in found[0].sketches},
     )
 
 
 def _sum_sketches(found: List[_BatchResult], seed: int) -> Dict[str, numpy.ndarray]:
     added = draw_signs(len(found), seed)
     return {
-        name: sum(sign * one.sketches[name] for sign, one in zip(added, found))
+        name: sum(sign * result.sketches[name] for sign, result in zip(added, found))
         for name in found[0].sketches
     }
 
@@ -235,7 +233,7 @@ def is_reference_of(reference: Reference, model: Model, batch_size: int, seed: i
 def find_clear_draws(network: Network, batch_size: int, seed: int) -> Tuple[numpy.ndarray, int]:
     """Find each example's first attempt without near-ties, and count the examples that have none.
 
-    Of MAX_ATTEMPTS that are not clear, the one that came nearest to it is taken.
+    If none of MAX_ATTEMPTS is clear, the nearest to it is taken.
     """
     model = network.model
     draws = seeding.list_first_attempts(model, batch_size)
@@ -301,7 +299,7 @@ def _summarize(loss: float, gradients: Dict[str, numpy.ndarray]) -> _BatchResult
     )
 
 
-def _looks_at_batches(model: Model) -> bool:
+def _needs_whole_batch(model: Model) -> bool:
     """Return True if a layer needs the whole batch, which then cannot be cut."""
     return any(isinstance(layer, kinds.BatchNorm) for layer in model.layers)
 
@@ -312,7 +310,7 @@ def _chunks(model: Model, batch: Batch) -> Iterator[Batch]:
     )
     # Three times: a layer's output, what its backward pass keeps of it, and its gradient.
     size = max(1, _CHUNK_BYTES // (3 * 8 * values))
-    if _looks_at_batches(model):
+    if _needs_whole_batch(model):
         size = len(batch.inputs)
     for start in range(0, len(batch.inputs), size):
         own = _slice(batch, start, start + size)

@@ -11,7 +11,7 @@ from velodrome.adapters.proof.reference import ChangedLoss, ExpectedResults, Ref
 
 
 class UnreadableReference(Exception):
-    """The file holds no valid reference; the text names it and the remedy."""
+    """The file is not a valid reference; the text names it and the remedy."""
 
 
 def save_reference(path: str, reference: Reference) -> None:
@@ -36,7 +36,7 @@ def load_reference(path: str) -> Reference:
             return _from_arrays({name: file[name] for name in file.files})
     except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableReference(
-            "{} is no valid reference ({}). Remove it, then it is computed again".format(
+            "{} is not a valid reference ({}). Remove it, so that it is computed again".format(
                 path, error
             )
         ) from error

@@ -16,7 +16,7 @@ from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model, NoLoss, Sequences, Vectors
 
 BIAS_SCALE = 0.1
-TIMED, FRESH = 2, 2  # batches of one shape in a pass, and such that no call has seen while timed
+TIMED, FRESH = 2, 2  # batches of one shape in a pass; batches that no timed call has used
 FIRST_FRESH = 64  # attempts from which on a sequence's fresh tokens are drawn
 _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not change the stream
 
@@ -57,7 +57,7 @@ def count_batches(model: Model, batch_size: int) -> int:
 def find_sample_unit(model: Model) -> int:
     """Return the unit of calls in a sample: 1 if all batches have one shape, else 0.
 
-    0: those of a whole pass, as velodrome.adapters.worker.call_timing.Calls has it.
+    0: a whole pass, as in velodrome.adapters.worker.call_timing.Calls.
     """
     return 0 if isinstance(model.input, Sequences) else 1
 
@@ -71,8 +71,8 @@ def choose_checked_batches(model: Model, batch_size: int) -> Tuple[int, ...]:
 def compute_step(batch_size: int) -> int:
     """Return the number of new examples in each batch, if all have one shape.
 
-    Batches overlap, so that the reference of a further one costs only the examples that are new;
-    but no row holds the same example in two of them.
+    Batches overlap, so that the reference of a further one costs only its new examples; but no row
+    holds the same example in two of them.
     """
     return max(1, min(8, batch_size // 8))
 
@@ -109,8 +109,8 @@ def draw_batches(
 ) -> Tuple[Batch, ...]:
     """Draw all batches of one pass, on the host. No two of them hold the same values.
 
-    draws (examples,) int says which attempt of each example's stream is taken, where not given
-    first_attempts; `velodrome.adapters.proof.reference` finds those without near-ties.
+    draws: (examples,) int, the attempt of each example's stream; None: list_first_attempts.
+    `velodrome.adapters.proof.reference` finds those without near-ties.
     """
     drawn = _BatchSource(model, batch_size, seed, draws)
     return tuple(drawn.batch(number) for number in range(count_batches(model, batch_size)))
@@ -121,7 +121,7 @@ def draw_fresh_batches(
 ) -> Tuple[Batch, ...]:
     """Draw batches of the same shapes and order as draw_batches, with other values.
 
-    Of sequences only the checked ones are others; the rest is as it was.
+    For sequences, only the checked batches have other values.
     """
     drawn = _BatchSource(model, batch_size, seed, draws)
     count = count_batches(model, batch_size)
@@ -146,11 +146,11 @@ class _BatchSource(object):
             raise ValueError("draws of shape {} for {} examples".format(draws.shape, count))
         self._model, self._batch_size, self._seed, self._draws = model, batch_size, seed, draws
         self._labels = _draw_labels(model, count, seed)
-        self._known: Dict[int, numpy.ndarray] = {}
+        self._examples: Dict[int, numpy.ndarray] = {}
 
     def batch(self, number: int) -> Batch:
         if isinstance(self._model.loss, NoLoss):
-            return self._moved(number)
+            return self._rotate(number)
         stride = self._batch_size
         if not isinstance(self._model.input, Sequences):
             stride = compute_step(self._batch_size)
@@ -162,23 +162,23 @@ class _BatchSource(object):
         return Batch(numpy.stack(examples), labels)
 
     def _example(self, place: int) -> numpy.ndarray:
-        if place not in self._known:
+        if place not in self._examples:
             index = find_example(self._model, self._batch_size, place)
             attempt = int(self._draws[place])
-            self._known[place] = draw_example(self._model, self._seed, index, attempt)
-        return self._known[place]
+            self._examples[place] = draw_example(self._model, self._seed, index, attempt)
+        return self._examples[place]
 
-    def _moved(self, number: int) -> Batch:
+    def _rotate(self, number: int) -> Batch:
         """Return a batch to be copied: the same values, rotated by one for each batch."""
         rows = numpy.stack([self._example(place) for place in range(self._batch_size)])
         return Batch(numpy.roll(rows, number, axis=1))
 
 
 def _pad(examples: List[numpy.ndarray], labels: Optional[numpy.ndarray]) -> Batch:
-    lengths = numpy.array([len(one) for one in examples], numpy.int32)
+    lengths = numpy.array([len(example) for example in examples], numpy.int32)
     tokens = numpy.zeros((len(examples), int(lengths.max())), numpy.int32)
-    for row, one in enumerate(examples):
-        tokens[row, : len(one)] = one
+    for row, example in enumerate(examples):
+        tokens[row, : len(example)] = example
     return Batch(tokens, labels, lengths)
 
 

@@ -5,7 +5,7 @@ A gradient jumps where the two largest values of a max-pooling window are equal 
 not). One jump in one example moves a gradient of AlexNet at batch 16 by 1e-4 to 1e-2 of its norm,
 and frameworks may differ by 1e-3. So examples that are too near one are drawn again.
 
-How near is too near: adding up n products in float32, one after the other, is off by about
+The limit: adding up n products in float32, one after the other, is off by about
 0.3 sqrt(n) 2^-24 of the sum's root mean square (each addition by 0.29 units of the last place of
 what is summed so far), and a network's layers add their errors up in squares. A sum that ends far
 from 0 went through larger values: a value y of a layer with root mean square s is off by
@@ -15,7 +15,7 @@ layer, with next to normal tails; frameworks that add in blocks stay below it.
 Two cases are harmless, and left out. A window whose largest value is exactly 0 lies behind a ReLU
 that lets no gradient through, wherever it is routed. And where a ReLU is read only by max-pooling
 (past LRN, which lets next to no gradient through to values near 0 from their neighbours), only the
-largest value of each window gets a gradient, so only those are held against 0.
+largest value of each window gets a gradient, so only those are compared with 0.
 """
 
 import math
@@ -43,7 +43,7 @@ def can_jump(model: Model) -> bool:
 def measure_tie_distance(network: Network, batch: Batch) -> float:
     """Return the distance of one example from the nearest jump, in standard deviations of rounding.
 
-    Layers behind the first that is nearer than MARGIN are not looked at.
+    Layers behind the first that is nearer than MARGIN are skipped.
     """
     jumping, pools = _list_jumping_layers(network.model), _find_pools_behind(network.model)
     rounding = estimate_rounding(network.model)
@@ -96,10 +96,10 @@ def _measure_distance(layer: Layer, x: numpy.ndarray, pools: Tuple[MaxPool, ...]
     return min(float(numpy.abs(values).min()) for values in largest) / math.sqrt(square)
 
 
-def _measure_pool_distance(seen: numpy.ndarray, square: float) -> float:
-    if seen.shape[2] < 2:
+def _measure_pool_distance(windows: numpy.ndarray, square: float) -> float:
+    if windows.shape[2] < 2:
         return math.inf
-    ordered = numpy.partition(seen, seen.shape[2] - 2, axis=2)
+    ordered = numpy.partition(windows, windows.shape[2] - 2, axis=2)
     largest, second = ordered[:, :, -1], ordered[:, :, -2]
     gap = numpy.where(largest == 0.0, math.inf, largest - second)
     # Both values are off, each by its own rounding.
@@ -108,8 +108,8 @@ def _measure_pool_distance(seen: numpy.ndarray, square: float) -> float:
 
 def _collect_windows(pool: MaxPool, x: numpy.ndarray) -> numpy.ndarray:
     """Return (batch, channels, size^2, out height, out width): the values in each window."""
-    seen = view_windows(x, pool.size, pool.stride)
-    return seen.reshape(seen.shape[:2] + (-1,) + seen.shape[4:])
+    windows = view_windows(x, pool.size, pool.stride)
+    return windows.reshape(windows.shape[:2] + (-1,) + windows.shape[4:])
 
 
 def _find_pools_behind(model: Model) -> Dict[str, Tuple[MaxPool, ...]]:

@@ -9,8 +9,8 @@ from velodrome.adapters.proof.reference import ExpectedResults, Reference
 from velodrome.adapters.protocol import PASSED, Request
 from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, Calls, RetainedSample, TimedSamples
 
-TRIES = 3  # of what must be quick: the quickest counts
-CALM_FACTOR, CALM_NS = 1.3, 200000  # how much times may differ on a machine that is calm
+TRIES = 3  # of a timing check; the quickest counts
+CLOSE_FACTOR, CLOSE_NS = 1.3, 200000  # differences of times without interference
 MAX_CALLS = 256  # in one sample of a check
 
 
@@ -29,9 +29,9 @@ class ProofContext(NamedTuple):
 
     @property
     def expected(self) -> ExpectedResults:
-        known = self.reference
-        losses = tuple(known.losses[number] for number in known.checked) if known.losses else ()
-        return ExpectedResults(losses, known.norms, known.sketches)
+        own = self.reference
+        losses = tuple(own.losses[number] for number in own.checked) if own.losses else ()
+        return ExpectedResults(losses, own.norms, own.sketches)
 
     @property
     def on_cpu(self) -> bool:
@@ -47,11 +47,11 @@ class TimedPhase(NamedTuple):
 
     name: str
     calls: Calls
-    taken: TimedSamples
+    samples: TimedSamples
 
     @property
     def call_ns(self) -> float:
-        return self.taken.timed.median_ns
+        return self.samples.timed.median_ns
 
 
 class CallCost(NamedTuple):
@@ -72,9 +72,9 @@ class CheckFinding(NamedTuple):
 def choose_batches(proof: ProofContext, phase: TimedPhase, place: int = -1) -> Tuple[int, ...]:
     """Choose checked batches in turn, as many as a sample has calls; that at `place` comes last.
 
-    Where a sample is a whole pass, as many as last MIN_SAMPLE_NS.
+    If a sample is a whole pass, as many as last MIN_SAMPLE_NS.
     """
-    places, count = proof.places, phase.taken.timed.calls
+    places, count = proof.places, phase.samples.timed.calls
     if not phase.calls.unit:
         count = int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
     count = max(1, min(count, MAX_CALLS))
@@ -83,27 +83,27 @@ def choose_batches(proof: ProofContext, phase: TimedPhase, place: int = -1) -> T
     return (turned * (count // len(turned) + 1))[-count:]
 
 
-def to_cost(kept: RetainedSample) -> CallCost:
-    return CallCost(kept.elapsed_ns, kept.processor_ns)
+def to_cost(sample: RetainedSample) -> CallCost:
+    return CallCost(sample.elapsed_ns, sample.processor_ns)
 
 
 def mean_processor_ns(phase: TimedPhase) -> float:
     """Return the mean processor time of one timed sample."""
-    return phase.taken.process_times.processor_ns / float(len(phase.taken.elapsed_ns))
+    return phase.samples.process_times.processor_ns / float(len(phase.samples.elapsed_ns))
 
 
 def is_interference_free(times_ns: Sequence[float]) -> bool:
     """Return True if the times are so close, or so short, that no other process interfered."""
-    return max(times_ns) <= CALM_FACTOR * min(times_ns) + CALM_NS
+    return max(times_ns) <= CLOSE_FACTOR * min(times_ns) + CLOSE_NS
 
 
 def merge_findings(found: Sequence[CheckFinding]) -> CheckFinding:
     """Return the first finding that did not pass, else the worst figures of all, by name."""
-    for one in found:
-        if one.outcome != PASSED:
-            return one
+    for finding in found:
+        if finding.outcome != PASSED:
+            return finding
     worst: Dict[str, float] = {}
-    for one in found:
-        for name, value in one.figures:
+    for finding in found:
+        for name, value in finding.figures:
             worst[name] = max(worst.get(name, value), value)
     return CheckFinding(PASSED, tuple(worst.items()))

@@ -22,10 +22,10 @@ from velodrome.adapters.proof.timed_phase import (
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 from velodrome.adapters.worker.call_timing import take_retained_sample
 
-# Of one call on a batch never seen, at the most: so many times the steady one, and so much more for
-# memory that is touched for the first time.
+# A first call on an unseen batch may take this factor of a steady call, plus this time for first
+# access to memory.
 UNSEEN_FACTOR, UNSEEN_NS = 2.0, 500000
-ROUNDS = 4  # of other batches, before it is called late
+ROUNDS = 4  # of other batches, before a phase is late
 
 
 def check_unseen_inputs(
@@ -44,10 +44,10 @@ def check_unseen_inputs(
     adapter.load(fresh)
     late, right = {}, {}
     for phase in phases:
-        kept = take_retained_sample(phase.calls, proof.places)
-        late[phase.name] = _judge_lateness(proof, to_cost(kept), steady[phase.name])
-        if not proof.drops:  # at once: the next call may write where its result lies
-            right[phase.name] = _check_fresh_result(proof, phase, fresh, kept.handle)
+        sample = take_retained_sample(phase.calls, proof.places)
+        late[phase.name] = _judge_lateness(proof, to_cost(sample), steady[phase.name])
+        if not proof.drops:  # at once: the next call may overwrite its result
+            right[phase.name] = _check_fresh_result(proof, phase, fresh, sample.handle)
     _retry_late(proof, phases, fresh, late)
     if proof.drops:
         adapter.set_dropout(False)
@@ -61,7 +61,7 @@ def _measure_steady(proof: ProofContext, phase: TimedPhase) -> CallCost:
     """Return the cost of one call on each batch that a fresh one replaces."""
     count = len(proof.places)
     if phase.calls.unit:
-        share = float(count) / phase.taken.timed.calls
+        share = float(count) / phase.samples.timed.calls
         return CallCost(count * phase.call_ns, share * mean_processor_ns(phase))
     costs = [to_cost(take_retained_sample(phase.calls, proof.places)) for _ in range(TRIES)]
     return CallCost(*[min(column) for column in zip(*costs)])
@@ -76,7 +76,7 @@ def _retry_late(
     """Repeat late phases, which interference may have delayed, and update `late`.
 
     In each round a first call stands beside later ones, on it and on a batch that was timed, so
-    that all see the same machine. Late are only all rounds together, on a machine that was calm.
+    that all see the same machine. A phase is late only if all rounds are, without interference.
     """
     slow = [phase for phase in phases if late[phase.name].outcome != PASSED]
     if not slow:
@@ -104,11 +104,11 @@ def _measure_later(proof: ProofContext, phase: TimedPhase) -> CallCost:
 
 def _judge_rounds(proof: ProofContext, rounds: Sequence[Tuple[CallCost, CallCost]]) -> CheckFinding:
     found = [_judge_lateness(proof, first, least) for first, least in rounds]
-    punctual = [one for one in found if one.outcome == PASSED]
-    if punctual:
-        return punctual[0]
-    calm = all(is_interference_free([pair[side].elapsed_ns for pair in rounds]) for side in (0, 1))
-    return found[0] if calm else found[0]._replace(outcome=CANNOT_TELL)
+    passed = [finding for finding in found if finding.outcome == PASSED]
+    if passed:
+        return passed[0]
+    free = all(is_interference_free([pair[side].elapsed_ns for pair in rounds]) for side in (0, 1))
+    return found[0] if free else found[0]._replace(outcome=CANNOT_TELL)
 
 
 def _merge(late: CheckFinding, right: CheckFinding) -> CheckFinding:
@@ -134,8 +134,8 @@ def _judge_lateness(proof: ProofContext, first: CallCost, steady: CallCost) -> C
     pairs = zip(first, steady) if proof.on_cpu else [(first.elapsed_ns, steady.elapsed_ns)]
     if any(own <= UNSEEN_FACTOR * known + UNSEEN_NS for own, known in pairs):
         return CheckFinding(PASSED, figures)
-    told = "an unseen batch took {:.3g} ms, one seen before {:.3g} ms"
-    reason = told.format(figures[0][1] / 1e6, figures[1][1] / 1e6)
+    text = "an unseen batch took {:.3g} ms, a known one {:.3g} ms"
+    reason = text.format(figures[0][1] / 1e6, figures[1][1] / 1e6)
     return CheckFinding(FAILED, figures, reason)
 
 
@@ -153,11 +153,11 @@ def check_changed_parameter(
     proof: ProofContext, phases: Sequence[TimedPhase]
 ) -> Dict[str, CheckFinding]:
     """Check by phase that a fresh batch's loss follows a parameter's new values."""
-    known = reference.choose_changed_parameter(proof.model, proof.request.seed)
-    if known is None or isinstance(proof.model.loss, NoLoss):
-        nothing = CheckFinding(IMPOSSIBLE, (), "the model has no trained parameter")
-        return {phase.name: nothing for phase in phases}
-    name, values = known
+    changed = reference.choose_changed_parameter(proof.model, proof.request.seed)
+    if changed is None or isinstance(proof.model.loss, NoLoss):
+        impossible = CheckFinding(IMPOSSIBLE, (), "the model has no trained parameter")
+        return {phase.name: impossible for phase in phases}
+    name, values = changed
     try:
         proof.adapter.set_parameter(name, values)
     except Unsupported as error:

@@ -33,12 +33,12 @@ class Bimodality(NamedTuple):
 
 def measure_bimodality(values: Sequence[float], median: float) -> Bimodality:
     """Find the widest gap in at least two values, given in the order of measurement."""
-    taken = numpy.asarray(values, dtype=float)
-    ordered = numpy.sort(taken)
+    samples = numpy.asarray(values, dtype=float)
+    ordered = numpy.sort(samples)
     outer = len(ordered) // TRIM
     gaps = numpy.diff(ordered[outer : len(ordered) - outer])
     widest = int(gaps.argmax())
-    slow = (taken > ordered[outer + widest]).astype(float)
+    slow = (samples > ordered[outer + widest]).astype(float)
     share = min(float(slow.mean()), 1.0 - float(slow.mean()))
     return Bimodality(
         float(gaps[widest]) / median if median else 0.0, share, estimate_autocorrelation_time(slow)

@@ -20,39 +20,39 @@ BLOCKS = ((3, 5.991), (9, 15.507))
 MIN_BLOCK = 3  # samples
 
 
-def measure_drift(values: Sequence[float], median: float, steady: float = TREND) -> float:
+def measure_drift(values: Sequence[float], median: float, trend_limit: float = TREND) -> float:
     """Return the change between blocks of samples over the median; 0 if chance explains it.
 
     values: in the order of measurement. steady: the limit of chi-square for a trend. Three tests,
     repeated with more samples, give false alarms more often than at 5 %; a false alarm only makes
     the timing last longer.
     """
-    taken = numpy.asarray(values, dtype=float)
-    if len(taken) < 3 * MIN_BLOCK or not median or taken.min() == taken.max():
+    samples = numpy.asarray(values, dtype=float)
+    if len(samples) < 3 * MIN_BLOCK or not median or samples.min() == samples.max():
         return 0.0
-    ranks = _ranks(taken)
+    ranks = _ranks(samples)
     time = numpy.arange(len(ranks)) - (len(ranks) - 1) / 2.0
     slope = float(ranks @ time) / float(time @ time)
-    left = ranks - slope * time
-    left = _blocks(left, 3)
-    left = (left - left.mean(axis=1, keepdims=True)).ravel()
-    noise = float(left @ left) / len(left) * estimate_autocorrelation_time(left)
-    is_steady = slope**2 * float(time @ time) > steady * noise
-    found = [_range(taken, 3)] if is_steady else []
+    residuals = ranks - slope * time
+    residuals = _blocks(residuals, 3)
+    residuals = (residuals - residuals.mean(axis=1, keepdims=True)).ravel()
+    noise = float(residuals @ residuals) / len(residuals) * estimate_autocorrelation_time(residuals)
+    has_trend = slope**2 * float(time @ time) > trend_limit * noise
+    changes = [_range(samples, 3)] if has_trend else []
     for count, most in BLOCKS:
         if len(ranks) >= count * MIN_BLOCK:
             means = _blocks(ranks, count).mean(axis=1)
             between = float(((means - means.mean()) ** 2).sum()) * (len(ranks) // count)
-            found += [_range(taken, count)] if between > most * noise else []
-    return max(found) / median if found else 0.0
+            changes += [_range(samples, count)] if between > most * noise else []
+    return max(changes) / median if changes else 0.0
 
 
-def _ranks(taken: "numpy.ndarray") -> "numpy.ndarray":
+def _ranks(samples: "numpy.ndarray") -> "numpy.ndarray":
     """Return ranks centred on 0; equal values share their mean rank."""
-    ordered = numpy.sort(taken)
-    below = numpy.searchsorted(ordered, taken, "left")
-    up_to = numpy.searchsorted(ordered, taken, "right")
-    return (below + up_to - len(taken)) / 2.0
+    ordered = numpy.sort(samples)
+    below = numpy.searchsorted(ordered, samples, "left")
+    up_to = numpy.searchsorted(ordered, samples, "right")
+    return (below + up_to - len(samples)) / 2.0
 
 
 def _blocks(values: "numpy.ndarray", count: int) -> "numpy.ndarray":
@@ -60,8 +60,8 @@ def _blocks(values: "numpy.ndarray", count: int) -> "numpy.ndarray":
     return values[len(values) % count :].reshape(count, -1)
 
 
-def _range(taken: "numpy.ndarray", count: int) -> float:
+def _range(samples: "numpy.ndarray", count: int) -> float:
     """Return the range of the blocks' medians; the upper median if a block is even."""
-    blocks = numpy.sort(_blocks(taken, count), axis=1)
+    blocks = numpy.sort(_blocks(samples, count), axis=1)
     medians = blocks[:, blocks.shape[1] // 2]
     return float(medians.max() - medians.min())

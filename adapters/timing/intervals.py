@@ -44,12 +44,14 @@ def compute_median_interval(values: Sequence[float]) -> Interval:
     ordered = sorted(values)
     median = take_median(ordered)
     signs = compute_signs(values, median)
-    by_neighbours = estimate_autocorrelation_time(signs)
-    inflated = max(by_neighbours, estimate_inflation(signs))
-    lower = find_lower_rank(len(ordered), inflated)
+    autocorrelation = estimate_autocorrelation_time(signs)
+    inflation = max(autocorrelation, estimate_inflation(signs))
+    lower = find_lower_rank(len(ordered), inflation)
     covered = lower > 0
     lower = max(lower, 1)
-    return Interval(median, ordered[lower - 1], ordered[-lower], covered, inflated, by_neighbours)
+    return Interval(
+        median, ordered[lower - 1], ordered[-lower], covered, inflation, autocorrelation
+    )
 
 
 def take_median(ordered: Sequence[float]) -> float:
@@ -60,16 +62,16 @@ def take_median(ordered: Sequence[float]) -> float:
     return (ordered[half - 1] + ordered[half]) / 2.0
 
 
-def find_lower_rank(n: int, inflated: float = 1.0) -> int:
+def find_lower_rank(n: int, inflation: float = 1.0) -> int:
     """Return the rank l, from 1, of the lower bound; the upper is n + 1 - l. 0: too few values.
 
-    inflated >= 1: the factor by which autocorrelation increases the variance.
+    inflation >= 1: the factor by which autocorrelation increases the variance.
     """
     rank = _independent_rank(n)
     if not rank:
         return 0
     centre = (n + 1) / 2.0
-    return max(math.floor(centre - math.sqrt(inflated) * (centre - rank)), 0)
+    return max(math.floor(centre - math.sqrt(inflation) * (centre - rank)), 0)
 
 
 def compute_coverage(n: int, rank: int) -> float:

@@ -17,9 +17,8 @@ import numpy
 
 MIN_SAMPLES = 30  # for any estimate
 LOWEST = 6  # q: fewer see slower noise, more scatter less
-STUDENT_FACTOR = (
-    2.446912 / 1.959964
-) ** 2  # by Student's 97.5 % quantile of q degrees over the normal's
+# Student's 97.5 % quantile with q degrees of freedom over the normal distribution's.
+STUDENT_FACTOR = (2.446912 / 1.959964) ** 2
 LONG_SERIES = 64  # samples; from here on LONG_COUNT frequencies are compared, else SHORT_COUNT
 SHORT_COUNT, LONG_COUNT = 16, 32
 MAX_POINTS = 1024  # of the transform; more samples are averaged with their neighbours

@@ -30,19 +30,19 @@ DRIFT = 0.5  # times the target: the change of speed that is allowed
 class Judgement(NamedTuple):
     """A judgement on samples. drift: the relative change of speed that chance does not explain.
 
-    doubt: the instability reason: a flaw of find_flaw, or `wide` for an interval wider than the
-    target; empty if the median is known. bounded: the interval has 95 % coverage, however wide, for
+    instability: its reason: a flaw of find_flaw, or `wide` for an interval wider than the target;
+    empty if the median is known. bounded: the interval has 95 % coverage, however wide, for
     noise that the samples can show.
     """
 
     interval: Interval
     drift: float
-    doubt: str
+    instability: str
     bounded: bool
 
     @property
     def stable(self) -> bool:
-        return not self.doubt
+        return not self.instability
 
 
 class Strictness(NamedTuple):
@@ -53,17 +53,16 @@ class Strictness(NamedTuple):
 
 
 FINAL = Strictness(TREND, SURE)
-PRELIMINARY = Strictness(
-    WEAK_TREND, LIKELY
-)  # while time is left, weak evidence is a reason to take more samples
+# While time is left, weak evidence is a reason to take more samples.
+PRELIMINARY = Strictness(WEAK_TREND, LIKELY)
 
 
 def judge(elapsed_ns: Sequence[float], target: float) -> Judgement:
     """Judge at least one sample, given in the order of measurement."""
     interval = compute_median_interval(elapsed_ns)
     flaw = find_flaw(elapsed_ns, interval, target)
-    doubt = find_instability(flaw, elapsed_ns, interval, target)
-    return Judgement(interval, measure_drift(elapsed_ns, interval.median), doubt, not flaw)
+    instability = find_instability(flaw, elapsed_ns, interval, target)
+    return Judgement(interval, measure_drift(elapsed_ns, interval.median), instability, not flaw)
 
 
 def is_median_known(
@@ -93,8 +92,7 @@ def is_dependence_negligible(flaw: str, elapsed_ns: Sequence[float], target: flo
     """Return True if the samples' dependence is too small to miss the target.
 
     Such samples give no bounds, since the time scale of their noise is unknown. But noise that
-    moves the medians of their parts by no more than half the target hardly moves the whole by all
-    of it.
+    moves the medians of their parts by at most half the target hardly moves the whole by all of it.
     """
     count = len(elapsed_ns)
     if flaw not in ("few", "slow") or count < MIN_EFFECTIVE_SAMPLES:
@@ -117,7 +115,7 @@ def find_flaw(
     target: float,
     strictness: Strictness = FINAL,
 ) -> str:
-    """Return why the interval does not have 95 % coverage; empty if it has.
+    """Return the reason against 95 % coverage of the interval; empty if there is none.
 
     few: too few effective samples. kinds: the samples are bimodal, so that the median depends on
     the modes' shares. drift: the speed changed. Both count only above the interval's width and the
@@ -127,12 +125,12 @@ def find_flaw(
     count = len(elapsed_ns)
     if not interval.covered or count < MIN_EFFECTIVE_SAMPLES:
         return "few"
-    open_by = max(interval.relative_half_width, target)
+    tolerance = max(interval.relative_half_width, target)
     modes = measure_bimodality(elapsed_ns, interval.median)
     is_rare = not modes.is_balanced and count >= MIN_EFFECTIVE_SAMPLES * modes.inflation
-    if modes.gap > open_by and not is_rare:
+    if modes.gap > tolerance and not is_rare:
         return "kinds"
-    if measure_drift(elapsed_ns, interval.median, strictness.drift) > DRIFT * open_by:
+    if measure_drift(elapsed_ns, interval.median, strictness.drift) > DRIFT * tolerance:
         return "drift"
     if count < MIN_EFFECTIVE_SAMPLES * interval.autocorrelation_time:
         return "few"

@@ -39,9 +39,8 @@ class Events(object):
 def run_worker(request_path: str, events: Events) -> None:
     """Send the events from `hello` to `finished`; main turns an exception into `failed`."""
     events.send(Hello(platform.python_version(), os.getpid(), VERSION, monotonic_ns()))
-    from velodrome.adapters.worker import (
-        request_actions,  # after hello, since NumPy may be what is broken
-    )
+    # After hello, since NumPy may be what is broken.
+    from velodrome.adapters.worker import request_actions
 
     with open(request_path) as file:
         request = decode_request(file.read())

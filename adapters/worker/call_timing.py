@@ -121,7 +121,7 @@ def _rounds(batches: int, count: int) -> Iterator[Tuple[int, ...]]:
 
 
 def warm_up(calls: Calls, timing: Timing) -> WarmUp:
-    """Run until the speed is constant or the time is over; the latter is no error."""
+    """Run until the speed is constant or the time is over; the latter is not an error."""
     cap_ns = min(timing.max_seconds / 2, WARMUP_MAX_S) * SECOND_NS
     per_pass_ns: List[float] = []
     passes, total_ns, check_at, converged = 1, 0, MIN_SAMPLES, False
@@ -189,8 +189,8 @@ def summarize(
     phase: str, elapsed_ns: Sequence[int], calls: int, warm: WarmUp, reason: str, target: float
 ) -> Timed:
     """Return the timing per call. stable: the target is met, whatever ended the timing."""
-    judged = judge(elapsed_ns, target)
-    interval = judged.interval
+    judgement = judge(elapsed_ns, target)
+    interval = judgement.interval
     return Timed(
         phase=phase,
         median_ns=interval.median / calls,
@@ -200,12 +200,12 @@ def summarize(
         calls=calls,
         warmup_samples=warm.samples,
         stop_reason=reason,
-        stable=judged.stable,
+        stable=judgement.stable,
         settled=warm.converged,
         worth=len(elapsed_ns) / interval.inflation,
-        drift=judged.drift,
-        doubt=judged.doubt,
-        bounded=judged.bounded,
+        drift=judgement.drift,
+        doubt=judgement.instability,
+        bounded=judgement.bounded,
     )
 
 

@@ -94,9 +94,7 @@ class Library(object):
 
     def _own(self, name: str) -> "Optional[ctypes._NamedFuncPointer]":
         try:
-            found = self._handle[
-                name
-            ]  # a new object each time: setting its types affects nobody else
+            found = self._handle[name]  # a new object each time, with its own types
         except AttributeError:
             return None
         address = ctypes.cast(found, ctypes.c_void_p)
@@ -133,8 +131,8 @@ def describe_library(path: str) -> List[str]:
         library = Library(path)
     except OSError:  # its file was replaced, or this loader cannot open it
         return []
-    lines = [line for line in (ask(library) for ask in QUERIES) if line]
-    return lines or _named(path)
+    lines = [line for line in (query(library) for query in QUERIES) if line]
+    return lines or _recognize(path)
 
 
 def query_openblas(library: Library) -> str:
@@ -184,7 +182,7 @@ def query_cublas(library: Library) -> str:
     cublasLtGetVersion: 10000 major + 100 minor + patch, and 1000 major before CUDA 10.2.
     """
     version = library.number("cublasLtGetVersion", ctypes.c_size_t)
-    return _line("cublas", _dotted(version, 10000), "") if version else ""
+    return _line("cublas", _join_version(version, 10000), "") if version else ""
 
 
 def query_cudnn(library: Library) -> str:
@@ -194,7 +192,9 @@ def query_cudnn(library: Library) -> str:
     """
     version = library.number("cudnnGetVersion", ctypes.c_size_t)
     return (
-        _line("cudnn", _dotted(version, 10000 if version >= 90000 else 1000), "") if version else ""
+        _line("cudnn", _join_version(version, 10000 if version >= 90000 else 1000), "")
+        if version
+        else ""
     )
 
 
@@ -208,7 +208,7 @@ QUERIES: Tuple[Callable[[Library], str], ...] = (
 )
 
 
-def _named(path: str) -> List[str]:
+def _recognize(path: str) -> List[str]:
     """Recognize by their file names the libraries that export no version function."""
     name = os.path.basename(path)
     if re.match(r"lib[st]?atlas\b", name) or "/atlas/" in path:
@@ -224,7 +224,7 @@ def _line(name: str, version: str, kernel: str) -> str:
     return " ".join(part for part in (name, found.group() if found else "", kernel) if part)
 
 
-def _dotted(version: int, major: int) -> str:
+def _join_version(version: int, major: int) -> str:
     return "{}.{}.{}".format(version // major, version % major // 100, version % 100)
 
 

@@ -41,16 +41,14 @@ def probe_libraries(paths: Iterable[str]) -> Iterator[Dict[str, Any]]:
 def load_library(path: str) -> None:
     """Load a library, if necessary after those beside it: a wheel's libraries lack search paths.
 
-    OSError if it is no library, or needs one that is missing.
+    OSError if it is not a library, or needs one that is missing.
     """
     try:
         ctypes.CDLL(path)
     except OSError:
         folder = os.path.dirname(path)
         others = [os.path.join(folder, name) for name in os.listdir(folder) if ".so" in name]
-        for other in 2 * [
-            other for other in others if other != path
-        ]:  # twice: they depend on each other
+        for other in 2 * [other for other in others if other != path]:  # they need each other
             try:
                 ctypes.CDLL(other)
             except OSError:
@@ -82,9 +80,9 @@ def _is_right(
 ) -> bool:
     name, dtype, real = kind
     rows, columns, depth = shape
-    left, right, sums = _drawn(rows, depth), _drawn(depth, columns), _drawn(rows, columns)
+    left, right, sums = _draw(rows, depth), _draw(depth, columns), _draw(rows, columns)
     expected = left.dot(right) + sums  # of integers: NumPy's own loops, no BLAS
-    arrays = [_stored(left, orders[0], dtype), _stored(right, orders[1], dtype), sums.astype(dtype)]
+    arrays = [_store(left, orders[0], dtype), _store(right, orders[1], dtype), sums.astype(dtype)]
     matrix = [ctypes.c_void_p, whole]
     words = [ctypes.c_int] * 3 + [whole] * 3 + [real] + matrix * 2 + [real] + matrix
     multiply = library.function(name, None, *words)
@@ -96,12 +94,12 @@ def _is_right(
     return bool(numpy.array_equal(arrays[2], expected))
 
 
-def _drawn(rows: int, columns: int) -> numpy.ndarray:
+def _draw(rows: int, columns: int) -> numpy.ndarray:
     """Draw small integers, different for each shape."""
     return numpy.random.RandomState(rows * 1000 + columns).randint(-8, 9, (rows, columns))
 
 
-def _stored(array: numpy.ndarray, order: int, dtype: Any) -> numpy.ndarray:
+def _store(array: numpy.ndarray, order: int, dtype: Any) -> numpy.ndarray:
     return numpy.ascontiguousarray(array.T if order == _TRANSPOSED else array, dtype=dtype)
 
 

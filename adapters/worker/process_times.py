@@ -25,14 +25,14 @@ class ProcessTimes(NamedTuple):
 def read_process_times() -> ProcessTimes:
     """Read the times since the process began; for ended threads only the processor time."""
     return ProcessTimes(
-        int(time.monotonic() * 1e9), int(time.process_time() * 1e9), sum(map(_waited, _threads()))
+        int(time.monotonic() * 1e9), int(time.process_time() * 1e9), sum(map(_wait_ns, _threads()))
     )
 
 
-def taken_by_others(spent: ProcessTimes) -> float:
-    """Compute the time in ns that threads waited for processors that this process did not use.
+def estimate_interference_ns(spent: ProcessTimes) -> float:
+    """Return how long threads waited for processors that this process did not use.
 
-    Threads of its own that wait for each other count for nothing.
+    Waits for its own threads do not count.
     """
     unused_ns = spent.wall_ns * _processors() - spent.processor_ns
     return float(max(0, min(spent.waited_ns, unused_ns)))
@@ -52,7 +52,7 @@ def _threads() -> List[str]:
         return []
 
 
-def _waited(thread: str) -> int:
+def _wait_ns(thread: str) -> int:
     """Read the second figure of schedstat: https://docs.kernel.org/scheduler/sched-stats.html"""
     try:
         with open("{}/{}/schedstat".format(TASKS, thread)) as file:

@@ -9,8 +9,7 @@ from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
 from velodrome.adapters.proof import agreement, check_sequence, reference, reference_file, seeding
-from velodrome.adapters.proof.timed_phase import ProofContext
-from velodrome.adapters.proof.timed_phase import TimedPhase as TimedPhase
+from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase
 from velodrome.adapters.protocol import (
     Built,
     Finished,
@@ -30,7 +29,7 @@ def run_request(request: Request, send: Send) -> None:
     """Run the request's action. ProtocolError if it does not exist."""
     if request.action not in ACTIONS:
         raise ProtocolError(
-            "no action {!r}. There are {}".format(request.action, ", ".join(sorted(ACTIONS)))
+            "no action {!r}. Known: {}".format(request.action, ", ".join(sorted(ACTIONS)))
         )
     ACTIONS[request.action](request, send)
 
@@ -56,16 +55,16 @@ def make_reference(request: Request, send: Send) -> None:
 def measure(request: Request, send: Send) -> None:
     """Verify a network, then time that same network."""
     model = find_model(request.model)
-    known = load_reference(request, model)
+    stored = load_reference(request, model)
     adapter = start_adapter(request, model, send)
-    batches = seeding.draw_batches(model, request.batch_size, request.seed, draws=known.draws)
+    batches = seeding.draw_batches(model, request.batch_size, request.seed, draws=stored.draws)
     build_network(adapter, seeding.draw_weights(model, request.seed), batches, send)
-    verify_adapter(adapter, model, known, request, send)
-    proof = ProofContext(adapter, model, known, request, batches)
+    verify_adapter(adapter, model, stored, request, send)
+    proof = ProofContext(adapter, model, stored, request, batches)
     phases = [
         time_phase(phase, call, proof, send) for phase, call in list_timed_calls(adapter, model)
     ]
-    peak_bytes = adapter.peak_memory_bytes()  # before batches are loaded that nothing timed
+    peak_bytes = adapter.peak_memory_bytes()  # before the untimed batches are loaded
     send_phase("prove", send)
     check_sequence.check_all(proof, phases, send)
     send_finished(peak_bytes, send, list_kernels(adapter))
@@ -74,21 +73,21 @@ def measure(request: Request, send: Send) -> None:
 def find_model(name: str) -> Model:
     """Return a model by its name. ProtocolError if it does not exist."""
     if name not in MODELS:
-        raise ProtocolError("no model {!r}. There are {}".format(name, ", ".join(sorted(MODELS))))
+        raise ProtocolError("no model {!r}. Known: {}".format(name, ", ".join(sorted(MODELS))))
     return MODELS[name]
 
 
 def load_reference(request: Request, model: Model) -> reference.Reference:
     """Read the request's reference. ProtocolError if the file holds another one."""
-    known = reference_file.load_reference(request.reference)
-    if not reference.is_reference_of(known, model, request.batch_size, request.seed):
+    stored = reference_file.load_reference(request.reference)
+    if not reference.is_reference_of(stored, model, request.batch_size, request.seed):
         raise ProtocolError(
             "{} is the reference of another model, batch size or seed than {} b{} s{}. "
             "Compute it again".format(
                 request.reference, model.name, request.batch_size, request.seed
             )
         )
-    return known
+    return stored
 
 
 def import_adapter(module: str) -> Type[Adapter]:
@@ -140,13 +139,13 @@ def build_network(
 
 
 def verify_adapter(
-    adapter: Adapter, model: Model, known: reference.Reference, request: Request, send: Send
+    adapter: Adapter, model: Model, stored: reference.Reference, request: Request, send: Send
 ) -> None:
     """Verify results with dropout off, then dropout itself, which stays on from here."""
     send_phase("verify", send)
     for phase, call in reversed(list_timed_calls(adapter, model)):
         time_first_call(phase, call, adapter, send)
-    verified = agreement.verify(known, adapter, request.dtype)
+    verified = agreement.verify(stored, adapter, request.dtype)
     notes = agreement.check_dropout(model, adapter, request.batch_size)
     send(verified._replace(notes=verified.notes + notes))
 

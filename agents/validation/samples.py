@@ -114,7 +114,7 @@ def _require_summary(phase: SampledPhase, timed: Timed, timing: Timing) -> None:
         if not math.isclose(value, expected, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
             _raise_difference(phase.name, name, f"{value:.6g}", f"{expected:.6g}")
     texts = {
-        "doubt": (timed.doubt, judgement.doubt),
+        "doubt": (timed.doubt, judgement.instability),
         "stop_reason": (timed.stop_reason, find_stop_reason(elapsed_ns, timing)),
     }
     for name, (text, expected_text) in texts.items():

@@ -51,7 +51,7 @@ def test_a_transposed_square_weight_is_caught() -> None:
 def test_a_transposed_gradient_is_caught_and_named() -> None:
     swapped = changed(lambda found: {**found, "square.weight": found["square.weight"].T})
     error = disagreed(swapped, IMAGES)
-    assert str(error).startswith("1 of 8 gradients are off, most square.weight: 1.")
+    assert str(error).startswith("1 of 8 gradients are off, the worst is square.weight: 1.")
     assert error.loss_error < 1e-12
 
 

@@ -13,9 +13,9 @@ from velodrome.adapters.proof import agreement
 
 def test_a_gradient_that_is_not_a_number_is_caught() -> None:
     poisoned = changed(lambda found: {**found, "fc1.bias": found["fc1.bias"] * math.nan})
-    assert "most fc1.bias: nan" in str(disagreed(poisoned, IMAGES))
+    assert "the worst is fc1.bias: nan" in str(disagreed(poisoned, IMAGES))
     endless = changed(lambda found: {**found, "fc1.bias": found["fc1.bias"] + math.inf})
-    assert "most fc1.bias: inf" in str(disagreed(endless, IMAGES))
+    assert "the worst is fc1.bias: inf" in str(disagreed(endless, IMAGES))
 
 
 def test_a_loss_that_is_not_a_number_is_caught() -> None:
@@ -69,10 +69,10 @@ def test_a_gradient_error_below_a_twenty_thousandth_of_its_norm_agrees() -> None
 
 
 def test_a_gradient_error_above_a_twenty_thousandth_of_its_norm_is_caught() -> None:
-    assert "most fc2.weight: 5.5e-05" in str(disagreed(_stretched(5.5e-5), IMAGES))
+    assert "the worst is fc2.weight: 5.5e-05" in str(disagreed(_stretched(5.5e-5), IMAGES))
 
 
 def test_examples_with_near_ties_are_noted() -> None:
     tied = reference_of(IMAGES)._replace(near_ties=2)
     notes = agreement.verify(tied, ready(Adapter, IMAGES)).notes
-    assert any(note.startswith("2 examples hold a near-tie") for note in notes)
+    assert any(note.startswith("2 examples have a near-tie") for note in notes)

@@ -116,7 +116,7 @@ def test_a_mode_in_three_long_stretches_does_not_count_as_rare():
 def judged(samples, target=0.01):
     """Return (instability reason, True if the bounds are valid)."""
     found = judge(samples, target)
-    return found.doubt, found.bounded
+    return found.instability, found.bounded
 
 
 def test_three_samples_give_no_interval_however_similar_they_are():

@@ -8,7 +8,7 @@ from velodrome.adapters.proof import double_work, last_results, unseen_inputs
 from velodrome.adapters.proof.timed_phase import CallCost
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
 from velodrome.adapters.worker import process_times
-from velodrome.adapters.worker.process_times import ProcessTimes, taken_by_others
+from velodrome.adapters.worker.process_times import ProcessTimes, estimate_interference_ns
 
 # What judging times asks of a proof: the device, and how many batches a time is of.
 ON_CPU = SimpleNamespace(on_cpu=True, places=(0,))
@@ -83,4 +83,4 @@ def test_cpu_time_counts_as_taken_by_others_only_if_the_process_did_not_use_it(
     spent, taken_ns, monkeypatch
 ):
     monkeypatch.setattr(process_times, "_processors", lambda: 2)
-    assert taken_by_others(spent) == taken_ns
+    assert estimate_interference_ns(spent) == taken_ns

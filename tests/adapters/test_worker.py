@@ -273,8 +273,8 @@ def test_the_traceback_is_also_printed_to_the_log(bench):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": "lenat"}, "no model 'lenat'. There are "),
-        ({"action": "dance"}, "no action 'dance'. There are check, measure, reference"),
+        ({"model": "lenat"}, "no model 'lenat'. Known: "),
+        ({"action": "dance"}, "no action 'dance'. Known: check, measure, reference"),
         ({"batch_size": 3}, "is the reference of another model, batch size or seed"),
         ({"reference": "nowhere.npz"}, "nowhere.npz"),
     ],

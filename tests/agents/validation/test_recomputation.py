@@ -19,7 +19,7 @@ found = []
 for values in json.load(sys.stdin):
     judged = judge(values, 0.02)
     reason = find_stop_reason(values, Timing(0.02, 3, 0.0, sum(values) / 2e9))
-    found.append([list(judged.interval), judged.drift, judged.doubt, reason])
+    found.append([list(judged.interval), judged.drift, judged.instability, reason])
 print(json.dumps(found))
 """
 
