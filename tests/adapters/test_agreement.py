@@ -92,7 +92,7 @@ def test_a_gradient_routed_to_every_value_of_a_window_is_caught() -> None:
         return (numpy.repeat(numpy.repeat(gradient, 2, 2), 2, 3).reshape(shape) / 4,), {}
 
     error = disagreed(with_layer(MaxPool, Operation(images.MAX_POOL.forward, backward)), IMAGES)
-    assert "2 of 8 gradients are off, most conv1." in str(error)
+    assert "2 of 8 gradients are off, the worst is conv1." in str(error)
 
 
 def test_a_convolution_with_flipped_kernels_is_caught() -> None:

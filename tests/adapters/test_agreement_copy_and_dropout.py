@@ -94,5 +94,5 @@ def test_an_unreported_dropout_layer_is_caught() -> None:
         def kept_shares(self) -> dict:
             return {}
 
-    with pytest.raises(agreement.Disagreed, match="dropout drop is not there"):
+    with pytest.raises(agreement.Disagreed, match="no kept share of dropout drop"):
         _check_dropout(Silent)
