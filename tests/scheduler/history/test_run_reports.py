@@ -258,7 +258,7 @@ def test_confirming_repeats_stay_on_their_node_and_are_interleaved(make_fleet) -
 def test_every_cell_has_a_page_with_its_runs_and_their_query(make_fleet, run: NightlyRun) -> None:
     fleet = make_fleet(change=slower).measure(*range(CALM + 1))
     site = render_pages(
-        "nightly", fleet.history(), LatestRunSummary(("one line",), (("report", "nights/x"),))
+        "nightly", fleet.history(), LatestRunSummary(("one line",), (("report", "runs/x"),))
     )
     cells = [text for name, text in site.items() if name.startswith("cells/")]
     assert len(cells) == len(fleet.cells)
