@@ -43,6 +43,7 @@ from velodrome.scheduler.nightly.missing_cells import (
     select_planned,
 )
 from velodrome.scheduler.nightly.nightly_result import NightlyRun
+from velodrome.scheduler.nightly.phrases import format_count
 from velodrome.scheduler.nightly.summary import format_summary
 from velodrome.scheduler.plans.placement import CONFIRMING, Plan
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
@@ -131,7 +132,7 @@ class NightlyRunFailed(VelodromeError):
 
 
 class NightlyPlanner(RunPlanner):
-    """Measures cells that look changed a second time after the plan."""
+    """Measures suspicious cells a second time after the plan."""
 
     def __init__(
         self,
@@ -149,15 +150,16 @@ class NightlyPlanner(RunPlanner):
 
     def select(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
-        tasks = [one.task for one in plan.placements] + [one.task for one in plan.unplaceable]
-        cells = {CellKey.of(task) for task in tasks}
+        planned = (*plan.placements, *plan.unplaceable)
+        cells = {CellKey.of(each.task) for each in planned}
         self.promised = replace(self.promised, cells=cells)
         return super().select(plan)
 
     def plan_extra(self, plan: Plan) -> Plan:
         verdict = judge(read_history(self._store.reader(), self._name), self._sweep_id)
         if verdict.unconfirmed:
-            self._say(f"{len(verdict.unconfirmed)} cells look changed: measuring them again")
+            cells = format_count(len(verdict.unconfirmed), "suspicious cell")
+            self._say(f"measuring {cells} again")
         return plan_confirmation(plan, verdict.unconfirmed, self._sweep.repeats)
 
     def count_left_out(self, rows: Sequence[TaskRow]) -> int:
@@ -220,7 +222,7 @@ def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
 def _explain(store: Store, verdict: RunVerdict) -> dict[NodeCell, Explanation]:
     needed = list_needed_sweeps(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
-    nodes = [row for one in needed for row in node_rows(store.read("nodes", one))]
+    nodes = [row for sweep_id in needed for row in node_rows(store.read("nodes", sweep_id))]
     return explain_findings(verdict, group_by_cell(rows), index_nodes(nodes))
 
 
