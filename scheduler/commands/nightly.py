@@ -150,8 +150,8 @@ class NightlyPlanner(RunPlanner):
 
     def select(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
-        planned = (*plan.placements, *plan.unplaceable)
-        cells = {CellKey.of(each.task) for each in planned}
+        cells = {CellKey.of(placement.task) for placement in plan.placements}
+        cells |= {CellKey.of(unplaceable.task) for unplaceable in plan.unplaceable}
         self.promised = replace(self.promised, cells=cells)
         return super().select(plan)
 
