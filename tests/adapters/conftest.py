@@ -31,7 +31,7 @@ from velodrome.agents.environments.launch import launch_command
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
-FOLLOWING = Path(__file__).with_name("following.py")
+FOLLOWING = Path(__file__).with_name("reload_run.py")
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
 BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 
@@ -70,7 +70,7 @@ class Bench:
         path = self.folder / f"{self.framework.name}.json"
         path.write_text(protocol.encode_request(request._replace(reference=self._refer(request))))
         reader, writer = os.pipe()
-        command = self._started("-m", "velodrome.adapters.worker", str(path), str(writer))
+        command = self._build_command("-m", "velodrome.adapters.worker", str(path), str(writer))
         child = subprocess.Popen(command, pass_fds=[writer], env=self.variables())
         os.close(writer)
         try:
@@ -84,7 +84,7 @@ class Bench:
         """Return a script's JSON output. script: a file's path, or its text."""
         what = [script] if Path(script[:200]).is_file() else ["-c", textwrap.dedent(script)]
         done = subprocess.run(
-            self._started(*what, *arguments),
+            self._build_command(*what, *arguments),
             env=self.variables(),
             stdout=subprocess.PIPE,
             text=True,
@@ -156,7 +156,7 @@ class Bench:
             **self._variables,
         }
 
-    def _started(self, *words: str) -> list[str]:
+    def _build_command(self, *words: str) -> list[str]:
         return launch_command(
             self._environment, os.pathsep.join([self.framework.path, str(PLANTED)]), words
         )

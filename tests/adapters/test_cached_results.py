@@ -12,16 +12,16 @@ kept = {}
 
 
 def test_results_cached_by_batch_number_are_caught(tricks):
-    tricks.caught(RESULTS_KEPT, "possible")
+    tricks.assert_caught(RESULTS_KEPT, "possible")
 
 
 def test_results_cached_without_a_known_ceiling_are_caught_by_unseen_batches(tricks):
     slow = RESULTS_KEPT.replace("    return", "    rest()\n    return")
-    tricks.caught(slow, "not_seen_before", model=FINETUNE)
+    tricks.assert_caught(slow, "not_seen_before", model=FINETUNE)
 
 
 def test_results_cached_by_batch_content_are_caught_by_their_time(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradient(self, index):
             key = self._batches[index].inputs.tobytes()
@@ -37,7 +37,7 @@ def test_results_cached_by_batch_content_are_caught_by_their_time(tricks):
 
 
 def test_results_folded_to_constants_at_load_are_caught_by_a_changed_parameter(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def load(self, batches):
             super().load(batches)
@@ -51,7 +51,7 @@ def test_results_folded_to_constants_at_load_are_caught_by_a_changed_parameter(t
 
 
 def test_a_loop_skipped_after_its_first_pass_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def stopwatch(self):
             adapter = self
@@ -74,11 +74,11 @@ def test_a_loop_skipped_after_its_first_pass_is_caught(tricks):
 
 
 def test_a_parameter_read_only_once_is_caught(tricks):
-    tricks.caught("def set_parameter(self, name, values): pass", "follows_parameters")
+    tricks.assert_caught("def set_parameter(self, name, values): pass", "follows_parameters")
 
 
 def test_a_forward_that_reuses_what_gradient_computed_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradient(self, index):
             self.known[index] = super().gradient(index)

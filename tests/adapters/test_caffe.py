@@ -11,7 +11,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed"),
 ]
-PROBING = str(Path(__file__).with_name("probing.py"))
+PROBING = str(Path(__file__).with_name("probe_run.py"))
 
 MADE = """
     import json, sys, time

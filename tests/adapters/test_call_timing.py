@@ -39,11 +39,11 @@ class Track:
         return elapsed_ns
 
 
-def constant(length_ns):
+def take_always(length_ns):
     return lambda number: length_ns
 
 
-def measured(track, limits, warm=WARM):
+def time_phase(track, limits, warm=WARM):
     """(timed, chunks) of one phase; a chunk sent within a sample is an error."""
     chunks = []
 
@@ -55,41 +55,41 @@ def measured(track, limits, warm=WARM):
 
 
 def test_a_stable_call_is_timed_for_the_minimum_time_only():
-    timed, _ = measured(Track(constant(100 * MS)), Timing(min_seconds=1.0))
+    timed, _ = time_phase(Track(take_always(100 * MS)), Timing(min_seconds=1.0))
     assert (timed.median_ns, timed.low_ns, timed.high_ns) == (100 * MS, 100 * MS, 100 * MS)
     assert (timed.stop_reason, timed.stable, timed.samples) == ("target", True, 10)
     assert (timed.calls, timed.warmup_samples) == (1, 7)
 
 
 def test_a_call_longer_than_the_cap_is_timed_three_times_and_is_unstable():
-    timed, _ = measured(Track(constant(100 * SECOND)), Timing(max_seconds=60))
+    timed, _ = time_phase(Track(take_always(100 * SECOND)), Timing(max_seconds=60))
     assert (timed.samples, timed.stop_reason, timed.stable) == (3, "max_seconds", False)
 
 
 def test_the_cap_applies_at_once_and_not_at_the_next_check():
-    timed, _ = measured(Track(lambda number: (100 + number % 50) * MS), Timing(max_seconds=10))
+    timed, _ = time_phase(Track(lambda number: (100 + number % 50) * MS), Timing(max_seconds=10))
     assert timed.stop_reason == "max_seconds"
     assert timed.samples == 83  # 100 + 101 + .. + 149, then 33 more: 10.053 s; the look is at 97
 
 
 @pytest.mark.parametrize("length_ns", [2 * US, 7 * US, 300 * US, 999 * US])
 def test_short_calls_are_grouped_into_samples_of_a_millisecond(length_ns):
-    track = Track(constant(length_ns))
+    track = Track(take_always(length_ns))
     warm = warm_up(track.calls, Timing())
-    timed, chunks = measured(track, Timing(min_seconds=0.1), warm)
+    timed, chunks = time_phase(track, Timing(min_seconds=0.1), warm)
     assert MS <= min(min(chunk.elapsed_ns) for chunk in chunks) <= 2.2 * MS
     assert {chunk.calls for chunk in chunks} == {warm.passes} == {timed.calls}
     assert timed.median_ns == length_ns
 
 
 def test_a_call_of_a_millisecond_is_not_grouped():
-    assert warm_up(Track(constant(MS)).calls, Timing()).passes == 1
+    assert warm_up(Track(take_always(MS)).calls, Timing()).passes == 1
 
 
 def test_a_stopwatch_slower_than_the_call_does_not_shorten_samples():
-    track = Track(constant(2 * US), overhead_ns=20 * US)
+    track = Track(take_always(2 * US), overhead_ns=20 * US)
     warm = warm_up(track.calls, Timing())
-    _, chunks = measured(track, Timing(min_seconds=0.1), warm)
+    _, chunks = time_phase(track, Timing(min_seconds=0.1), warm)
     assert min(min(chunk.elapsed_ns) for chunk in chunks) >= MS
 
 
@@ -100,30 +100,30 @@ def test_a_slow_first_call_does_not_set_the_group_size():
 
 def test_a_sample_of_several_batches_covers_all_and_is_reported_per_call():
     track = Track(lambda number: (number % 124 + 1) * MS, batches=124)
-    timed, chunks = measured(track, Timing())
+    timed, chunks = time_phase(track, Timing())
     assert track.indices[:248] == [*range(124), *range(124)]
     assert timed.calls == 124 and chunks[0].calls == 124
     assert timed.median_ns == 62.5 * MS  # the mean of 1 .. 124
 
 
 def test_short_batches_are_grouped_by_whole_passes():
-    track = Track(constant(10 * US), batches=4)
+    track = Track(take_always(10 * US), batches=4)
     warm = warm_up(track.calls, Timing())
     assert warm.passes == 28  # 40 us a pass, a tenth more than 25
-    assert measured(track, Timing(), warm)[1][0].calls == 4 * 28
+    assert time_phase(track, Timing(), warm)[1][0].calls == 4 * 28
 
 
 def test_the_warm_up_ends_when_the_speed_has_converged():
     track = Track(lambda number: 200 * MS if number < 7 else 100 * MS)
     warm = warm_up(track.calls, Timing())
-    timed, _ = measured(track, Timing(), warm)
+    timed, _ = time_phase(track, Timing(), warm)
     assert warm.converged and timed.settled
     assert warm.samples == 15  # looked at with 10 (five of each), 12, and 15
     assert timed.high_ns == 100 * MS
 
 
 def test_a_warm_up_lasts_a_fifth_of_a_second_at_least():
-    assert warm_up(Track(constant(4 * MS)).calls, Timing()).samples >= 50
+    assert warm_up(Track(take_always(4 * MS)).calls, Timing()).samples >= 50
 
 
 def test_a_call_that_never_converges_warms_up_for_half_of_the_cap():
@@ -134,13 +134,13 @@ def test_a_call_that_never_converges_warms_up_for_half_of_the_cap():
 
 
 def test_a_speed_that_never_converges_is_reported_and_is_no_failure():
-    timed, _ = measured(Track(constant(100 * MS)), Timing(), WarmUp(7, 1, converged=False))
+    timed, _ = time_phase(Track(take_always(100 * MS)), Timing(), WarmUp(7, 1, converged=False))
     assert not timed.settled and timed.stable
 
 
 def test_a_call_that_slows_down_steadily_is_timed_to_the_cap_and_unstable():
     track = Track(lambda number: int(50 * MS * (1 + 0.002 * number)))
-    timed, _ = measured(track, Timing(max_seconds=10))
+    timed, _ = time_phase(track, Timing(max_seconds=10))
     assert not timed.stable
     assert timed.drift > 0.1
 
@@ -152,12 +152,14 @@ def test_a_warm_up_lasts_fifteen_seconds_and_one_call_at_most():
 
 
 def test_a_call_longer_than_any_warm_up_is_warmed_up_once():
-    assert warm_up(Track(constant(100 * SECOND)).calls, Timing()) == WarmUp(1, 1, converged=False)
+    assert warm_up(Track(take_always(100 * SECOND)).calls, Timing()) == WarmUp(
+        1, 1, converged=False
+    )
 
 
 def test_samples_are_sent_complete_and_in_order_every_half_second():
     track = Track(lambda number: (10 + number % 7) * MS)
-    timed, chunks = measured(track, Timing(target=0.0, max_seconds=5))
+    timed, chunks = time_phase(track, Timing(target=0.0, max_seconds=5))
     elapsed_ns = [length for chunk in chunks for length in chunk.elapsed_ns]
     started_ns = [start for chunk in chunks for start in chunk.started_ns]
     assert len(elapsed_ns) == timed.samples
@@ -171,9 +173,9 @@ def test_samples_are_sent_complete_and_in_order_every_half_second():
 
 
 def test_the_garbage_collector_is_off_during_calls_and_on_afterwards():
-    track = Track(constant(100 * MS))
+    track = Track(take_always(100 * MS))
     warm_up(track.calls, Timing())
-    measured(track, Timing())
+    time_phase(track, Timing())
     assert track.collecting == {False}
     assert gc.isenabled()
 

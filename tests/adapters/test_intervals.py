@@ -112,7 +112,7 @@ def test_the_autocorrelation_time_of_a_long_run_agrees_with_theory():
     true = 1 + 2 * sum(2 / math.pi * math.asin(0.8**lag) for lag in range(1, 100))
     draw = random.Random(5)
     assert estimate_autocorrelation_time(
-        compute_signs(autoregressive(draw, 0.8, 50_000), 0.0)
+        compute_signs(draw_autoregressive(draw, 0.8, 50_000), 0.0)
     ) == pytest.approx(true, rel=0.2)
 
 
@@ -136,9 +136,9 @@ def test_one_outlier_does_not_hide_dependence():
 )
 def test_the_interval_of_dependent_values_covers_the_median(correlation, unadjusted_below):
     draw = random.Random(20)
-    runs = [autoregressive(draw, correlation, 100) for _ in range(300)]
+    runs = [draw_autoregressive(draw, correlation, 100) for _ in range(300)]
     adjusted = share(runs, lambda values: covers(compute_median_interval(values)[1:3]))
-    unadjusted = share(runs, lambda values: covers(bounds_of_independent(values)))
+    unadjusted = share(runs, lambda values: covers(compute_independent_bounds(values)))
     assert unadjusted < unadjusted_below
     assert adjusted > 0.92
 
@@ -147,11 +147,11 @@ def test_the_interval_of_independent_values_is_hardly_widened():
     draw = random.Random(21)
     runs = [[draw.gauss(0, 1) for _ in range(100)] for _ in range(200)]
     widths = sum(interval.high - interval.low for interval in map(compute_median_interval, runs))
-    independent = sum(high - low for low, high in map(bounds_of_independent, runs))
+    independent = sum(high - low for low, high in map(compute_independent_bounds, runs))
     assert 1.0 <= widths / independent < 1.4
 
 
-def autoregressive(draw, correlation, n):
+def draw_autoregressive(draw, correlation, n):
     """Normal, of median 0, each value correlated with the one before."""
     values = [draw.gauss(0, 1) / math.sqrt(1 - correlation**2)]
     while len(values) < n:
@@ -159,7 +159,7 @@ def autoregressive(draw, correlation, n):
     return values
 
 
-def bounds_of_independent(values):
+def compute_independent_bounds(values):
     ordered, rank = sorted(values), find_lower_rank(len(values))
     return ordered[rank - 1], ordered[-rank]
 

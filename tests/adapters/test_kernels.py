@@ -23,14 +23,14 @@ def library(tmp_path):
     """library("MKL", "libmkl_rt.so"): the path of one that was compiled and is loaded."""
     compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
 
-    def made(macro, name, *linked):
+    def load_library(macro, name, *linked):
         path = tmp_path / name
         words = [compiler, "-shared", "-fPIC", f"-D{macro}", "-o", path, SOURCES / "others.c"]
         subprocess.run([*words, *linked], check=True)
         ctypes.CDLL(str(path))
         return str(path)
 
-    return made
+    return load_library
 
 
 def run_in_numpy(script, **variables):

@@ -56,7 +56,7 @@ def test_squared_error_is_summed_over_twice_the_batch() -> None:
     assert Network(model, {}, OPERATIONS).forward(batch).loss == (1 + 4 + 9 + 16) / 4
 
 
-def _passed_backward(model: Model) -> list:
+def _list_backward_layers(model: Model) -> list:
     """Names of the layers whose backward ran, last first."""
     ran = []
 
@@ -73,7 +73,7 @@ def _passed_backward(model: Model) -> list:
 
 
 def test_no_backward_pass_runs_below_the_first_trained_layer() -> None:
-    ran = _passed_backward(MODELS["autoencoder-400-200-100/ae2"])
+    ran = _list_backward_layers(MODELS["autoencoder-400-200-100/ae2"])
     assert ran == ["decoded2", "decoder2", "code2", "encoder2"]
 
 
@@ -89,14 +89,14 @@ def test_no_gradient_flows_through_the_target_layer() -> None:
 
 
 def test_calls_do_not_accumulate_gradients() -> None:
-    adapter = _ready(MODELS["lenet"], 2)
+    adapter = _make_adapter(MODELS["lenet"], 2)
     first, second = (dict(adapter.gradients(adapter.gradient(0))) for _ in range(2))
     assert all(numpy.array_equal(first[name], second[name]) for name in first)
 
 
 def test_dropout_drops_at_its_rate_and_is_redrawn_in_each_call() -> None:
     model = model_of(VECTOR, Linear("a", 4000), Relu("r"), Dropout("d", 0.25), Linear("b", 3))
-    adapter = _ready(model, 4)
+    adapter = _make_adapter(model, 4)
     still = adapter.loss(adapter.forward(0))
     adapter.set_dropout(True)
     assert adapter.kept_shares()["d"] == pytest.approx(0.75, abs=0.02)
@@ -106,7 +106,7 @@ def test_dropout_drops_at_its_rate_and_is_redrawn_in_each_call() -> None:
     assert adapter.loss(adapter.forward(0)) == still
 
 
-def _ready(model: Model, batch_size: int) -> Adapter:
+def _make_adapter(model: Model, batch_size: int) -> Adapter:
     adapter = Adapter(model, "float64", "cpu", 1, "float32")
     adapter.build(seeding.draw_weights(model, 0))
     adapter.load(seeding.draw_batches(model, batch_size, 0))

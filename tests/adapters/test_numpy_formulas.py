@@ -58,7 +58,7 @@ def test_lrn_divides_by_the_mean_of_its_neighbours() -> None:
         assert found[channel] == pytest.approx(x[channel] / (1.5 + 0.3 / 5 * square) ** 0.75)
 
 
-def _written_out_lstm(x: numpy.ndarray, weights: dict, units: int) -> list:
+def _compute_lstm(x: numpy.ndarray, weights: dict, units: int) -> list:
     """Compute one sequence value by value. Gates i, f, g, o."""
     h, c, outputs = [0.0] * units, [0.0] * units, []
     for step in x:
@@ -79,7 +79,7 @@ def test_lstm_follows_the_textbook_and_masked_steps_keep_the_state() -> None:
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
     for row, length in enumerate(batch.lengths):
-        expected = numpy.array(_written_out_lstm(outputs["e"][row, :length], weights, 4))
+        expected = numpy.array(_compute_lstm(outputs["e"][row, :length], weights, 4))
         assert outputs["l"][row, :length] == pytest.approx(expected)
         assert (outputs["l"][row, length:] == outputs["l"][row, length - 1]).all()
         assert outputs["m"][row] == pytest.approx(expected.mean(axis=0))
@@ -132,7 +132,7 @@ def test_average_pool_is_the_mean_of_each_whole_window() -> None:
     assert found[0, 0, 1, 1] == pytest.approx(batch.inputs[0, 0, 2:5, 2:5].mean())
 
 
-def _written_out_gru(x: numpy.ndarray, weights: dict, units: int) -> list:
+def _compute_gru(x: numpy.ndarray, weights: dict, units: int) -> list:
     """Compute one sequence value by value. Gates r, z, n; reset acts after the hidden product."""
     h, outputs = [0.0] * units, []
     for step in x:
@@ -154,7 +154,7 @@ def test_gru_follows_cudnn_and_masked_steps_keep_the_state() -> None:
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
     for row, length in enumerate(batch.lengths):
-        expected = numpy.array(_written_out_gru(outputs["e"][row, :length], weights, 4))
+        expected = numpy.array(_compute_gru(outputs["e"][row, :length], weights, 4))
         assert outputs["g"][row, :length] == pytest.approx(expected)
         assert (outputs["g"][row, length:] == outputs["g"][row, length - 1]).all()
 

@@ -113,7 +113,7 @@ def _difference_error(
 ) -> float:
     """The worst over the parameters of |slope - gradient| / |gradient|, at some coordinates."""
     network = Network(model, weights, OPERATIONS)
-    found = network.gradient(batch, _drawn(dropout)).gradients
+    found = network.gradient(batch, _make_generator(dropout)).gradients
     assert set(found) == {entry.name for entry in shapes.list_trained(model)}
     worst = 0.0
     for name, gradient in found.items():
@@ -136,12 +136,12 @@ def _slope(
     losses = []
     for moved in (before + step, before - step):
         weight[0] = moved
-        losses.append(network.forward(batch, _drawn(dropout)).loss)
+        losses.append(network.forward(batch, _make_generator(dropout)).loss)
     weight[0] = before
     return (losses[0] - losses[1]) / (2 * step)
 
 
-def _drawn(seed: int | None) -> numpy.random.RandomState | None:
+def _make_generator(seed: int | None) -> numpy.random.RandomState | None:
     return None if seed is None else numpy.random.RandomState(seed)
 
 

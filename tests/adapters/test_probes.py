@@ -9,7 +9,7 @@ from velodrome.adapters.models.probes import PROBED
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
-PROBING = Path(__file__).with_name("probing.py")
+PROBING = Path(__file__).with_name("probe_run.py")
 
 # Per framework and variant the probes that it has no own operation for. Variants that are left out
 # compile for long; sweeps/probes.yaml has them.

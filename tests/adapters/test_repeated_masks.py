@@ -12,15 +12,15 @@ PAIRS = 150
 
 
 @pytest.fixture(scope="module")
-def known():
+def own_reference():
     return reference.compute_reference(MODEL, 8, 0)
 
 
 @pytest.fixture(scope="module")
-def seen(known):
+def gradients(own_reference):
     """Gradients of 2 * PAIRS masks that the reference has not drawn, of the batch that it drew."""
     network = Network(MODEL, seeding.draw_weights(MODEL, 0), OPERATIONS)
-    batch = seeding.draw_batches(MODEL, 8, 0, known.draws)[-1]
+    batch = seeding.draw_batches(MODEL, 8, 0, own_reference.draws)[-1]
     batch = batch._replace(inputs=batch.inputs.astype(numpy.float64))
     start, values = (
         dropout_gradients._first_dropout(MODEL),
@@ -37,22 +37,24 @@ def seen(known):
     return found
 
 
-def test_two_masks_are_distinguished_even_if_a_bias_hardly_changes(known, seen):
-    pairs = list(zip(seen[::2], seen[1::2], strict=True))
-    apart = known.dropout.apart["classifier.bias"]
+def test_two_masks_are_distinguished_even_if_a_bias_hardly_changes(own_reference, gradients):
+    pairs = list(zip(gradients[::2], gradients[1::2], strict=True))
+    apart = own_reference.dropout.apart["classifier.bias"]
     assert min(dropout_gradients._distance(*pair, "classifier.bias") for pair in pairs) < apart / 3
-    assert [dropout_gradients.find_faults(known.dropout, pair) for pair in pairs] == [[]] * PAIRS
+    assert [dropout_gradients.find_faults(own_reference.dropout, pair) for pair in pairs] == [
+        []
+    ] * PAIRS
 
 
-def test_a_repeated_mask_is_reported_with_every_equal_gradient(known, seen):
-    assert dropout_gradients.find_faults(known.dropout, (seen[0], seen[0])) == [
+def test_a_repeated_mask_is_reported_with_every_equal_gradient(own_reference, gradients):
+    assert dropout_gradients.find_faults(own_reference.dropout, (gradients[0], gradients[0])) == [
         "two gradients of classifier.weight are the same",
         "two gradients of classifier.bias are the same",
     ]
 
 
-def test_a_repeated_mask_is_detected_despite_rounding(known, seen):
-    rounded = {name: value * (1 + 1e-7) for name, value in seen[0].sketches.items()}
-    again = seen[0]._replace(sketches=rounded)
-    (fault,) = dropout_gradients.find_faults(known.dropout, (seen[0], again))
+def test_a_repeated_mask_is_detected_despite_rounding(own_reference, gradients):
+    rounded = {name: value * (1 + 1e-7) for name, value in gradients[0].sketches.items()}
+    again = gradients[0]._replace(sketches=rounded)
+    (fault,) = dropout_gradients.find_faults(own_reference.dropout, (gradients[0], again))
     assert fault.startswith("two gradients, most that of classifier.")

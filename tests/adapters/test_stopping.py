@@ -84,8 +84,8 @@ def test_a_wave_and_a_step_are_detected_too():
 
 
 def test_a_drift_below_the_target_is_reported_and_harmless():
-    judged = judge([MS * (1 + 0.00004 * i) for i in range(100)], 0.01)
-    assert judged.stable and 0.002 < judged.drift < 0.004
+    verdict = judge([MS * (1 + 0.00004 * i) for i in range(100)], 0.01)
+    assert verdict.stable and 0.002 < verdict.drift < 0.004
 
 
 def test_pure_noise_seldom_counts_as_drift():
@@ -113,26 +113,26 @@ def test_a_mode_in_three_long_stretches_does_not_count_as_rare():
     assert not judge(samples, 0.01).stable
 
 
-def judged(samples, target=0.01):
+def find_instability(samples, target=0.01):
     """Return (instability reason, True if the bounds are valid)."""
     found = judge(samples, target)
     return found.instability, found.bounded
 
 
 def test_three_samples_give_no_interval_however_similar_they_are():
-    assert judged([MS, MS, MS + 1]) == ("few", False)
-    assert judged([MS, 2 * MS, 3 * MS]) == ("few", False)  # too few before too wide
+    assert find_instability([MS, MS, MS + 1]) == ("few", False)
+    assert find_instability([MS, 2 * MS, 3 * MS]) == ("few", False)  # too few before too wide
 
 
 def test_six_similar_samples_meet_the_target_and_give_no_interval():
-    assert judged([MS + i for i in range(6)]) == ("", False)
+    assert find_instability([MS + i for i in range(6)]) == ("", False)
 
 
 def test_thirty_independent_samples_give_an_interval_of_the_median():
     draw = random.Random(8)
     samples = [MS * draw.gauss(1, 0.1) for _ in range(60)]
-    assert judged(samples, target=0.08) == ("", True)
-    assert judged(samples, target=0.01) == ("wide", True)
+    assert find_instability(samples, target=0.08) == ("", True)
+    assert find_instability(samples, target=0.01) == ("wide", True)
 
 
 def test_slow_noise_under_fast_noise_is_reported_and_gives_no_interval():
@@ -144,7 +144,7 @@ def test_slow_noise_under_fast_noise_is_reported_and_gives_no_interval():
         ]
         for _ in range(20)
     ]
-    found = [judged(wave, target=0.02) for wave in waves]
+    found = [find_instability(wave, target=0.02) for wave in waves]
     assert found.count(("slow", False)) >= 14
     assert {doubt for doubt, _ in found} <= {"slow", "drift"}
 
@@ -158,20 +158,20 @@ def test_slow_noise_small_against_the_target_meets_it_and_gives_no_interval():
         ]
         for _ in range(20)
     ]
-    assert {judged(wave, target=0.05) for wave in waves} == {("", False)}
+    assert {find_instability(wave, target=0.05) for wave in waves} == {("", False)}
 
 
 def test_alternating_speeds_miss_the_target_even_if_the_halves_are_alike():
     draw = random.Random(11)
     wave = [MS * (1 + 0.05 * (-1) ** (i // 120) + draw.gauss(0, 0.01)) for i in range(960)]
-    doubt, bounded = judged(wave, target=0.01)
+    doubt, bounded = find_instability(wave, target=0.01)
     assert doubt and not bounded
 
 
 def test_a_drift_within_a_wide_interval_keeps_the_interval():
     draw = random.Random(10)
     samples = [MS * (1 + 0.0001 * i + draw.gauss(0, 0.3)) for i in range(100)]
-    assert judged(samples, target=0.01) == ("wide", True)
+    assert find_instability(samples, target=0.01) == ("wide", True)
 
 
 def test_timing_bimodal_samples_ends_before_the_cap():

@@ -29,7 +29,7 @@ def _model(source: kinds.Input, *layers: kinds.Layer) -> Model:
     return Model("small", "", source, layers, SoftmaxCrossEntropy(), 2, 1, 1)
 
 
-def _clearance(model: Model, weights: dict, example: list) -> float:
+def _measure_distance(model: Model, weights: dict, example: list) -> float:
     network = Network(model, weights, OPERATIONS)
     return tie_distance.measure_tie_distance(network, Batch(numpy.array([example], numpy.float64)))
 
@@ -47,23 +47,23 @@ ONE = {"a.weight": numpy.ones((1, 1, 1, 1)), "a.bias": numpy.zeros(1)}
 def test_a_relu_inputs_distance_from_zero_is_in_units_of_the_layers_rounding() -> None:
     example = [1.0, -1.0, 1e-6, 1.0]
     expected = 1e-6 / math.sqrt(3 / 4) / (ROUNDING * math.sqrt(4))
-    assert _clearance(RELU, _identity(4), example) == pytest.approx(expected)
+    assert _measure_distance(RELU, _identity(4), example) == pytest.approx(expected)
 
 
 def test_the_distance_of_two_near_maxima_uses_both_roundings() -> None:
     example = [[[3.0, 3.0 - 1e-6, 1.0, -5.0], [1.0, 1.0, 2.0, 0.0]]]
     square = numpy.mean(numpy.square(example))
     unit = ROUNDING * math.sqrt(2 * (square + 2 / 3 * 9))
-    assert _clearance(POOL, ONE, example) == pytest.approx(1e-6 / unit, rel=1e-6)
+    assert _measure_distance(POOL, ONE, example) == pytest.approx(1e-6 / unit, rel=1e-6)
 
 
 def test_values_below_the_largest_may_be_equal() -> None:
     example = [[[3.0, 1.0, 1.0, -5.0], [1.0, 1.0, 2.0, -5.0]]]
-    assert _clearance(POOL, ONE, example) > 1e5
+    assert _measure_distance(POOL, ONE, example) > 1e5
 
 
 def test_an_exact_tie_has_distance_zero() -> None:
-    assert _clearance(POOL, ONE, [[[3.0, 3.0, 1.0, 0.0], [1.0, 1.0, 2.0, 0.0]]]) == 0.0
+    assert _measure_distance(POOL, ONE, [[[3.0, 3.0, 1.0, 0.0], [1.0, 1.0, 2.0, 0.0]]]) == 0.0
 
 
 BEHIND_RELU = _model(ROW, Conv("a", 1, 1), Relu("r"), Lrn("n"), MaxPool("p", 2, 2))
@@ -71,19 +71,19 @@ BEHIND_RELU = _model(ROW, Conv("a", 1, 1), Relu("r"), Lrn("n"), MaxPool("p", 2, 
 
 def test_windows_that_relu_sets_to_zero_are_ignored() -> None:
     example = [[[-3.0, -3.0, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
-    assert _clearance(BEHIND_RELU, ONE, example) > 1e5
+    assert _measure_distance(BEHIND_RELU, ONE, example) > 1e5
 
 
 def test_a_value_near_zero_that_pooling_drops_is_ignored() -> None:
     taken = [[[-3.0, 1e-9, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
     passed_over = [[[-3.0, 4.0, 1.0, 1e-9], [-1.0, -1.0, 2.0, -4.0]]]
-    assert _clearance(BEHIND_RELU, ONE, taken) < 1
-    assert _clearance(BEHIND_RELU, ONE, passed_over) > 1e5
+    assert _measure_distance(BEHIND_RELU, ONE, taken) < 1
+    assert _measure_distance(BEHIND_RELU, ONE, passed_over) > 1e5
 
 
 def test_a_value_just_below_zero_that_float32_might_take_counts() -> None:
     example = [[[-3.0, -1e-9, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
-    assert _clearance(BEHIND_RELU, ONE, example) < 1
+    assert _measure_distance(BEHIND_RELU, ONE, example) < 1
 
 
 def test_every_value_counts_if_another_layer_reads_the_relu_too() -> None:
@@ -92,7 +92,7 @@ def test_every_value_counts_if_another_layer_reads_the_relu_too() -> None:
     )
     weights = {**ONE, "f.weight": numpy.ones((2, 8)), "f.bias": numpy.zeros(2)}
     passed_over = [[[-3.0, 4.0, 1.0, 1e-9], [-1.0, -1.0, 2.0, -4.0]]]
-    assert _clearance(model, weights, passed_over) < 1
+    assert _measure_distance(model, weights, passed_over) < 1
 
 
 def test_without_a_gradient_there_is_no_near_tie() -> None:

@@ -29,7 +29,7 @@ def test_an_honest_adapter_passes_every_check(tricks):
 
 
 def test_computing_half_of_the_batch_after_verification_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradient(self, index):
             if not self.armed:
@@ -44,7 +44,7 @@ def test_computing_half_of_the_batch_after_verification_is_caught(tricks):
 
 
 def test_doing_nothing_from_the_sixth_call_on_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradient(self, index):
             if self.armed:
@@ -61,7 +61,7 @@ def test_doing_nothing_from_the_sixth_call_on_is_caught(tricks):
 
 
 def test_working_only_in_every_second_call_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradient(self, index):
             self.count += 1
@@ -75,7 +75,7 @@ def test_working_only_in_every_second_call_is_caught(tricks):
 
 
 def test_skipping_the_batches_between_the_checked_ones_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def forward(self, index):
             if not self.armed or index in (0, 12, 24):
@@ -89,7 +89,7 @@ def test_skipping_the_batches_between_the_checked_ones_is_caught(tricks):
 
 
 def test_a_compiled_function_that_ignores_its_input_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def forward(self, index):
             return super().forward(0 if self.armed else index)
@@ -99,7 +99,7 @@ def test_a_compiled_function_that_ignores_its_input_is_caught(tricks):
 
 
 def test_a_precision_lowered_after_verification_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradients(self, handle):
             for name, values in super().gradients(handle):
@@ -124,7 +124,7 @@ DROPPED = {"model": "probe-dropout", "batch_size": 32}
     ids=["kept", "drops nothing", "zero"],
 )
 def test_a_gradient_without_dropout_while_it_is_on_is_caught(tricks, gradient):
-    tricks.caught(
+    tricks.assert_caught(
         f"""
         kept = {{}}
         def gradient(self, index):
@@ -160,7 +160,7 @@ def drop(layer, weights, inputs, call):
 DROP = pointwise.DROPOUT._replace(forward=drop)
 """
     body = "operations = {**OPERATIONS, kinds.Dropout: DROP}"
-    tricks.caught(body, "timed_is_checked", top=top, **DROPPED)
+    tricks.assert_caught(body, "timed_is_checked", top=top, **DROPPED)
 
 
 def test_a_failed_check_leaves_no_time(tricks):

@@ -33,7 +33,7 @@ def result(self, handle):
 
 
 def test_work_left_to_a_thread_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         HANDED_OVER
         + """
 def loss(self, handle):
@@ -46,7 +46,7 @@ def gradients(self, handle):
 
 
 def test_a_loss_available_before_its_gradients_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def gradient(self, index):
             return self.forward(index), index
@@ -64,7 +64,7 @@ def test_a_loss_available_before_its_gradients_is_caught(tricks):
 
 
 def test_a_queue_that_drains_only_when_the_loss_is_read_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def forward(self, index):
             if not self.armed:
@@ -83,7 +83,7 @@ def test_a_queue_that_drains_only_when_the_loss_is_read_is_caught(tricks):
 
 
 def test_a_stopwatch_that_reports_a_quarter_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def stopwatch(self):
             class Quarter(contract.HostStopwatch):
@@ -97,7 +97,7 @@ def test_a_stopwatch_that_reports_a_quarter_is_caught(tricks):
 
 @pytest.mark.serial
 def test_work_done_by_another_process_on_other_cores_is_caught(tricks):
-    tricks.caught(
+    tricks.assert_caught(
         """
         def forward(self, index):
             if not self.armed:

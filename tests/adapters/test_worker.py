@@ -38,7 +38,7 @@ def measured(tmp_path_factory):
     return bench.run()
 
 
-def words(lines):
+def list_events(lines):
     """The kinds of events in order, phases by name, chunks of samples taken together."""
     events = [protocol.decode(line) for line in lines]
     names = [
@@ -66,7 +66,7 @@ def test_the_saved_session_follows_the_order_of_the_page():
 def test_a_measurement_sends_the_events_of_the_saved_session(measured):
     assert measured.status == 0
     assert follows_the_page("measure", measured.lines)
-    assert words(measured.lines) == words(SESSION.read_text().splitlines())
+    assert list_events(measured.lines) == list_events(SESSION.read_text().splitlines())
 
 
 def test_forward_and_gradient_each_have_their_own_warm_up(measured):
@@ -94,7 +94,7 @@ def test_every_timed_model_was_verified_first(measured):
 def test_a_worker_names_its_interpreter_and_numpy(bench):
     outcome = bench.run(action="check")
     assert outcome.status == 0
-    assert words(outcome.lines) == ["hello", "import", "imported", "finished"]
+    assert list_events(outcome.lines) == ["hello", "import", "imported", "finished"]
     assert follows_the_page("check", outcome.lines)
     hello, imported = outcome.only(Hello), outcome.only(Imported)
     command = [
@@ -116,7 +116,7 @@ def test_a_worker_names_its_kernels_after_the_import_and_at_its_end(measured):
 
 def test_a_reference_is_written_and_read_by_the_measurement(bench):
     outcome = bench.refer()
-    assert words(outcome.lines) == ["hello", "verify", "finished"]
+    assert list_events(outcome.lines) == ["hello", "verify", "finished"]
     assert follows_the_page("reference", outcome.lines)
     assert Path(bench.request.reference).stat().st_size > 0
 
@@ -164,22 +164,22 @@ def test_a_flood_on_stdout_reaches_no_event(bench):
 
 
 def test_a_spawned_orphan_does_not_keep_the_events_open(bench):
-    left_behind(bench, "subprocess.Popen(['sleep', '60'], close_fds=False).pid")
+    check_orphan(bench, "subprocess.Popen(['sleep', '60'], close_fds=False).pid")
 
 
 def test_a_forked_orphan_does_not_keep_the_events_open(bench):
     if subprocess.run([PYTHON, "-c", "import os; os.register_at_fork"]).returncode:
         pytest.skip("Python 3.6 cannot close a descriptor in a forked child")
-    left_behind(bench, "os.fork() or (signal.pause(), os._exit(0))")
+    check_orphan(bench, "os.fork() or (signal.pause(), os._exit(0))")
 
 
-def left_behind(bench, start):
+def check_orphan(bench, start):
     """Read the events to their end while a process that was started so is still there."""
     bench.write_adapter(f"print('left', {start}, flush=True)", "import os, signal, subprocess")
     outcome = bench.run(action="check", adapter="trial")
     child = int(re.findall(r"left (\d+)", outcome.noise.read_text())[0])
     os.kill(child, signal.SIGKILL)  # ProcessLookupError if it had ended before the events did
-    assert words(outcome.lines) == ["hello", "import", "imported", "finished"]
+    assert list_events(outcome.lines) == ["hello", "import", "imported", "finished"]
 
 
 def test_a_thread_that_never_ends_does_not_keep_the_worker_alive(bench):
@@ -229,7 +229,7 @@ def test_a_failure_is_sent_with_its_type_its_reason_and_a_traceback(
 def test_a_broken_numpy_is_reported_after_hello(bench):
     (bench.folder / "numpy.py").write_text("raise ImportError('libopenblas.so: not found')")
     outcome = bench.run(action="check")
-    assert words(outcome.lines) == ["hello", "failed"]
+    assert list_events(outcome.lines) == ["hello", "failed"]
     assert outcome.failure().status == "environment_failed"
     assert "libopenblas" in outcome.failure().reason
 
@@ -241,7 +241,7 @@ def test_a_segmentation_fault_ends_the_events_and_prints_its_place(bench):
     )
     outcome = bench.run(adapter="trial")
     assert outcome.status == -signal.SIGSEGV
-    assert words(outcome.lines)[-1] == "firstcall"
+    assert list_events(outcome.lines)[-1] == "firstcall"
     assert "trial.py" in outcome.noise.read_text()
 
 
@@ -290,7 +290,7 @@ def test_an_invalid_request_file_is_reported_after_hello(bench):
     path = bench.folder / "request.json"
     path.write_text('{"version": 7}')
     outcome = bench.run_file(path)
-    assert words(outcome.lines) == ["hello", "failed"]
+    assert list_events(outcome.lines) == ["hello", "failed"]
     assert "version 2, not 7" in outcome.failure().reason
 
 

@@ -52,7 +52,7 @@ class Tricks:
         timing = Timing(target=0.1, min_samples=3, min_seconds=0.0, max_seconds=0.1)
         return bench.run(adapter="trial", timing=timing, **changes)
 
-    def caught(self, body, *checks, **changes):
+    def assert_caught(self, body, *checks, **changes):
         """Assert that a trick is verified, then caught by one of these checks and named.
 
         On a busy machine a check of time may be inconclusive: the trick is tried again.

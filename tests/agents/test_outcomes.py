@@ -18,17 +18,17 @@ LOOSE = Timed("gradient", 100.0, 90.0, 110.0, 10, 1, 2, "max_seconds", stable=Fa
 DONE = (HELLO, BUILD, STEADY, Finished(0, 9))
 
 
-def exited(code: int | None = 0, killed_by: int | None = None, stragglers: int = 0) -> TreeExit:
+def make_exit(code: int | None = 0, killed_by: int | None = None, stragglers: int = 0) -> TreeExit:
     return TreeExit(ExitCause.EXIT, code, killed_by, stragglers)
 
 
-def killed(number: int, **known: object) -> Session:
-    fields = {"events": (HELLO, BUILD), "ending": exited(None, number), "log_tail": "", **known}
+def make_killed_session(number: int, **known: object) -> Session:
+    fields = {"events": (HELLO, BUILD), "ending": make_exit(None, number), "log_tail": "", **known}
     return Session(**fields)  # type: ignore[arg-type]
 
 
 def test_a_crash_after_the_last_number_is_only_noted() -> None:
-    verdict = decide_outcome(Session(DONE, exited(None, signal.SIGSEGV), ""), BOUNDED)
+    verdict = decide_outcome(Session(DONE, make_exit(None, signal.SIGSEGV), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.OK, "")
     assert verdict.notes == (
         "the worker was killed by SIGSEGV (segmentation fault) after it finished",
@@ -42,7 +42,7 @@ def test_a_hang_after_the_last_number_is_only_noted() -> None:
 
 
 def test_one_wide_interval_makes_a_task_unstable_and_is_named() -> None:
-    verdict = decide_outcome(Session((*DONE[:-1], LOOSE, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], LOOSE, DONE[-1]), make_exit(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason == (
         "the interval is wider than the target of 1 % after 60 s: gradient ±10 %"
@@ -51,7 +51,7 @@ def test_one_wide_interval_makes_a_task_unstable_and_is_named() -> None:
 
 def test_few_samples_with_a_narrow_range_are_too_few_and_not_too_wide() -> None:
     few = LOOSE._replace(low_ns=LOOSE.median_ns, high_ns=LOOSE.median_ns * 1.001, samples=3)
-    verdict = decide_outcome(Session((*DONE[:-1], few, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], few, DONE[-1]), make_exit(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason == "too few samples for a 95 % interval within 60 s: gradient 3"
 
@@ -74,19 +74,19 @@ def test_few_samples_with_a_narrow_range_are_too_few_and_not_too_wide() -> None:
 )
 def test_the_instability_reason_of_a_number_is_reported(doubt: str, reason: str) -> None:
     doubtful = LOOSE._replace(doubt=doubt, worth=4.2, drift=0.08)
-    verdict = decide_outcome(Session((*DONE[:-1], doubtful, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], doubtful, DONE[-1]), make_exit(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason.startswith(reason)
 
 
 def test_a_very_wide_interval_is_printed_without_an_exponent() -> None:
     wild = LOOSE._replace(low_ns=10.0, high_ns=640.0)
-    verdict = decide_outcome(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], wild, DONE[-1]), make_exit(), ""), BOUNDED)
     assert verdict.reason.endswith("gradient ±315 %")
 
 
 def test_a_sigkill_during_an_oom_kill_is_out_of_memory() -> None:
-    session = killed(signal.SIGKILL, kernel_kills=1, peak_rss_bytes=3 * 2**30)
+    session = make_killed_session(signal.SIGKILL, kernel_kills=1, peak_rss_bytes=3 * 2**30)
     verdict = decide_outcome(session, BOUNDED)
     assert verdict.status is Status.OUT_OF_MEMORY
     assert verdict.reason == (
@@ -95,7 +95,7 @@ def test_a_sigkill_during_an_oom_kill_is_out_of_memory() -> None:
 
 
 def test_any_other_sigkill_is_a_crash() -> None:
-    verdict = decide_outcome(killed(signal.SIGKILL), BOUNDED)
+    verdict = decide_outcome(make_killed_session(signal.SIGKILL), BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "killed by SIGKILL (killed) in phase build"
 
@@ -103,20 +103,21 @@ def test_any_other_sigkill_is_a_crash() -> None:
 def test_an_abort_because_memory_ran_out_is_out_of_memory() -> None:
     log = "terminate called after throwing an instance of 'std::bad_alloc'"
     assert (
-        decide_outcome(killed(signal.SIGABRT, log_tail=log), BOUNDED).status is Status.OUT_OF_MEMORY
+        decide_outcome(make_killed_session(signal.SIGABRT, log_tail=log), BOUNDED).status
+        is Status.OUT_OF_MEMORY
     )
-    assert decide_outcome(killed(signal.SIGABRT), BOUNDED).status is Status.CRASHED
+    assert decide_outcome(make_killed_session(signal.SIGABRT), BOUNDED).status is Status.CRASHED
 
 
 def test_a_worker_without_a_hello_event_means_a_broken_environment() -> None:
     log = "python: error while loading shared libraries: libpython3.so: cannot open"
-    verdict = decide_outcome(Session((), exited(127), log), BOUNDED)
+    verdict = decide_outcome(Session((), make_exit(127), log), BOUNDED)
     assert verdict.status is Status.ENVIRONMENT_FAILED
     assert verdict.reason == f"the environment's interpreter ended with exit code 127: {log}"
 
 
 def test_an_exit_without_a_result_is_a_crash_with_the_last_printed_line() -> None:
-    verdict = decide_outcome(Session((HELLO, BUILD), exited(3), "one\nlast words\n"), BOUNDED)
+    verdict = decide_outcome(Session((HELLO, BUILD), make_exit(3), "one\nlast words\n"), BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "ended with exit code 3 in phase build: last words"
 
@@ -153,12 +154,12 @@ def test_the_end_of_the_tree_decides_if_the_worker_reported_nothing(
 
 def test_the_workers_own_failure_report_decides() -> None:
     failed = Failed("disagreed", "conv1.weight is off by 0.3", "table", 5)
-    verdict = decide_outcome(Session((HELLO, failed), exited(1), ""), BOUNDED)
+    verdict = decide_outcome(Session((HELLO, failed), make_exit(1), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.DISAGREED, "conv1.weight is off by 0.3")
 
 
 def test_an_unknown_status_is_a_crash() -> None:
-    verdict = decide_outcome(Session((Failed("odd", "why", "", 5),), exited(1), ""), BOUNDED)
+    verdict = decide_outcome(Session((Failed("odd", "why", "", 5),), make_exit(1), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.CRASHED, "why")
 
 
@@ -172,8 +173,8 @@ def test_a_worker_that_breaks_the_protocol_is_a_crash() -> None:
 def test_an_exceptions_text_is_one_line_without_escape_sequences() -> None:
     odd = Failed("crashed", "\x1b]0;t\x07RuntimeError: \x1b[31mbad\nnews\u202e", "", 5)
     assert (
-        decide_outcome(Session((HELLO, odd), exited(1), ""), BOUNDED).reason
+        decide_outcome(Session((HELLO, odd), make_exit(1), ""), BOUNDED).reason
         == "RuntimeError: bad news"
     )
-    broken = Session((HELLO,), exited(1), "", broken="no JSON: '\x1b[2J'")
+    broken = Session((HELLO,), make_exit(1), "", broken="no JSON: '\x1b[2J'")
     assert decide_outcome(broken, BOUNDED).reason == "the worker broke the protocol: no JSON: ''"

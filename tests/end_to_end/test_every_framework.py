@@ -49,7 +49,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return Sweep(done, results, rows)
 
 
-def lacking(framework: str) -> str:
+def find_missing_tool(framework: str) -> str:
     """Return what the machine lacks for the environment, as the row must say; empty if nothing."""
     if framework == "neon" and not os.environ.get("VELODROME_SOURCE_NEON"):
         return "VELODROME_SOURCE_NEON"
@@ -64,11 +64,11 @@ def lacking(framework: str) -> str:
 
 def test_a_sweep_over_every_framework_ends_as_expected(sweep: Sweep) -> None:
     assert {row["framework"] for row in sweep.rows} == set(FRAMEWORKS) - {"numpy"}
-    if not any(lacking(name) for name in FRAMEWORKS if name != "neon"):
-        assert sweep.done.returncode == 0, surprises(sweep)
+    if not any(find_missing_tool(name) for name in FRAMEWORKS if name != "neon"):
+        assert sweep.done.returncode == 0, list_unexpected(sweep)
 
 
-def surprises(sweep: Sweep) -> list[str]:
+def list_unexpected(sweep: Sweep) -> list[str]:
     return [
         f"{row['framework']} {row['model']}: {row['status']}: {row['reason']}"
         for row in sweep.rows
@@ -80,7 +80,7 @@ def surprises(sweep: Sweep) -> list[str]:
 def test_a_framework_is_verified_on_every_model_that_it_supports(
     sweep: Sweep, framework: str
 ) -> None:
-    missing = lacking(framework)
+    missing = find_missing_tool(framework)
     for row in sweep.of(framework):
         if missing:
             assert row["status"] == "environment_failed"
@@ -103,7 +103,7 @@ def test_alexnet_drops_half_of_the_activations_while_it_is_timed(
             for layer in ("drop6", "drop7"):
                 (note,) = (n for n in row["notes"] if n.startswith(f"dropout {layer} kept "))
                 assert float(note.split()[3]) == pytest.approx(0.5, abs=0.05)
-    assert lacking(framework) or any(row["status"] in AGREED for row in rows)
+    assert find_missing_tool(framework) or any(row["status"] in AGREED for row in rows)
 
 
 def test_tasks_run_in_parallel_if_there_are_enough_cores(sweep: Sweep) -> None:
@@ -128,5 +128,5 @@ def test_one_thread_uses_one_core_at_most(sweep: Sweep, framework: str) -> None:
         and row["phase"] in ("forward", "gradient")
         and row["cpu_percent"] is not None
     ]
-    assert used or lacking(framework)
+    assert used or find_missing_tool(framework)
     assert not used or sum(used) / len(used) <= 105

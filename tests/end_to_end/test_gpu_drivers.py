@@ -39,7 +39,7 @@ OTHERS = {"nightly sweep.yaml --results nights": None, "envs list": 0, "framewor
 NO_BUILD = "envs build torch --accelerator gpu"
 
 
-def beside(state: str, command, fake_driver: Path, folder: Path, deadline_s: int):
+def command_with_driver(state: str, command, fake_driver: Path, folder: Path, deadline_s: int):
     """Return `velodrome` with a home of its own in which nothing is built."""
     (folder / "sweep.yaml").write_text(SWEEP)
     variables = {
@@ -61,7 +61,9 @@ def test_every_command_names_the_driver_fault_with_its_remedy_and_builds_nothing
     state: str, command, fake_driver: Path, tmp_path: Path
 ) -> None:
     # All at once, on few cores: one that is slow to answer must not look like one that hangs.
-    user = beside(state, command, fake_driver, tmp_path, deadline_s=1 if state == HUNG else 100)
+    user = command_with_driver(
+        state, command, fake_driver, tmp_path, deadline_s=1 if state == HUNG else 100
+    )
     expected = {**ABOUT_GPUS, **OTHERS, **({} if state == ABSENT else {NO_BUILD: 4})}
     with ExitStack() as stack:
         started = {words: stack.enter_context(user.start(*words.split())) for words in expected}
@@ -83,7 +85,7 @@ def test_every_command_names_the_driver_fault_with_its_remedy_and_builds_nothing
 def test_every_command_obeys_signals_while_a_driver_hangs(
     command, fake_driver: Path, tmp_path: Path
 ) -> None:
-    user = beside(HUNG, command, fake_driver, tmp_path, deadline_s=300)
+    user = command_with_driver(HUNG, command, fake_driver, tmp_path, deadline_s=300)
     typed = [
         "nodes",
         "doctor",
@@ -93,7 +95,7 @@ def test_every_command_obeys_signals_while_a_driver_hangs(
     ]
     with ExitStack() as stack:
         started = [stack.enter_context(user.start(*words.split())) for words in typed]
-        children = [_asking(process.pid) for process in started]
+        children = [_wait_for_hung_child(process.pid) for process in started]
         for turn, process in enumerate(started):
             process.send_signal((signal.SIGINT, signal.SIGTERM)[turn % 2])
         for words, process in zip(typed, started, strict=True):
@@ -104,7 +106,7 @@ def test_every_command_obeys_signals_while_a_driver_hangs(
     assert left == []
 
 
-def _asking(pid: int) -> psutil.Process:
+def _wait_for_hung_child(pid: int) -> psutil.Process:
     """Wait for the child process that hangs in the driver: it blocks SIGTERM then."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

@@ -24,7 +24,7 @@ EXPECTED = 2 * 2 * 2
 GONE_S = 2.0
 
 
-def identities(results) -> list[tuple[str, int]]:
+def list_runs(results) -> list[tuple[str, int]]:
     if not (results / "tasks").exists():
         return []
     table = pyarrow.dataset.dataset(results / "tasks", partitioning="hive").to_table()
@@ -45,7 +45,7 @@ def assert_whole(results) -> None:
             pyarrow.parquet.read_table(path)
 
 
-def end_when(command, words, condition, number, after_s: float):
+def signal_when(command, words, condition, number, after_s: float):
     """Start the command, wait until `condition` holds, a moment more, and send the signal."""
     running = command.start(*words)
     deadline = time.monotonic() + 120
@@ -67,51 +67,51 @@ def test_a_repeatedly_killed_sweep_ends_with_the_rows_of_an_undisturbed_one(comm
     results = command.folder / "killed"
     moments = random.Random(20160330)
     first = ("run", "sweep.yaml", "--results", "killed")
-    end_when(command, first, lambda: len(identities(results)) >= 2, signal.SIGKILL, 0.3)
+    signal_when(command, first, lambda: len(list_runs(results)) >= 2, signal.SIGKILL, 0.3)
     assert_all_gone(command)
     assert_whole(results)
-    kept = identities(results)
+    kept = list_runs(results)
     assert len(kept) >= 2
 
     again = ("run", "--resume", "last", "--results", "killed")
     for _ in range(2):
-        before = len(identities(results))
-        end_when(
+        before = len(list_runs(results))
+        signal_when(
             command,
             again,
-            lambda at_least=before + 1: len(identities(results)) >= at_least,
+            lambda at_least=before + 1: len(list_runs(results)) >= at_least,
             signal.SIGKILL,
             moments.uniform(0.0, 1.0),
         )
         assert_all_gone(command)
         assert_whole(results)
-        assert set(kept) <= set(identities(results))
+        assert set(kept) <= set(list_runs(results))
     last = command.run(*again)
     assert last.returncode == 0, last.stderr
-    assert identities(results) == identities(undisturbed)
-    assert len(identities(results)) == EXPECTED
+    assert list_runs(results) == list_runs(undisturbed)
+    assert len(list_runs(results)) == EXPECTED
 
 
 def test_ctrl_c_ends_the_sweep_cleanly_and_names_the_resume_command(command) -> None:
     command.sweep(SWEEP)
     results = command.folder / "interrupted"
     words = ("run", "sweep.yaml", "--results", "interrupted")
-    status, took_s = end_when(
-        command, words, lambda: len(identities(results)) >= 1, signal.SIGINT, 0.1
+    status, took_s = signal_when(
+        command, words, lambda: len(list_runs(results)) >= 1, signal.SIGINT, 0.1
     )
     assert status == 130
     assert took_s < 15
     assert_all_gone(command)
     done = command.run("run", "--resume", "last", "--results", "interrupted")
     assert done.returncode == 0, done.stderr
-    assert len(identities(results)) == EXPECTED
+    assert len(list_runs(results)) == EXPECTED
 
 
 @pytest.mark.parametrize("after_s", [0.2, 2.0, 5.0])
 def test_a_command_killed_while_it_starts_leaves_no_process(command, after_s: float) -> None:
     command.sweep(SWEEP)
     words = ("run", "sweep.yaml", "--results", "early")
-    end_when(command, words, lambda: True, signal.SIGKILL, after_s)
+    signal_when(command, words, lambda: True, signal.SIGKILL, after_s)
     assert_all_gone(command)
 
 

@@ -84,16 +84,16 @@ def cluster(command: Any, packages: Path) -> Iterator[Cluster]:
             "RAY_enable_open_telemetry": "0",
         }
         variables.pop("RAY_ADDRESS", None)
-        port = started(stack, folder, variables)
+        port = start_head(stack, folder, variables)
         theirs = replace(command, variables=variables)
         yield Cluster(f"http://127.0.0.1:{port}", theirs)
 
 
-def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> int:
+def start_head(stack: ExitStack, folder: Path, variables: dict[str, str]) -> int:
     for number in range(STARTS):
         port, log = free_port(), folder / f"log-{number}"
         with ExitStack() as trying:
-            words = head(folder / str(number), port)
+            words = head_command(folder / str(number), port)
             running = trying.enter_context(run_supervised(words, variables, log))
             if is_up(running, log):
                 stack.enter_context(trying.pop_all())
@@ -101,7 +101,7 @@ def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> int:
     pytest.fail(f"no Ray came up: {log.read_text()[-2000:]}")
 
 
-def head(folder: Path, port: int) -> list[str]:
+def head_command(folder: Path, port: int) -> list[str]:
     folder.mkdir()
     options = (
         *("--head", "--block", "--port=0", "--num-cpus=2", "--num-gpus=0"),
@@ -127,7 +127,7 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def until(running: "subprocess.Popen[str]", word: str) -> str:
+def wait_for_line(running: "subprocess.Popen[str]", word: str) -> str:
     """Wait for the first line with this word and return it."""
     assert running.stdout
     seen = []
@@ -167,7 +167,7 @@ def test_a_job_outlives_its_submitter_and_never_reaches_a_shell(
     results = command.folder / f"rows {HOSTILE}"
     words = ("run", str(file), "--submit", "--address", cluster.address)
     with command.start(*words, "--results", str(results)) as handing:
-        until(handing, "submitted as velodrome-it-s-touch-pwned-")
+        wait_for_line(handing, "submitted as velodrome-it-s-touch-pwned-")
         handing.kill()
     (job,) = cluster.jobs()
     followed = cluster.attach()
@@ -189,7 +189,7 @@ def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
     job_id, sweep_id = handed["job_id"], handed["sweep_id"]
 
     with command.start("attach", job_id, "--address", cluster.address) as following:
-        until(following, "[1/4]")
+        wait_for_line(following, "[1/4]")
         following.send_signal(signal.SIGINT)
         _, err = following.communicate(timeout=30)
         assert following.returncode == 130
@@ -206,7 +206,7 @@ def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
     resumed = command.run(*shlex.split(again)[4:])
     assert resumed.returncode == 0, resumed.stderr
     with command.start("attach", sweep_id, "--address", cluster.address) as following:
-        assert "4 of 4" not in until(following, "of 4 runs to do")
+        assert "4 of 4" not in wait_for_line(following, "of 4 runs to do")
         stopped = cluster.attach("--stop", sweep_id)
         assert stopped.returncode == 0, stopped.stderr
         assert f"velodrome run --resume {sweep_id}" in stopped.stdout

@@ -57,7 +57,7 @@ def next_lines(text: str) -> list[str]:
     return re.findall(r"(?:next|[Rr]esume with): (.*velodrome.*)", text)
 
 
-def understood(words: list[str]) -> None:
+def check_parses(words: list[str]) -> None:
     """Assert that the command line parses and its sweep file exists."""
     command = typer.main.get_command(app)
     while getattr(command, "commands", None):
@@ -81,7 +81,7 @@ def test_every_next_line_works_in_a_fresh_shell(command) -> None:
         typed = shlex.split(line)
         assert typed[0] == str(SCRIPT), (by, line)
         if any(part in line for part in LONG):
-            understood(typed[1:])
+            check_parses(typed[1:])
             continue
         done = shell(command, line)
         assert done.returncode in (0, 1), (by, line, done.stderr)

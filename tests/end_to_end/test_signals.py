@@ -35,10 +35,10 @@ QUICK = (
 LINE = re.compile(r"velodrome: interrupted(; finished runs are kept\. Resume with: (.+))?\n")
 
 
-def started(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subprocess.Popen[str]":
+def start(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subprocess.Popen[str]":
     """Wait until the process handles signals, which a starting interpreter does not."""
 
-    def dispose() -> None:
+    def set_handlers() -> None:
         for number in ASKED:
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
@@ -49,15 +49,17 @@ def started(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=dispose,
+        preexec_fn=set_handlers,
     )
     wanted = [number for number in ASKED if number not in ignored]
-    while running.poll() is None and not all(number in caught(running.pid) for number in wanted):
+    while running.poll() is None and not all(
+        number in list_handled_signals(running.pid) for number in wanted
+    ):
         time.sleep(0.002)
     return running
 
 
-def caught(pid: int) -> set[int]:
+def list_handled_signals(pid: int) -> set[int]:
     """Return the signals that a process has a handler for."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -82,7 +84,7 @@ def interrupt(running, number: int, after_s: float, again_after_s: float = -1.0)
     return running.returncode, err
 
 
-def kept(command) -> int:
+def count_rows(command) -> int:
     if not (command.folder / "R" / "tasks").exists():
         return 0
     return pyarrow.dataset.dataset(command.folder / "R" / "tasks").to_table().num_rows
@@ -92,8 +94,8 @@ def kept(command) -> int:
 def swept(command):
     """Run a sweep of one row, so that readers have something to read."""
     command.tiny_sweep("asked", 8)
-    running = started(command, ["run", "sweep.yaml", "--results", "R"])
-    while kept(command) < 1 and running.poll() is None:
+    running = start(command, ["run", "sweep.yaml", "--results", "R"])
+    while count_rows(command) < 1 and running.poll() is None:
         time.sleep(0.05)
     status, err = interrupt(running, signal.SIGTERM, 0.0)
     assert status == 143
@@ -106,7 +108,7 @@ def test_a_terminated_command_says_so_in_a_line_at_any_moment(swept) -> None:
     moments = random.Random(20161104)
     for text in QUICK:
         for number in ASKED * MOMENTS:
-            running = started(command, shlex.split(text))
+            running = start(command, shlex.split(text))
             after_s = moments.uniform(0.0, 1.2)
             status, err = interrupt(running, number, after_s, moments.choice([-1.0, 0.0, 0.1]))
             if status != 128 + number:  # it was quicker
@@ -123,13 +125,13 @@ def test_a_repeatedly_terminated_sweep_loses_no_row(swept, what: str) -> None:
     words = again if what == "run" else ["nightly", "sweep.yaml", "--results", "R"]
     moments = random.Random(20161105)
     for number in ASKED * (2 * MOMENTS if what == "run" else MOMENTS):
-        before = kept(command)
-        running = started(command, words)
+        before = count_rows(command)
+        running = start(command, words)
         after_s = moments.uniform(0.0, 7.0)
         status, err = interrupt(running, number, after_s, moments.choice([-1.0, 0.0, 0.3]))
         assert status == 128 + number, (number, after_s, err)
         assert LINE.fullmatch(err), (number, after_s, err)
-        assert kept(command) >= before
+        assert count_rows(command) >= before
         assert command.survivors() == []
         if resume := LINE.fullmatch(err).group(2):
             assert shlex.split(resume)[1:3] == ["run", "--resume"]
@@ -139,7 +141,7 @@ def test_signals_ignored_at_the_start_stay_ignored(swept) -> None:
     """nohup, cron and a parent's `trap '' TERM` ignore signals so."""
     command, _ = swept
     words = ["run", "sweep.yaml", "--results", "R2", "--only", "batch_size=2", "--budget", "9s"]
-    running = started(command, words, ignored=ASKED)
+    running = start(command, words, ignored=ASKED)
     while running.poll() is None:
         for number in ASKED:
             running.send_signal(number)

@@ -10,9 +10,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
+from fake_hardware import compiler
 from namespace_fleet import NamespaceFleet
 from namespace_hosts import missing
-from stand_in_hardware import compiler
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def new_fleet() -> Iterator[Callable[..., NamespaceFleet]]:
         pytest.skip(reason)
     fleets: list[NamespaceFleet] = []
 
-    def made(kind: type[NamespaceFleet] = NamespaceFleet, **variables: str) -> NamespaceFleet:
+    def make_fleet(kind: type[NamespaceFleet] = NamespaceFleet, **variables: str) -> NamespaceFleet:
         fleet = kind(Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp")), variables)
         fleets.append(fleet)
         return fleet
 
-    yield made
+    yield make_fleet
     for fleet in fleets:
         fleet.stop()
         shutil.rmtree(fleet.folder, ignore_errors=True)

@@ -27,17 +27,17 @@ class FakeCloud(FakeMultiNodeProvider):
     ) -> None:
         name = tags[TAG_RAY_USER_NODE_TYPE]
         if node_config.get("sold_out"):
-            _say(f"refused {name}")
+            _record(f"refused {name}")
             raise RuntimeError(f"there are no more machines of type {name}")
         super().create_node_with_resources_and_labels(node_config, tags, count, resources, labels)
-        _say(f"started {name}")
+        _record(f"started {name}")
 
     def terminate_node(self, node_id: str) -> None:
         name = self.node_tags(node_id)[TAG_RAY_USER_NODE_TYPE]
         super().terminate_node(node_id)
-        _say(f"ended {name}")
+        _record(f"ended {name}")
 
 
-def _say(text: str) -> None:
+def _record(text: str) -> None:
     with Path(os.environ[RECORD]).open("a") as record:
         record.write(f"{text}\n")

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 from driver_session import Session
+from fake_hardware import Host, fake_nvml, hardware_of
 from namespace_hosts import Network
-from stand_in_hardware import Host, fake_nvml, hardware_of
 
 SESSION = Path(__file__).with_name("ray_session.py")
 HEAD, HEAD_NUMBER, PORT = "head", 1, 6379

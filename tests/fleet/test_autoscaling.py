@@ -115,10 +115,10 @@ def elastic() -> Iterator[Elastic]:
             "VELODROME_HOME": str(folder / "home"),
             "VELODROME_PYTHON_NUMPY": sys.executable,
         }
-        yield Elastic(folder, started(stack, folder, variables), variables)
+        yield Elastic(folder, start_head(stack, folder, variables), variables)
 
 
-def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> str:
+def start_head(stack: ExitStack, folder: Path, variables: dict[str, str]) -> str:
     """Start a head and return its address."""
     of_head = {
         **variables,
@@ -130,14 +130,14 @@ def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> str:
         address, log = f"127.0.0.1:{free_port()}", folder / f"log-{number}"
         (folder / "cluster.yaml").write_text(TEMPLATE.read_text().replace("ADDRESS", address))
         with ExitStack() as trying:
-            words = head(folder, number, address)
+            words = head_command(folder, number, address)
             if is_up(trying.enter_context(run_supervised(words, of_head, log)), log):
                 stack.enter_context(trying.pop_all())
                 return address
     pytest.fail(f"no Ray came up: {log.read_text()[-2000:]}")
 
 
-def head(folder: Path, number: int, address: str) -> list[str]:
+def head_command(folder: Path, number: int, address: str) -> list[str]:
     place, _, port = address.partition(":")
     options = (
         *("--head", "--block", "--num-cpus=0", f"--node-ip-address={place}", f"--port={port}"),

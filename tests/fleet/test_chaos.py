@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
+from fake_hardware import Host
 from namespace_fleet import NamespaceFleet
 from namespace_hosts import Refused, command_of
-from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial, pytest.mark.timeout(1200)]
 
@@ -130,28 +130,28 @@ def stormy(fleet: NamespaceFleet) -> Path:
     words = fresh
     while True:
         driver = fleet.velodrome(*words)
-        with drained(driver) as tail:
+        with drain_output(driver) as tail:
             while driver.poll() is None and time.monotonic() < deadline:
-                if done(results) < (killed + 1) * RUNS // (DRIVERS_KILLED + 1):
+                if count_done(results) < (killed + 1) * RUNS // (DRIVERS_KILLED + 1):
                     time.sleep(0.2)
                 elif killed < DRIVERS_KILLED:
                     driver.kill()
                     driver.wait()
                     killed += 1
-                    storm.happened.append(f"driver killed after {done(results)} runs")
+                    storm.happened.append(f"driver killed after {count_done(results)} runs")
                     continue
                 else:
                     time.sleep(0.2)
-                if len(storm.happened) - killed < FAULTS and done(results) > 5:
+                if len(storm.happened) - killed < FAULTS and count_done(results) > 5:
                     time.sleep(storm.pause_s())
                     storm.strike()
         if time.monotonic() >= deadline:
             driver.kill()
             pytest.fail(f"not done in {WITHIN_S:.0f} s: {storm.happened}\n{''.join(tail)}")
         if driver.returncode == -signal.SIGKILL:
-            words = again if results_begun(results) else fresh
+            words = again if has_plan(results) else fresh
             continue
-        if done(results) == RUNS:
+        if count_done(results) == RUNS:
             break
         words = again  # some were lost twice, which the command reports and leaves to --resume
     print(*storm.happened, sep="\n")
@@ -161,7 +161,7 @@ def stormy(fleet: NamespaceFleet) -> Path:
 
 
 @contextmanager
-def drained(driver: "subprocess.Popen[str]") -> Iterator[list[str]]:
+def drain_output(driver: "subprocess.Popen[str]") -> Iterator[list[str]]:
     """Read a process's output as it comes, so that it never blocks; yield the last lines."""
     import threading
 
@@ -183,7 +183,7 @@ def drained(driver: "subprocess.Popen[str]") -> Iterator[list[str]]:
         thread.join(timeout=5)
 
 
-def results_begun(results: Path) -> bool:
+def has_plan(results: Path) -> bool:
     return any(results.glob("_sweeps/*/plan.parquet"))
 
 
@@ -194,7 +194,7 @@ def rows(results: Path) -> list[dict]:
     return found.to_table(columns=["task_id", "repeat", "attempt", "status", "reason"]).to_pylist()
 
 
-def done(results: Path) -> int:
+def count_done(results: Path) -> int:
     """Count runs with a final row by file names, which is cheap enough for polling."""
     compacted = list(results.glob("tasks/sweep=*/sweep.parquet"))
     if compacted:

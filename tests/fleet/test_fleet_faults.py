@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pyarrow.dataset
 import pytest
+from fake_hardware import Host
 from namespace_fleet import NamespaceFleet
 from namespace_hosts import command_of
-from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial, pytest.mark.timeout(600)]
 
@@ -102,15 +102,15 @@ def run(fleet: NamespaceFleet, results: Path, *words: str, text: str = SWEEP) ->
     return Driver(started)
 
 
-def running_on(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Process]:
+def list_processes(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Process]:
     return [one for one in fleet.processes(name) if what in command_of(one)]
 
 
-def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
+def wait_for_young_worker(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
     """Wait until a run has ended and a worker has just started on the host."""
     driver.wait_for_line(r"^\[1/")
     deadline = time.monotonic() + 60
-    while not any(map(is_young, running_on(fleet, name, "velodrome.adapters.worker"))):
+    while not any(map(is_young, list_processes(fleet, name, "velodrome.adapters.worker"))):
         assert time.monotonic() < deadline, driver.output
         time.sleep(0.02)
 
@@ -133,7 +133,7 @@ def check_rows(results: Path, driver: Driver, *, lost: int, runs: int = RUNS) ->
     assert sum(row["status"] == "lost" for row in found) == lost, driver.output
 
 
-def back(fleet: NamespaceFleet, name: str) -> None:
+def restart_host(fleet: NamespaceFleet, name: str) -> None:
     """Restart the host for the next test."""
     fleet.boot([Host(name)])
     fleet.await_nodes([name])
@@ -143,12 +143,12 @@ def test_a_dead_node_is_noticed_at_once_and_its_task_runs_elsewhere(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
-    in_the_midst(driver, fleet, "one")
+    wait_for_young_worker(driver, fleet, "one")
     at_s = time.monotonic()
     fleet.kill("one")
     noticed_s = driver.wait_for_line("one left", at_s) - at_s
     elsewhere_s = driver.wait_for_line(r"^\[\d+/\d+\] .* on two", at_s) - at_s
-    back(fleet, "one")
+    restart_host(fleet, "one")
     assert driver.wait_for_exit() in (0, 1), driver.output
     print(f"killed: noticed after {noticed_s:.2f} s, the next run ended after {elsewhere_s:.1f} s")
     assert noticed_s <= NOTICED_WITHIN_S
@@ -159,7 +159,7 @@ def test_a_silently_disconnected_node_is_noticed_and_its_task_runs_elsewhere(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
-    in_the_midst(driver, fleet, "one")
+    wait_for_young_worker(driver, fleet, "one")
     at_s = time.monotonic()
     fleet.cut("one")
     noticed_s = driver.wait_for_line("one left", at_s) - at_s
@@ -169,13 +169,13 @@ def test_a_silently_disconnected_node_is_noticed_and_its_task_runs_elsewhere(
     check_rows(results, driver, lost=1)
     fleet.heal("one")
     fleet.kill("one")
-    back(fleet, "one")
+    restart_host(fleet, "one")
 
 
 def test_a_killed_worker_gives_a_row_and_no_retry(fleet: NamespaceFleet, results: Path) -> None:
     driver = run(fleet, results)
-    in_the_midst(driver, fleet, "one")
-    running_on(fleet, "one", "velodrome.adapters.worker")[0].kill()
+    wait_for_young_worker(driver, fleet, "one")
+    list_processes(fleet, "one", "velodrome.adapters.worker")[0].kill()
     assert driver.wait_for_exit() == 1, driver.output
     check_rows(results, driver, lost=0)
     crashed = [row for row in rows(results) if row["status"] == "crashed"]
@@ -187,9 +187,9 @@ def test_a_killed_agent_takes_its_worker_along_and_the_task_runs_again(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
-    in_the_midst(driver, fleet, "one")
-    worker = running_on(fleet, "one", "velodrome.adapters.worker")[0]
-    agent = next(one for one in running_on(fleet, "one", "ray::execute_attempt"))
+    wait_for_young_worker(driver, fleet, "one")
+    worker = list_processes(fleet, "one", "velodrome.adapters.worker")[0]
+    agent = next(one for one in list_processes(fleet, "one", "ray::execute_attempt"))
     agent.kill()
     worker.wait(2)  # psutil.TimeoutExpired: it has survived
     assert driver.wait_for_exit() in (0, 1), driver.output
@@ -200,11 +200,11 @@ def test_a_killed_driver_leaves_no_worker_and_a_resumed_driver_finishes_the_swee
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
-    in_the_midst(driver, fleet, "one")
+    wait_for_young_worker(driver, fleet, "one")
     workers = [
         worker
         for name in ("one", "two")
-        for worker in running_on(fleet, name, "velodrome.adapters.worker")
+        for worker in list_processes(fleet, name, "velodrome.adapters.worker")
     ]
     driver.running.kill()
     for worker in workers:
@@ -218,7 +218,7 @@ def test_when_the_head_dies_the_command_names_the_resume_command(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results, text=LONG_SWEEP)
-    in_the_midst(driver, fleet, "one")
+    wait_for_young_worker(driver, fleet, "one")
     at_s = time.monotonic()
     fleet.kill_head()
     assert driver.wait_for_exit() == 3, driver.output
@@ -257,7 +257,7 @@ def test_rays_messages_about_dying_nodes_are_not_printed(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
-    in_the_midst(driver, fleet, "two")
+    wait_for_young_worker(driver, fleet, "two")
     fleet.kill_raylet("two")
     driver.wait_for_line("two left")
     assert driver.wait_for_exit() in (0, 1), driver.output
@@ -265,4 +265,4 @@ def test_rays_messages_about_dying_nodes_are_not_printed(
     assert not re.search(r"^\s*\(raylet", driver.output, re.MULTILINE)
     check_rows(results, driver, lost=1)
     fleet.kill("two")
-    back(fleet, "two")
+    restart_host(fleet, "two")

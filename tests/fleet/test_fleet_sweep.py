@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow.dataset
 import pytest
+from fake_hardware import Host
 from namespace_fleet import NamespaceFleet
-from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 

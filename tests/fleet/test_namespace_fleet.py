@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 from driver_session import Session
+from fake_hardware import Host
 from namespace_fleet import NamespaceFleet
 from namespace_hosts import NAMES
-from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 
@@ -51,7 +51,7 @@ except ray.exceptions.RayError as error:
 """
 
 
-def look(session: Session, *nodes: str) -> list[dict]:
+def take_inventories(session: Session, *nodes: str) -> list[dict]:
     return session.run_script(INVENTORY, nodes=nodes)
 
 
@@ -61,12 +61,12 @@ def wait_for_a_task_on(node: str, session: Session, path: Path) -> None:
     session.begin(WAITING)
 
 
-def carriers(mark: str) -> list[psutil.Process]:
+def list_marked(mark: str) -> list[psutil.Process]:
     """Find processes with the mark in their environment."""
-    return [process for process in psutil.process_iter() if carries(process, mark)]
+    return [process for process in psutil.process_iter() if has_mark(process, mark)]
 
 
-def carries(process: psutil.Process, mark: str) -> bool:
+def has_mark(process: psutil.Process, mark: str) -> bool:
     try:
         return process.environ().get("VELODROME_TEST_MARK") == mark
     except psutil.Error:
@@ -88,7 +88,7 @@ def session(fleet: NamespaceFleet) -> Session:
 
 @pytest.fixture(scope="module")
 def inventories(fleet: NamespaceFleet, session: Session) -> list[dict]:
-    return look(session, fleet.ip("first"), fleet.ip("second"))
+    return take_inventories(session, fleet.ip("first"), fleet.ip("second"))
 
 
 def test_the_agent_sees_each_host_as_a_separate_machine(inventories: list[dict]) -> None:
@@ -136,7 +136,7 @@ def test_a_killed_host_comes_back_as_the_same_one(
     fleet: NamespaceFleet, session: Session, inventories: list[dict]
 ) -> None:
     fleet.add_nodes([SECOND])
-    (again,) = look(session, fleet.ip("second"))
+    (again,) = take_inventories(session, fleet.ip("second"))
     assert again["node_id"] == inventories[1]["node_id"]
 
 
@@ -148,9 +148,9 @@ def test_a_stopped_fleet_leaves_nothing() -> None:
     deadline = time.monotonic() + NOTICED_S
     while not fleet.processes("lonely"):  # what boots it enters its namespaces first
         assert time.monotonic() < deadline
-    assert carriers(folder.name)
+    assert list_marked(folder.name)
     fleet.stop()
     shutil.rmtree(folder)
-    assert carriers(folder.name) == []
+    assert list_marked(folder.name) == []
     assert not [path for path in NAMES.iterdir() if path.name.startswith(fleet.mark)]
     assert Path("/proc/mounts").read_text() == mounts

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_hardware import Host
 from namespace_fleet import HEAD, NamespaceFleet
-from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 

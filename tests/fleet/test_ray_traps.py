@@ -39,7 +39,7 @@ def wait_for(path):
 """
 
 
-def mentions(process: psutil.Process, word: str) -> bool:
+def has_word(process: psutil.Process, word: str) -> bool:
     try:
         return word in process.cmdline()
     except psutil.Error:
@@ -241,13 +241,13 @@ UNDER_KEEPER = WITHOUT_KEEPER.replace(
 )
 
 
-def left_behind(fleet: NamespaceFleet, session: Session, script: str, path: Path) -> int:
+def count_orphans(fleet: NamespaceFleet, session: Session, script: str, path: Path) -> int:
     """Count the task's child processes that outlive its worker, then end them."""
     values = {"node": fleet.ip("node"), "family": FAMILY, "path": str(path)}
     assert session.run_script(script, **values) == "WorkerCrashedError"
     assert path.exists()
     left = wait_until_empty(
-        lambda: [one for one in fleet.processes("node") if mentions(one, str(path))], GONE_S
+        lambda: [one for one in fleet.processes("node") if has_word(one, str(path))], GONE_S
     )
     for process in left:
         process.kill()
@@ -257,13 +257,13 @@ def left_behind(fleet: NamespaceFleet, session: Session, script: str, path: Path
 def test_a_process_outside_a_killed_workers_session_survives_it(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
-    assert left_behind(fleet, session, WITHOUT_KEEPER, tmp_path / "up") > 0
+    assert count_orphans(fleet, session, WITHOUT_KEEPER, tmp_path / "up") > 0
 
 
 def test_no_supervised_process_survives_a_killed_worker(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
-    assert left_behind(fleet, session, UNDER_KEEPER, tmp_path / "up") == 0
+    assert count_orphans(fleet, session, UNDER_KEEPER, tmp_path / "up") == 0
 
 
 def test_ray_numbers_gpus_and_the_driver_counts_them(

@@ -10,27 +10,33 @@ from velodrome.agents.doctor.finding import FindingLevel
 from velodrome.agents.environments.core_types import KernelChoice, OpenBlasRun
 
 
-def built(framework: str, core: str, **named: str) -> OpenBlasEnvironment:
+def make_environment(framework: str, core: str, **named: str) -> OpenBlasEnvironment:
     run = (OpenBlasRun("a.so", "0.3.13", core, exact=True),)
     return OpenBlasEnvironment(framework, KernelChoice(own=run, run=run, best="AVX-512", **named))
 
 
 def test_the_best_kernels_pass_and_are_named() -> None:
-    found = blas.check_kernels((built("caffe", "SKYLAKEX"), built("numpy", "COOPERLAKE")))
+    found = blas.check_kernels(
+        (make_environment("caffe", "SKYLAKEX"), make_environment("numpy", "COOPERLAKE"))
+    )
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "caffe SKYLAKEX, numpy COOPERLAKE")
 
 
 def test_slower_kernels_warn_with_the_framework_the_library_and_the_remedy() -> None:
-    found = blas.check_kernels((built("caffe", "PRESCOTT"), built("numpy", "SKYLAKEX")))
+    found = blas.check_kernels(
+        (make_environment("caffe", "PRESCOTT"), make_environment("numpy", "SKYLAKEX"))
+    )
     assert found.verdict is FindingLevel.WARNING
     assert found.seen == "below AVX-512: caffe openblas 0.3.13 PRESCOTT"
     assert found.mend == "lock a newer OpenBLAS, if there is one: velodrome envs lock caffe"
 
 
 def test_if_a_setting_chose_the_kernels_the_remedy_is_to_remove_it() -> None:
-    user = built("caffe", "HASWELL", setting="Haswell", named_by="VELODROME_OPENBLAS_CORETYPE")
+    user = make_environment(
+        "caffe", "HASWELL", setting="Haswell", named_by="VELODROME_OPENBLAS_CORETYPE"
+    )
     assert blas.check_kernels((user,)).mend == "unset VELODROME_OPENBLAS_CORETYPE"
-    recipe = built("caffe", "HASWELL", setting="Haswell", named_by="environment.toml")
+    recipe = make_environment("caffe", "HASWELL", setting="Haswell", named_by="environment.toml")
     mend = "remove OPENBLAS_CORETYPE from the environment.toml of caffe"
     assert blas.check_kernels((recipe,)).mend == mend
 

@@ -34,11 +34,13 @@ AVX512 = AVX2 | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 Table = dict[str, tuple[OpenBlasRun, ...] | None]
 
 
-def seen(core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes") -> OpenBlasRun:
+def make_run(
+    core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes"
+) -> OpenBlasRun:
     return OpenBlasRun(path, version, core, exact == "yes")
 
 
-def chosen(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]]:
+def choose(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]]:
     """Choose kernels; return the choice and the settings tried, in order."""
     tried: list[str] = []
 
@@ -50,19 +52,21 @@ def chosen(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]
 
 
 def test_a_library_that_knows_the_cpu_keeps_its_choice() -> None:
-    choice, tried = chosen(AVX512, {"": (seen("SKYLAKEX"),)})
+    choice, tried = choose(AVX512, {"": (make_run("SKYLAKEX"),)})
     assert tried == [""]
     assert (choice.variables, choice.notes, choice.below) == ({}, (), ())
 
 
 def test_kernels_of_equal_instruction_sets_leave_the_choice_to_the_library() -> None:
     for core in ("COOPERLAKE", "SAPPHIRERAPIDS"):
-        assert chosen(AVX512, {"": (seen(core),)})[0].setting == ""
-    assert chosen(AVX2, {"": (seen("ZEN"),)})[0].setting == ""
+        assert choose(AVX512, {"": (make_run(core),)})[0].setting == ""
+    assert choose(AVX2, {"": (make_run("ZEN"),)})[0].setting == ""
 
 
 def test_a_library_that_does_not_know_the_cpu_is_set_to_its_best_kernels_with_a_note() -> None:
-    choice, tried = chosen(AVX512, {"": (seen("BARCELONA"),), "SkylakeX": (seen("SKYLAKEX"),)})
+    choice, tried = choose(
+        AVX512, {"": (make_run("BARCELONA"),), "SkylakeX": (make_run("SKYLAKEX"),)}
+    )
     assert tried == ["", "SkylakeX"]
     assert choice.variables == {"OPENBLAS_CORETYPE": "SkylakeX"}
     assert choice.notes == (
@@ -72,63 +76,67 @@ def test_a_library_that_does_not_know_the_cpu_is_set_to_its_best_kernels_with_a_
 
 
 def test_kernels_that_the_cpu_cannot_run_are_not_tried() -> None:
-    choice, tried = chosen(AVX2, {"": (seen("PRESCOTT"),), "Haswell": (seen("HASWELL"),)})
+    choice, tried = choose(AVX2, {"": (make_run("PRESCOTT"),), "Haswell": (make_run("HASWELL"),)})
     assert tried == ["", "Haswell"]
     assert (choice.setting, choice.best) == ("Haswell", "AVX2")
-    assert chosen(frozenset(("sse2",)), {"": (seen("PRESCOTT"),)})[0].setting == ""
+    assert choose(frozenset(("sse2",)), {"": (make_run("PRESCOTT"),)})[0].setting == ""
 
 
 @pytest.mark.parametrize(
     "tried",
-    [None, (seen("SKYLAKEX", exact="no"),), (seen("PRESCOTT"),), ()],
+    [None, (make_run("SKYLAKEX", exact="no"),), (make_run("PRESCOTT"),), ()],
     ids=["it crashes", "it is wrong", "the build does not have it", "it is gone"],
 )
 def test_kernels_that_fail_are_skipped_for_the_next(
     tried: tuple[OpenBlasRun, ...] | None,
 ) -> None:
-    table: Table = {"": (seen("BARCELONA"),), "SkylakeX": tried, "Haswell": (seen("HASWELL"),)}
-    choice, _ = chosen(AVX512, table)
+    table: Table = {
+        "": (make_run("BARCELONA"),),
+        "SkylakeX": tried,
+        "Haswell": (make_run("HASWELL"),),
+    }
+    choice, _ = choose(AVX512, table)
     assert choice.setting == "Haswell"
     assert [one.core for one in choice.below] == ["HASWELL"]
 
 
 def test_the_library_keeps_its_choice_if_nothing_is_better() -> None:
-    table: Table = {"": (seen("BARCELONA"),)}
+    table: Table = {"": (make_run("BARCELONA"),)}
     table |= dict.fromkeys(("SkylakeX", "Haswell", "Sandybridge"))
-    choice, _ = chosen(AVX512, table)
+    choice, _ = choose(AVX512, table)
     assert (choice.setting, choice.notes) == ("", ())
     assert [one.core for one in choice.below] == ["BARCELONA"]
 
 
 def test_a_choice_that_crashes_or_computes_wrongly_is_replaced_by_slower_kernels() -> None:
-    for own in ((seen("SKYLAKEX", exact="no"),), None):
-        table: Table = {"": own, "SkylakeX": None, "Haswell": (seen("HASWELL"),)}
-        assert chosen(AVX512, table)[0].setting == "Haswell"
+    for own in ((make_run("SKYLAKEX", exact="no"),), None):
+        table: Table = {"": own, "SkylakeX": None, "Haswell": (make_run("HASWELL"),)}
+        assert choose(AVX512, table)[0].setting == "Haswell"
 
 
 def test_no_library_is_slowed_for_the_sake_of_another() -> None:
-    old, new = seen("BARCELONA", "old"), seen("SKYLAKEX", "new", "0.3.31")
+    old, new = make_run("BARCELONA", "old"), make_run("SKYLAKEX", "new", "0.3.31")
     lowered: Table = {
         "": (old, new),
-        "SkylakeX": (seen("PRESCOTT", "old"), new),
-        "Haswell": (seen("HASWELL", "old"), seen("HASWELL", "new", "0.3.31")),
-        "Sandybridge": (seen("SANDYBRIDGE", "old"), seen("SANDYBRIDGE", "new", "0.3.31")),
+        "SkylakeX": (make_run("PRESCOTT", "old"), new),
+        "Haswell": (make_run("HASWELL", "old"), make_run("HASWELL", "new", "0.3.31")),
+        "Sandybridge": (make_run("SANDYBRIDGE", "old"), make_run("SANDYBRIDGE", "new", "0.3.31")),
     }
-    assert chosen(AVX512, lowered)[0].setting == ""
-    partly = lowered | {"SkylakeX": (seen("HASWELL", "old"), new)}
-    choice, _ = chosen(AVX512, partly)
+    assert choose(AVX512, lowered)[0].setting == ""
+    partly = lowered | {"SkylakeX": (make_run("HASWELL", "old"), new)}
+    choice, _ = choose(AVX512, partly)
     assert choice.setting == "SkylakeX"
     assert [one.path for one in choice.below] == ["old"]
     assert "0.3.31" not in choice.notes[0]
 
 
 def test_without_openblas_nothing_is_chosen() -> None:
-    assert chosen(AVX512, {"": ()})[0] == KernelChoice()
+    assert choose(AVX512, {"": ()})[0] == KernelChoice()
 
 
 def test_a_named_setting_is_used_as_given_and_noted() -> None:
     choice = try_setting(
-        CoreTypeSetting("Haswell", "A_VARIABLE"), AVX512, lambda setting: (seen("HASWELL"),)
+        CoreTypeSetting("Haswell", "A_VARIABLE"), AVX512, lambda setting: (make_run("HASWELL"),)
     )
     assert choice.variables == {"OPENBLAS_CORETYPE": "Haswell"}
     assert choice.notes == ("OPENBLAS_CORETYPE=Haswell, set by A_VARIABLE",)
@@ -150,7 +158,7 @@ def here(tmp_path: Path) -> Environment:
 
 
 @pytest.fixture
-def made_up(tmp_path: Path) -> Callable[[], Environment]:
+def make_environment(tmp_path: Path) -> Callable[[], Environment]:
     """An environment whose only OpenBLAS does what variables say (its source tells which)."""
     compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
     place = tmp_path / "lib" / "python3.9" / "site-packages" / "numpy.libs"
@@ -192,9 +200,9 @@ def test_kernels_that_the_user_names_reach_the_worker_and_are_noted(here: Enviro
 
 @pytest.mark.slow
 def test_a_choice_is_cached_until_a_library_changes(
-    made_up: Callable[[], Environment],
+    make_environment: Callable[[], Environment],
 ) -> None:
-    environment = made_up()
+    environment = make_environment()
     first = choose_kernels(environment, IMPORT_PATH, {})
     gone = Environment(**{**vars(environment), "python": Path("/no/such/python")})
     assert choose_kernels(gone, IMPORT_PATH, {}) == first
@@ -203,8 +211,10 @@ def test_a_choice_is_cached_until_a_library_changes(
     assert choose_kernels(gone, IMPORT_PATH, {}).run == ()  # tried again, and nothing ran
 
 
-def test_a_link_to_a_library_counts_as_the_same_library(made_up: Callable[[], Environment]) -> None:
-    assert [path.name for path in find_openblas_files(made_up())] == ["libopenblas-1.so"]
+def test_a_link_to_a_library_counts_as_the_same_library(
+    make_environment: Callable[[], Environment],
+) -> None:
+    assert [path.name for path in find_openblas_files(make_environment())] == ["libopenblas-1.so"]
 
 
 @pytest.mark.slow
@@ -213,9 +223,9 @@ def test_a_link_to_a_library_counts_as_the_same_library(made_up: Callable[[], En
     [("CRASHES", "SkylakeX"), ("WRONG", "SkylakeX"), ("KNOWN", "Haswell Sandybridge")],
 )
 def test_kernels_that_crash_compute_wrongly_or_do_not_exist_are_skipped(
-    made_up: Callable[..., Environment], variable: str, cores: str
+    make_environment: Callable[..., Environment], variable: str, cores: str
 ) -> None:
-    environment = made_up(**{variable: cores})
+    environment = make_environment(**{variable: cores})
     choice = choose_core_type(
         AVX512, make_probe(environment, IMPORT_PATH, find_openblas_files(environment))
     )

@@ -68,7 +68,7 @@ def thick_node(node):
     return node
 
 
-def running_from(place: Path) -> list[psutil.Process]:
+def list_processes(place: Path) -> list[psutil.Process]:
     """Processes whose command line has to do with the place."""
     return [
         process
@@ -77,13 +77,13 @@ def running_from(place: Path) -> list[psutil.Process]:
     ]
 
 
-def left_running(place: Path) -> list[psutil.Process]:
+def wait_for_processes(place: Path) -> list[psutil.Process]:
     """Return the processes that still run after 2 s."""
-    psutil.wait_procs(running_from(place), timeout=2)
-    return running_from(place)
+    psutil.wait_procs(list_processes(place), timeout=2)
+    return list_processes(place)
 
 
-def installed(environment) -> list[str]:
+def list_files(environment) -> list[str]:
     """Every file with its hash; bytecode aside, which holds the time of its source."""
     lines = (environment.folder / "velodrome-manifest.txt").read_text().splitlines()
     return [line for line in lines if not line.endswith(".pyc")]
@@ -96,7 +96,7 @@ def test_a_build_killed_at_any_instant_leaves_nothing_usable(node) -> None:
     began = time.monotonic()
     whole = node.store.build("little")
     took_s = time.monotonic() - began
-    contents = installed(whole)
+    contents = list_files(whole)
     instants = random.Random(7)
     killed = 0
     for _ in range(10):
@@ -108,13 +108,13 @@ def test_a_build_killed_at_any_instant_leaves_nothing_usable(node) -> None:
             killed += child.poll() is None
             child.send_signal(signal.SIGKILL)
             child.wait()
-        assert left_running(node.home) == []
+        assert wait_for_processes(node.home) == []
         found = node.store.find("little")
         assert found is None or not node.store.check(found).problems[:-1]  # the last: no numpy
     assert killed >= 3
     again = node.store.build("little")
     assert again == whole
-    assert installed(again) == contents
+    assert list_files(again) == contents
     assert not list(again.folder.parent.glob(".building.*"))
 
 
@@ -130,7 +130,7 @@ def test_a_build_killed_at_any_stage_is_ignored_and_repeated(node, stage: str) -
         child.send_signal(signal.SIGKILL)
         child.wait()
     left = list((node.home / "envs").glob(".building.*"))
-    assert left_running(node.home) == []
+    assert wait_for_processes(node.home) == []
     if node.store.find("little") is None:  # it may have been faster than the signal at the end
         assert node.store.list() == () and len(left) <= 1
     environment = node.store.build("little")
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_a_build_and_removes_it(node) -> None:
         output, _ = child.communicate(timeout=30)
     assert "KeyboardInterrupt" in output
     assert [path.name for path in (node.home / "envs").iterdir()] == [".locks"]
-    assert left_running(node.home) == []
+    assert wait_for_processes(node.home) == []
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from velodrome.agents.environments.recipes import read_recipe
 SRC = Path(__file__).parents[3] / "src"
 
 
-def requiring(node, requirement: str) -> str:
+def add_framework_with(node, requirement: str) -> str:
     """A framework that wants this; the text of its lock as it is now."""
     recipe = node.recipe.replace('"one.txt"', f'"one.txt", requirements = ["{requirement}"]')
     folder = node.add_framework("little", recipe, {"one.txt": "old==1.0\n"})
@@ -33,7 +33,7 @@ def test_a_lock_is_split_at_its_pins() -> None:
 @pytest.mark.slow
 def test_a_lock_is_renewed_with_what_pip_finds(node) -> None:
     line = node.add_tiny("1.0+local")
-    requiring(node, "tiny==1.0+local")
+    add_framework_with(node, "tiny==1.0+local")
     (path,) = renew("little", node.environ)
     assert path.read_text() == line
     assert node.store.build("little").size_bytes > 0
@@ -41,7 +41,7 @@ def test_a_lock_is_renewed_with_what_pip_finds(node) -> None:
 
 @pytest.mark.slow
 def test_an_unavailable_requirement_leaves_the_lock_unchanged(node) -> None:
-    before = requiring(node, "tiny==7.0+local")
+    before = add_framework_with(node, "tiny==7.0+local")
     with pytest.raises(EnvironmentFailed, match=r"one\.txt cannot be resolved"):
         renew("little", node.environ)
     assert (node.adapters / "little" / "locks" / "one.txt").read_text() == before
@@ -57,7 +57,7 @@ def test_renewing_the_committed_lock_of_numpy_changes_nothing() -> None:
 @pytest.mark.slow
 def test_the_command_makes_a_first_lock_and_reports_errors(node) -> None:
     node.add_tiny("1.0+local")
-    requiring(node, "tiny==1.0+local")
+    add_framework_with(node, "tiny==1.0+local")
     (node.adapters / "little" / "locks" / "one.txt").unlink()
     command = [sys.executable, "-m", "velodrome.scheduler.cli", "envs", "lock"]
     environ = {**node.environ, "PYTHONPATH": str(SRC)}

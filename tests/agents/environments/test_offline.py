@@ -31,7 +31,7 @@ def needs_namespaces() -> None:
         pytest.skip(failed.reason)
 
 
-def calling_home(node, python: Path, port: int) -> EnvironmentStore:
+def add_network_user(node, python: Path, port: int) -> EnvironmentStore:
     folder = node.add_framework("caller", RECIPE.format(python=python), {})
     (folder / "adapter.py").write_text(CALLS_HOME.format(port=port))
     return node.store
@@ -54,7 +54,7 @@ def test_an_environment_that_uses_the_network_fails_only_the_offline_check(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         python = numpy_store.build("numpy").python
-        store = calling_home(node, python, server.getsockname()[1])
+        store = add_network_user(node, python, server.getsockname()[1])
         environment = store.build("caller")
         assert store.check(environment).problems == ()
         (problem,) = store.check_offline(environment).problems

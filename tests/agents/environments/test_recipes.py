@@ -70,7 +70,7 @@ def test_a_lock_for_another_platform_is_not_offered() -> None:
     assert recipe.locks_for("cpu", "darwin-arm64") == ()
 
 
-def written(node, text: str) -> Path:
+def write_recipe(node, text: str) -> Path:
     return node.add_framework("little", text, {"one.txt": node.add_tiny()})
 
 
@@ -100,7 +100,7 @@ def test_a_broken_recipe_is_reported_with_the_key_and_the_remedy(
     node, change, where: str, mend: str
 ) -> None:
     assert change[0] in node.recipe
-    folder = written(node, node.recipe.replace(*change))
+    folder = write_recipe(node, node.recipe.replace(*change))
     with pytest.raises(RecipeError) as raised:
         read_recipe(folder)
     assert str(folder) in str(raised.value)
@@ -109,21 +109,21 @@ def test_a_broken_recipe_is_reported_with_the_key_and_the_remedy(
 
 
 def test_a_recipe_of_kind_existing_needs_an_interpreter(node) -> None:
-    folder = written(node, 'kind = "existing"\nabout = "mine"\n')
+    folder = write_recipe(node, 'kind = "existing"\nabout = "mine"\n')
     with pytest.raises(RecipeError, match="path of one interpreter"):
         read_recipe(folder)
 
 
 def test_the_imported_module_is_the_folders_name_unless_the_recipe_names_it(node) -> None:
-    assert read_recipe(written(node, node.recipe)).module == "tiny"
+    assert read_recipe(write_recipe(node, node.recipe)).module == "tiny"
     plain = node.recipe.replace('module = "tiny"', "")
-    assert read_recipe(written(node, plain)).module == "little"
+    assert read_recipe(write_recipe(node, plain)).module == "little"
 
 
 def test_the_hash_of_a_recipe_changes_with_a_lock_and_with_the_pythons(node) -> None:
-    first = read_recipe(written(node, node.recipe)).lock_hash("cpu")
-    assert read_recipe(written(node, node.recipe)).lock_hash("cpu") == first
+    first = read_recipe(write_recipe(node, node.recipe)).lock_hash("cpu")
+    assert read_recipe(write_recipe(node, node.recipe)).lock_hash("cpu") == first
     older = node.recipe.replace('python = ["3', 'python = ["3.9", "3')
-    assert read_recipe(written(node, older)).lock_hash("cpu") != first
+    assert read_recipe(write_recipe(node, older)).lock_hash("cpu") != first
     folder = node.add_framework("little", node.recipe, {"one.txt": node.add_tiny("1.1")})
     assert read_recipe(folder).lock_hash("cpu") != first

@@ -21,33 +21,33 @@ symbols = ["ghost_walks"]
 LIBRARY = StubLibrary(file="libghost.so.1", into="tiny", symbols=("ghost_walks",))
 
 
-def recipe(node, text: str = LIBRARIES) -> Path:
+def write_recipe(node, text: str = LIBRARIES) -> Path:
     return node.add_framework("little", node.recipe + text, {"one.txt": node.add_tiny()})
 
 
-def tried(environment: Environment, code: str) -> int:
+def run_code(environment: Environment, code: str) -> int:
     script = f"import ctypes, os, tiny; os.chdir(tiny.__path__[0]); {code}"
     return subprocess.run([str(environment.python), "-c", script], check=False).returncode
 
 
 def test_a_stub_library_loads_and_ends_any_process_that_calls_it(node) -> None:
-    recipe(node)
+    write_recipe(node)
     environment = node.store.build("little")
     load = "lib = ctypes.CDLL('./libghost.so.1'); lib.ghost_walks"
-    assert tried(environment, load) == 0
-    assert tried(environment, f"{load}()") == -signal.SIGABRT
+    assert run_code(environment, load) == 0
+    assert run_code(environment, f"{load}()") == -signal.SIGABRT
 
 
 def test_another_symbol_makes_another_environment(node) -> None:
-    first = read_recipe(recipe(node)).lock_hash("cpu")
-    assert read_recipe(recipe(node)).lock_hash("cpu") == first
+    first = read_recipe(write_recipe(node)).lock_hash("cpu")
+    assert read_recipe(write_recipe(node)).lock_hash("cpu") == first
     more = LIBRARIES.replace('["ghost_walks"]', '["ghost_walks", "ghost_sings"]')
-    assert read_recipe(recipe(node, more)).lock_hash("cpu") != first
+    assert read_recipe(write_recipe(node, more)).lock_hash("cpu") != first
 
 
 def test_a_mistyped_key_is_reported(node) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'symbols'"):
-        read_recipe(recipe(node, LIBRARIES.replace("symbols", "symbol")))
+        read_recipe(write_recipe(node, LIBRARIES.replace("symbols", "symbol")))
 
 
 def test_without_a_compiler_the_error_says_what_to_install(tmp_path) -> None:

@@ -74,7 +74,7 @@ def run(
     return lines, running
 
 
-def eventually(holds: Callable[[], bool], within_s: float = GONE_S) -> bool:
+def becomes_true(holds: Callable[[], bool], within_s: float = GONE_S) -> bool:
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:
@@ -83,7 +83,7 @@ def eventually(holds: Callable[[], bool], within_s: float = GONE_S) -> bool:
     return True
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """No zombie either counts."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -122,7 +122,7 @@ def test_a_worker_that_ignores_sigterm_is_gone_after_the_deadline(tmp_path: Path
     assert ending is not None
     assert ending.cause is ExitCause.DEADLINE
     assert 0.5 <= time.monotonic() - began < 0.5 + GONE_S
-    assert not lives(running.pid)
+    assert not is_alive(running.pid)
 
 
 def test_a_worker_over_its_memory_limit_is_killed_near_it(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_no_process_survives_the_end_of_the_block(tmp_path: Path) -> None:
         began = time.monotonic()
     assert time.monotonic() - began < GONE_S
     assert orphans.find_tree(running.token) == ()
-    assert not lives(running.supervisor_pid)
+    assert not is_alive(running.supervisor_pid)
 
 
 AGENT = """
@@ -232,7 +232,7 @@ def agent(tmp_path: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def victims_of(agent: "subprocess.Popen[str]") -> tuple[str, dict[str, int]]:
+def read_pids(agent: "subprocess.Popen[str]") -> tuple[str, dict[str, int]]:
     assert agent.stdout is not None
     token, supervisor = agent.stdout.readline().split()
     assert [agent.stdout.readline() for _ in range(3)] == ["up\n"] * 3
@@ -255,27 +255,27 @@ def victims_of(agent: "subprocess.Popen[str]") -> tuple[str, dict[str, int]]:
 def test_no_process_survives_a_sigkill_of(
     killed: tuple[str, ...], agent: "subprocess.Popen[str]"
 ) -> None:
-    token, pids = victims_of(agent)
+    token, pids = read_pids(agent)
     assert len(orphans.find_tree(token)) == 4
     for name in killed:
         os.kill(pids[name], signal.SIGKILL)
-    assert eventually(lambda: orphans.find_tree(token) == ())
-    assert eventually(lambda: not lives(pids["supervisor"]) and not lives(pids["guard"]))
+    assert becomes_true(lambda: orphans.find_tree(token) == ())
+    assert becomes_true(lambda: not is_alive(pids["supervisor"]) and not is_alive(pids["guard"]))
     agent.wait(10)
 
 
 def test_the_next_agent_kills_orphans_when_every_supervisor_was_killed(
     agent: "subprocess.Popen[str]",
 ) -> None:
-    token, pids = victims_of(agent)
+    token, pids = read_pids(agent)
     for name in ("guard", "supervisor", "agent"):
         os.kill(pids[name], signal.SIGKILL)
     agent.wait(10)
-    assert eventually(
+    assert becomes_true(
         lambda: len(orphans.find_tree(token)) == 3
     )  # the kernel ends the worker itself
     orphans.remove_orphans()
-    assert eventually(lambda: orphans.find_tree(token) == ())
+    assert becomes_true(lambda: orphans.find_tree(token) == ())
 
 
 def test_removing_orphans_spares_the_processes_of_a_living_agent(tmp_path: Path) -> None:

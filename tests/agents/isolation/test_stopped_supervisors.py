@@ -23,7 +23,7 @@ ENDS = "import time; time.sleep(1.0)"
 STAYS = "import time; time.sleep(100)"
 
 
-def started(stack: ExitStack, script: str, folder: Path, **bounds: float) -> SupervisedProcess:
+def start_worker(stack: ExitStack, script: str, folder: Path, **bounds: float) -> SupervisedProcess:
     command = [sys.executable, "-I", "-S", "-c", script]
     return stack.enter_context(run_supervised(command, os.environ, folder / "log", **bounds))
 
@@ -44,7 +44,7 @@ def test_a_stopped_supervisor_is_continued_and_reports_how_its_worker_ended(
     who: str, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        running = started(stack, ENDS, tmp_path)
+        running = start_worker(stack, ENDS, tmp_path)
         stop(running, who)
         time.sleep(1.2)  # until the worker has ended
         ending = running.poll(timeout_s=10)
@@ -60,7 +60,7 @@ def test_a_tree_with_a_stopped_process_is_killed_at_the_end_of_the_block(
     assert lock is not None
     begun_s = time.monotonic()
     with ExitStack() as stack:
-        running = started(stack, STAYS, tmp_path, held_fds=(lock,))
+        running = start_worker(stack, STAYS, tmp_path, held_fds=(lock,))
         os.close(lock)
         stop(running, who)
     assert time.monotonic() - begun_s < 8
@@ -78,7 +78,7 @@ def test_a_repeatedly_stopped_supervisor_ends_at_last(
     monkeypatch.setattr(supervised, "END_S", 1.0)
     again = "import os, sys, time\nwhile True: os.kill(int(sys.argv[1]), 19); time.sleep(0.001)"
     with ExitStack() as stack:
-        running = started(stack, STAYS, tmp_path)
+        running = start_worker(stack, STAYS, tmp_path)
         stop(running, "supervisor guard")
         with ExitStack() as others:
             for pid in (running.supervisor_pid, guard_of(running)):

@@ -131,7 +131,7 @@ def recordings(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return json.loads(done.stdout)
 
 
-def readings(recordings: dict[str, list], name: str) -> tuple[Reading, ...]:
+def make_readings(recordings: dict[str, list], name: str) -> tuple[Reading, ...]:
     found = [
         Reading(i * S // 10, "", 0.0, 1, 1, gpus=tuple(GpuReading.from_fields(gpu) for gpu in gpus))
         for i, gpus in enumerate(recordings[name])
@@ -139,25 +139,25 @@ def readings(recordings: dict[str, list], name: str) -> tuple[Reading, ...]:
     return assign_phases(found, PHASES)
 
 
-def used(recordings: dict[str, list], name: str) -> Utilization:
+def summarize(recordings: dict[str, list], name: str) -> Utilization:
     return summarize_utilization(
-        readings(recordings, name), PHASES, samples=SAMPLES, ended_ns=9 * S
+        make_readings(recordings, name), PHASES, samples=SAMPLES, ended_ns=9 * S
     )
 
 
 def energy(recordings: dict[str, list], name: str) -> tuple[float | None, str, str]:
     """Rounded to a microjoule: binary fractions add up to a little more or less."""
-    found = used(recordings, name)
+    found = summarize(recordings, name)
     joules = None if found.energy_j is None else round(found.energy_j, 6)
     return joules, found.energy_source, found.energy_reason
 
 
-def flagged(recordings: dict[str, list], name: str) -> tuple[str, ...]:
-    return select_texts(find_gpu_interference(readings(recordings, name)), Severity.FLAGGED)
+def list_flagged(recordings: dict[str, list], name: str) -> tuple[str, ...]:
+    return select_texts(find_gpu_interference(make_readings(recordings, name)), Severity.FLAGGED)
 
 
-def reported(recordings: dict[str, list], name: str) -> tuple[str, ...]:
-    return select_texts(find_gpu_interference(readings(recordings, name)), Severity.REPORTED)
+def list_reported(recordings: dict[str, list], name: str) -> tuple[str, ...]:
+    return select_texts(find_gpu_interference(make_readings(recordings, name)), Severity.REPORTED)
 
 
 def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(recordings) -> None:
@@ -165,12 +165,14 @@ def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(recordings)
     reason = "GPU 0 has no energy counter: its power was integrated"
     assert energy(recordings, "ramp") == (320.0 + 960.0, "estimated", reason)
     # 231 W on average from 5.05 s to 8.05 s.
-    assert used(recordings, "ramp").energy_per_gradient_j == pytest.approx(231 * 3 / 21, abs=1e-9)
+    assert summarize(recordings, "ramp").energy_per_gradient_j == pytest.approx(
+        231 * 3 / 21, abs=1e-9
+    )
 
 
 def test_an_energy_counter_is_used_and_agrees_with_power(recordings) -> None:
     assert energy(recordings, "counter") == (1500.0, "measured", "")
-    found = used(recordings, "counter")
+    found = summarize(recordings, "counter")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(0, abs=1e-9)
     assert found.notes == ()
@@ -178,7 +180,7 @@ def test_an_energy_counter_is_used_and_agrees_with_power(recordings) -> None:
 
 def test_contradicting_energy_counter_and_power_are_noted(recordings) -> None:
     assert energy(recordings, "doubtful") == (1500.0, "measured", "")
-    found = used(recordings, "doubtful")
+    found = summarize(recordings, "doubtful")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(20)
     assert found.notes == ("integrated power is 20 % more than the GPU's energy counter",)
@@ -191,7 +193,9 @@ def test_instantaneous_power_is_preferred_to_the_mean_over_a_second(recordings) 
 def test_an_energy_counter_reset_within_a_phase_is_replaced_by_power(recordings) -> None:
     reason = "the energy counter of GPU 0 was reset: its power was integrated"
     assert energy(recordings, "reset") == (1200.0, "estimated", reason)
-    assert used(recordings, "reset").energy_per_gradient_j == pytest.approx(200 * 3 / 21, abs=1e-9)
+    assert summarize(recordings, "reset").energy_per_gradient_j == pytest.approx(
+        200 * 3 / 21, abs=1e-9
+    )
 
 
 def test_an_energy_counter_reset_before_the_timed_phases_is_used(recordings) -> None:
@@ -201,7 +205,7 @@ def test_an_energy_counter_reset_before_the_timed_phases_is_used(recordings) -> 
 def test_a_gap_of_two_seconds_in_power_gives_no_energy(recordings) -> None:
     reason = "GPU 0 has no energy counter and the power meter of GPU 0 has a gap"
     assert energy(recordings, "silent") == (None, "unavailable", reason)
-    assert used(recordings, "silent").energy_per_gradient_j is None
+    assert summarize(recordings, "silent").energy_per_gradient_j is None
 
 
 def test_an_energy_counter_bridges_a_gap_of_readings(recordings) -> None:
@@ -220,7 +224,7 @@ def test_every_figure_of_a_lost_gpu_is_unknown_from_then_on(recordings) -> None:
     known = {name for gpu in found[70:] for name, value in gpu.items() if value is not None}
     assert known == {"index", "uuid", "lost"}
     assert energy(recordings, "lost") == (None, "unavailable", "GPU 0 was lost")
-    assert flagged(recordings, "lost") == ("GPU 0 was lost: it no longer answers its driver",)
+    assert list_flagged(recordings, "lost") == ("GPU 0 was lost: it no longer answers its driver",)
 
 
 def test_a_missing_gpu_has_no_figures(recordings) -> None:
@@ -236,14 +240,14 @@ def test_a_missing_gpu_has_no_figures(recordings) -> None:
 def test_energy_of_two_gpus_is_the_sum_with_the_worse_source(recordings) -> None:
     reason = "GPU 1 has no energy counter: its power was integrated"
     assert energy(recordings, "two") == (600.0 + 300.0, "estimated", reason)
-    forward, gradient = used(recordings, "two").means
+    forward, gradient = summarize(recordings, "two").means
     assert (forward.gpu_percent, gradient.gpu_percent) == (60.0, 60.0)
     assert gradient.sm_mhz == 1500.0
     assert gradient.gpu_power_w is None  # GPU 0 tells none
 
 
 def test_means_are_taken_per_phase(recordings) -> None:
-    forward, gradient = used(recordings, "ramp").means
+    forward, gradient = summarize(recordings, "ramp").means
     # Each reading stands for the tenth of a second before it.
     assert forward.gpu_power_w == pytest.approx(161.0)
     assert gradient.gpu_power_w == pytest.approx(241.0)
@@ -251,20 +255,22 @@ def test_means_are_taken_per_phase(recordings) -> None:
 
 def test_heat_during_the_timing_is_flagged_with_the_clock_drop(recordings) -> None:
     # Of 20 readings in forward and 51 in gradient, 10 and 5.
-    assert flagged(recordings, "throttled") == (
+    assert list_flagged(recordings, "throttled") == (
         "GPU 0 was throttled by heat (hardware) in 15 of 71 readings",
         "the SM clock of GPU 0 fell from 1980 to 1200 MHz during forward",
     )
 
 
 def test_a_power_cap_is_reported_and_not_flagged(recordings) -> None:
-    assert flagged(recordings, "capped") == ()
-    assert "GPU 0 was throttled by power cap in 71 of 71 readings" in reported(recordings, "capped")
+    assert list_flagged(recordings, "capped") == ()
+    assert "GPU 0 was throttled by power cap in 71 of 71 readings" in list_reported(
+        recordings, "capped"
+    )
 
 
 def test_a_slowdown_in_a_single_reading_is_a_power_state_change(recordings) -> None:
-    assert flagged(recordings, "blip") == ()
-    assert flagged(recordings, "slow") == (
+    assert list_flagged(recordings, "blip") == ()
+    assert list_flagged(recordings, "slow") == (
         "GPU 0 was throttled by hardware slowdown in 2 of 71 readings",
     )
 
@@ -272,36 +278,36 @@ def test_a_slowdown_in_a_single_reading_is_a_power_state_change(recordings) -> N
 def test_another_process_on_the_gpu_is_flagged_by_name(recordings) -> None:
     name, pid = recordings["other"]
     story = f"others were on GPU 0 while it was timed: pid {pid} ({name}, 700 MiB)"
-    assert flagged(recordings, "shared") == (story,)
-    assert reported(recordings, "shared") == ()
+    assert list_flagged(recordings, "shared") == (story,)
+    assert list_reported(recordings, "shared") == ()
     assert [len(gpu["other_processes"]) for (gpu,) in recordings["shared"]] == [0] * 25 + [
         1
     ] * 35 + [0] * 41
 
 
 def test_memory_of_the_worker_and_of_what_it_started_is_the_tasks_own(recordings) -> None:
-    assert used(recordings, "shared").peak_gpu_process_memory_bytes == 1500 * MIB
+    assert summarize(recordings, "shared").peak_gpu_process_memory_bytes == 1500 * MIB
 
 
 def test_another_process_that_ended_before_the_timing_is_flagged_too(recordings) -> None:
     name, pid = recordings["other"]
-    assert flagged(recordings, "shared before") == (
+    assert list_flagged(recordings, "shared before") == (
         f"others were on GPU 0 before it was timed: pid {pid} ({name})",
     )
 
 
 def test_in_a_container_other_processes_are_unknown_but_their_load_is_flagged(recordings) -> None:
     assert {gpu["other_processes"] for (gpu,) in recordings["in a container"]} == {None}
-    assert flagged(recordings, "in a container") == (
+    assert list_flagged(recordings, "in a container") == (
         "GPU 0 was at least 30 % busy before the task used it",
     )
-    assert used(recordings, "in a container").peak_gpu_process_memory_bytes is None
+    assert summarize(recordings, "in a container").peak_gpu_process_memory_bytes is None
 
 
 def test_earlier_gpu_load_is_ignored_for_a_second(recordings) -> None:
-    assert flagged(recordings, "idle in a container") == ()
+    assert list_flagged(recordings, "idle in a container") == ()
     story = "the driver of GPU 0 does not state whether other processes used it"
-    assert reported(recordings, "idle in a container") == (story,)
+    assert list_reported(recordings, "idle in a container") == (story,)
 
 
 def test_in_a_container_with_known_pids_only_a_found_process_counts(recordings) -> None:
@@ -309,7 +315,7 @@ def test_in_a_container_with_known_pids_only_a_found_process_counts(recordings) 
     assert found[:30] == [None] * 30
     assert [len(processes) for processes in found[30:]] == [1] * 71
     # It tells no memory there.
-    assert used(recordings, "known in a container").peak_gpu_process_memory_bytes is None
+    assert summarize(recordings, "known in a container").peak_gpu_process_memory_bytes is None
 
 
 def test_a_mig_partition_has_its_own_memory_and_no_energy(recordings) -> None:
@@ -331,7 +337,7 @@ def test_a_mig_partition_has_its_own_memory_and_no_energy(recordings) -> None:
     }
     reason = f"{PART(1)} of GPU 0 has no meter of its own"
     assert energy(recordings, "parted") == (None, "unavailable", reason)
-    assert flagged(recordings, "parted") == ()
+    assert list_flagged(recordings, "parted") == ()
 
 
 def test_mig_partitions_are_listed_instead_of_their_gpu(recordings) -> None:

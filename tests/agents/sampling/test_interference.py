@@ -35,17 +35,17 @@ def series(count: int = 20, **figures: object) -> list[Reading]:
     return [replace(CALM, at_ns=100 * MS * n, **figures) for n in range(count)]
 
 
-def one_after_another(*parts: list[Reading]) -> list[Reading]:
+def join(*parts: list[Reading]) -> list[Reading]:
     readings = [reading for part in parts for reading in part]
     return [replace(reading, at_ns=100 * MS * n) for n, reading in enumerate(readings)]
 
 
-def judged(place: CpuCounts = FOUR_CORES, **figures: object) -> InterferenceSummary:
+def judge(place: CpuCounts = FOUR_CORES, **figures: object) -> InterferenceSummary:
     return summarize_interference(series(**figures), place)
 
 
 def test_a_task_alone_on_its_cores_is_interference_free() -> None:
-    verdict = judged()
+    verdict = judge()
     assert (verdict.interference_free, verdict.interference, verdict.minor_interference) == (
         True,
         "",
@@ -64,7 +64,7 @@ def test_coarse_ticks_average_out_over_many_readings() -> None:
 
 
 def test_a_stressor_on_the_tasks_core_is_named_with_its_share() -> None:
-    verdict = judged(cpu_percent=50.0, other_cpu_percent=50.0, top_processes=(STRESSOR, NEIGHBOUR))
+    verdict = judge(cpu_percent=50.0, other_cpu_percent=50.0, top_processes=(STRESSOR, NEIGHBOUR))
     assert verdict.interference_free is False
     assert verdict.interference == (
         "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
@@ -75,9 +75,9 @@ def test_a_stressor_on_the_tasks_core_is_named_with_its_share() -> None:
 def test_a_stressor_that_was_active_before_the_timing_is_reported_as_such() -> None:
     early = series(phase="build", other_cpu_percent=50.0, top_processes=(STRESSOR,))
     late = series(other_cpu_percent=50.0, cpu_percent=50.0)
-    during = summarize_interference(one_after_another(early, late), FOUR_CORES)
+    during = summarize_interference(join(early, late), FOUR_CORES)
     assert "its cores were used by others before and while it was timed" in during.interference
-    only_before = summarize_interference(one_after_another(early, series()), FOUR_CORES)
+    only_before = summarize_interference(join(early, series()), FOUR_CORES)
     assert only_before.interference_free is True
     assert only_before.minor_interference == (
         "its cores were used by others before it was timed, 50 % of one core: stress-ng (pid 123)"
@@ -86,32 +86,29 @@ def test_a_stressor_that_was_active_before_the_timing_is_reported_as_such() -> N
 
 def test_a_stressor_after_the_timing_is_no_interference() -> None:
     late = series(phase="update", other_cpu_percent=100.0)
-    assert (
-        summarize_interference(one_after_another(series(), late), FOUR_CORES).interference_free
-        is True
-    )
+    assert summarize_interference(join(series(), late), FOUR_CORES).interference_free is True
 
 
 def test_unseen_processes_and_interrupts_are_reported() -> None:
-    verdict = judged(other_cpu_percent=30.0, cpu_percent=70.0)
+    verdict = judge(other_cpu_percent=30.0, cpu_percent=70.0)
     assert verdict.interference.endswith(
         "no process that can be seen from here (it ended, or runs in another container)"
     )
-    verdict = judged(other_cpu_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
+    verdict = judge(other_cpu_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
     assert verdict.interference.endswith(": interrupts")
 
 
 def test_the_name_of_a_process_is_sanitized() -> None:
     hostile = TopProcess(7, "\x1b[2Jevil\nname", 90.0, on_task_cores=True, running=True)
     nameless = TopProcess(8, "\x1b[2J", 90.0, on_task_cores=True, running=True)
-    verdict = judged(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(hostile, nameless))
+    verdict = judge(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(hostile, nameless))
     assert verdict.interference.endswith(": evil name (pid 7), nameless (pid 8)")
 
 
 def test_a_process_seen_on_the_core_is_named_before_a_busier_one() -> None:
     wanderer = TopProcess(5, "wanderer", 150.0, on_task_cores=True, running=False)
     little = TopProcess(6, "little", 2.0, on_task_cores=True, running=True)
-    verdict = judged(
+    verdict = judge(
         other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(wanderer, STRESSOR, little)
     )
     assert verdict.interference.endswith(": stress-ng (pid 123), wanderer (pid 5)")
@@ -122,14 +119,14 @@ def test_a_process_found_between_or_after_the_timed_phases_is_named(phase: str) 
     timed = {"other_cpu_percent": 50.0, "cpu_percent": 50.0}
     between = series(3, phase=phase, top_processes=(STRESSOR,))
     gradient = series(phase="gradient", **timed) if phase == "warmup" else []
-    readings = one_after_another(series(**timed), between, gradient)
+    readings = join(series(**timed), between, gradient)
     assert summarize_interference(readings, FOUR_CORES).interference.endswith(
         ": stress-ng (pid 123)"
     )
 
 
 def test_other_load_is_reported_and_not_flagged_if_a_core_is_spare() -> None:
-    verdict = judged(other_cores_percent=101.0, top_processes=(NEIGHBOUR,))
+    verdict = judge(other_cores_percent=101.0, top_processes=(NEIGHBOUR,))
     assert (verdict.interference_free, verdict.interference) == (True, "")
     assert verdict.minor_interference == (
         "others used 1.0 of the 3 other CPUs while it was timed: rsync (pid 456)"
@@ -149,7 +146,7 @@ def test_other_load_is_reported_and_not_flagged_if_a_core_is_spare() -> None:
 def test_other_load_is_flagged_if_no_core_is_spare(
     place: CpuCounts, other_cores_percent: float
 ) -> None:
-    verdict = judged(place, other_cores_percent=other_cores_percent)
+    verdict = judge(place, other_cores_percent=other_cores_percent)
     assert verdict.interference_free is False
     assert "other CPUs while it was timed" in verdict.interference
 
@@ -160,9 +157,9 @@ def test_other_load_is_flagged_if_no_core_is_spare(
 def test_the_tolerated_load_of_others_grows_with_the_cpus(cpus: int, percent: float) -> None:
     place = CpuCounts(task_cpus=cpus, core_cpus=cpus, machine_cpus=512)
     below = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent - 0.5}
-    assert judged(place, **below).interference_free is True
+    assert judge(place, **below).interference_free is True
     above = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent + 0.5}
-    assert judged(place, **above).interference_free is False
+    assert judge(place, **above).interference_free is False
 
 
 def test_few_ticks_are_no_finding() -> None:
@@ -180,7 +177,7 @@ def test_few_ticks_are_no_finding() -> None:
     ],
 )
 def test_each_loss_of_cpu_time_is_flagged(figures: dict[str, float], story: str) -> None:
-    verdict = judged(**figures)
+    verdict = judge(**figures)
     assert (verdict.interference_free, verdict.interference) == (False, story)
 
 
@@ -199,42 +196,35 @@ def test_only_the_growth_of_counters_during_the_timing_counts(
     last = 2 * 10**6
     timed = [replace(CALM, **{figure: last + steps * n}) for n in range(10)]
     after = [replace(CALM, phase="update", **{figure: 10**9})]
-    verdict = summarize_interference(one_after_another(early, timed, after), FOUR_CORES)
+    verdict = summarize_interference(join(early, timed, after), FOUR_CORES)
     assert verdict.interference == story
     assert (
-        summarize_interference(
-            one_after_another(early, timed[:1] * 10, after), FOUR_CORES
-        ).interference_free
+        summarize_interference(join(early, timed[:1] * 10, after), FOUR_CORES).interference_free
         is True
     )
 
 
 def test_a_temporary_clock_drop_is_reported_with_both_frequencies() -> None:
     fast, slow = series(16, cpu_mhz=3600.0), series(4, cpu_mhz=3000.0)
-    verdict = summarize_interference(
-        one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES
-    )
+    verdict = summarize_interference(join(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES)
     assert verdict.interference == "the clock of its cores fell from 3600 to 3000 MHz in forward"
-    assert (
-        summarize_interference(one_after_another(fast, slow[:2]), FOUR_CORES).interference_free
-        is True
-    )
+    assert summarize_interference(join(fast, slow[:2]), FOUR_CORES).interference_free is True
 
 
 def test_the_clock_of_an_idle_core_or_another_phase_is_no_drop() -> None:
     idle = series(20, cpu_mhz=800.0, cpu_percent=5.0)
     other = series(20, cpu_mhz=3000.0, phase="gradient")
-    readings = one_after_another(series(20, cpu_mhz=3600.0), idle, other)
+    readings = join(series(20, cpu_mhz=3600.0), idle, other)
     assert summarize_interference(readings, FOUR_CORES).interference_free is True
 
 
 def test_waiting_for_cpus_is_flagged_only_if_the_load_of_cores_is_unknown() -> None:
-    verdict = judged(pressure_percent=25.0)
+    verdict = judge(pressure_percent=25.0)
     assert (verdict.interference_free, verdict.minor_interference) == (
         True,
         "some process waited for a CPU 25 % of the time",
     )
-    verdict = judged(pressure_percent=25.0, other_cpu_percent=None)
+    verdict = judge(pressure_percent=25.0, other_cpu_percent=None)
     assert (verdict.interference_free, verdict.interference) == (
         False,
         "some process waited for a CPU 25 % of the time",

@@ -21,7 +21,7 @@ def write(root: Path, texts: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def brakes(root: Path) -> StallReader:
+def make_reader(root: Path) -> StallReader:
     return StallReader(f"{root}/proc", f"{root}/sys")
 
 
@@ -45,24 +45,24 @@ def test_a_cgroup_and_all_its_parents_are_searched_for_quotas(tmp_path: Path) ->
     ]
     write(tmp_path, {"sys/fs/cgroup/user/cpu.stat": VERSION_2.decode()})
     write(tmp_path, {"sys/fs/cgroup/cpu/a/b/cpu.stat": VERSION_1.decode()})
-    assert brakes(tmp_path).read({0}).quota_us == 5000
+    assert make_reader(tmp_path).read({0}).quota_us == 5000
 
 
 def test_all_stall_counters_are_unknown_where_the_kernel_reports_nothing(tmp_path: Path) -> None:
-    assert brakes(tmp_path).read({0}) == StallCounts()
+    assert make_reader(tmp_path).read({0}) == StallCounts()
 
 
 def test_throttle_counts_are_those_of_the_tasks_cores_and_their_socket(tmp_path: Path) -> None:
     path = "sys/devices/system/cpu/cpu{}/thermal_throttle/{}_throttle_count"
     counts = {(0, "core"): 1, (0, "package"): 10, (1, "core"): 100, (1, "package"): 10}
     write(tmp_path, {path.format(*place): f"{count}\n" for place, count in counts.items()})
-    assert brakes(tmp_path).read({1}).thermal_throttles == 110
+    assert make_reader(tmp_path).read({1}).thermal_throttles == 110
 
 
 def test_pages_read_from_swap_are_counted_where_swap_exists(tmp_path: Path) -> None:
     write(tmp_path, {"proc/vmstat": "nr_free_pages 5\npswpin 42\npswpout 7\n"})
     head = "Filename Type Size Used Priority\n"
     write(tmp_path, {"proc/swaps": head})
-    assert brakes(tmp_path).read({0}).swapped_in_pages is None
+    assert make_reader(tmp_path).read({0}).swapped_in_pages is None
     write(tmp_path, {"proc/swaps": f"{head}/dev/sda2 partition 9 0 -2\n"})
-    assert brakes(tmp_path).read({0}).swapped_in_pages == 42
+    assert make_reader(tmp_path).read({0}).swapped_in_pages == 42

@@ -69,7 +69,7 @@ def stressor(cpu: int) -> Iterator[int]:
             process.kill()
 
 
-def measured(home: Path, cpu: int | None = None) -> tuple[Measurement, int | None]:
+def measure(home: Path, cpu: int | None = None) -> tuple[Measurement, int | None]:
     """Measure with a stressor on this CPU from the start of the timing; return its pid too."""
     pids = []
     with ExitStack() as stack:
@@ -91,7 +91,7 @@ def measured(home: Path, cpu: int | None = None) -> tuple[Measurement, int | Non
 
 def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
     assert ALLOTMENT is not None
-    ended, pid = measured(home, ALLOTMENT.cpus[0])
+    ended, pid = measure(home, ALLOTMENT.cpus[0])
     assert ended.interference_free is False
     near = {
         suspect.pid
@@ -109,7 +109,7 @@ def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
 def test_a_task_without_interference_is_interference_free(home: Path) -> None:
     """The machine's own counters decide: if others work, the task is not interference-free."""
     start_s, before_s = time.monotonic(), others_s()
-    ended, _ = measured(home)
+    ended, _ = measure(home)
     share = (others_s() - before_s) / (time.monotonic() - start_s)
     assert ended.interference_free is not None
     if share < 0.03:
@@ -122,7 +122,7 @@ def test_a_task_without_interference_is_interference_free(home: Path) -> None:
 def test_a_stressor_behind_a_spare_core_is_reported_and_not_flagged(home: Path) -> None:
     assert ALLOTMENT is not None
     own = {cpu for core in ALLOTMENT.cores for cpu in core.cpus} | {ALLOTMENT.sampler_cpu}
-    ended, pid = measured(home, max(os.sched_getaffinity(0) - own))
+    ended, pid = measure(home, max(os.sched_getaffinity(0) - own))
     assert f"stressor (pid {pid})" not in ended.interference
     assert f"stressor (pid {pid})" in ended.minor_interference
 

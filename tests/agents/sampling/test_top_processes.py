@@ -38,8 +38,8 @@ def remove(root: Path, pid: int) -> None:
     (root / str(pid)).rmdir()
 
 
-def looked(root: Path, suspects: TopProcessFinder, at_s: int = 1) -> dict[int, float]:
-    return {one.pid: one.percent for one in suspects.find({1}, {99}, at_s * SECOND)}
+def find_percents(root: Path, finder: TopProcessFinder, at_s: int = 1) -> dict[int, float]:
+    return {one.pid: one.percent for one in finder.find({1}, {99}, at_s * SECOND)}
 
 
 def test_a_process_name_may_hold_brackets_and_any_bytes() -> None:
@@ -50,52 +50,52 @@ def test_a_process_name_may_hold_brackets_and_any_bytes() -> None:
 
 
 def test_incomplete_kernel_files_name_no_process(tmp_path: Path) -> None:
-    suspects = TopProcessFinder(str(tmp_path))
+    finder = TopProcessFinder(str(tmp_path))
     for second, text in enumerate(("7 (a) R 1 2 3", "7 (a) R 1 2 4", "", "7"), 1):
         (tmp_path / "7").mkdir(exist_ok=True)
         (tmp_path / "7" / "stat").write_text(text)
-        assert looked(tmp_path, suspects, second) == {}
+        assert find_percents(tmp_path, finder, second) == {}
 
 
 def test_only_work_since_the_last_reading_counts(tmp_path: Path) -> None:
     for pid in (10, 11, 99):
         write(tmp_path, pid, own=5000)
-    suspects = TopProcessFinder(str(tmp_path))
-    assert looked(tmp_path, suspects, 1) == {}
+    finder = TopProcessFinder(str(tmp_path))
+    assert find_percents(tmp_path, finder, 1) == {}
     write(tmp_path, 10, own=5050)
     write(tmp_path, 12, own=20)
     write(tmp_path, 99, own=5090)  # of the task itself
-    assert looked(tmp_path, suspects, 2) == {10: 50.0, 12: 20.0}
-    assert looked(tmp_path, suspects, 3) == {}
+    assert find_percents(tmp_path, finder, 2) == {10: 50.0, 12: 20.0}
+    assert find_percents(tmp_path, finder, 3) == {}
 
 
 def test_a_reused_pid_is_a_new_process(tmp_path: Path) -> None:
     write(tmp_path, 10, own=5000, started=5)
-    suspects = TopProcessFinder(str(tmp_path))
-    looked(tmp_path, suspects, 1)
+    finder = TopProcessFinder(str(tmp_path))
+    find_percents(tmp_path, finder, 1)
     write(tmp_path, 10, own=30, started=6)
-    assert looked(tmp_path, suspects, 2) == {10: 30.0}
+    assert find_percents(tmp_path, finder, 2) == {10: 30.0}
 
 
 def test_work_of_ended_children_counts_for_their_parent(tmp_path: Path) -> None:
     write(tmp_path, 10)
     write(tmp_path, 11, own=400, parent=10)
-    suspects = TopProcessFinder(str(tmp_path))
-    looked(tmp_path, suspects, 1)
+    finder = TopProcessFinder(str(tmp_path))
+    find_percents(tmp_path, finder, 1)
     remove(tmp_path, 11)
     # By hand: the child that was seen had done 400 of the 490, so 90 of them are new.
     write(tmp_path, 10, reaped=490)
-    assert looked(tmp_path, suspects, 2) == {10: 90.0}
+    assert find_percents(tmp_path, finder, 2) == {10: 90.0}
 
 
 def test_processes_on_the_tasks_cores_come_first(tmp_path: Path) -> None:
-    suspects = TopProcessFinder(str(tmp_path))
+    finder = TopProcessFinder(str(tmp_path))
     write(tmp_path, 1)
-    looked(tmp_path, suspects, 1)
+    find_percents(tmp_path, finder, 1)
     write(tmp_path, 10, own=90, cpu=0, state="R")
     write(tmp_path, 11, own=50, cpu=1)
     write(tmp_path, 12, own=20, cpu=1, state="R")
-    found = suspects.find({1}, set(), 2 * SECOND)
+    found = finder.find({1}, set(), 2 * SECOND)
     assert [(one.pid, one.on_task_cores, one.running) for one in found] == [
         (12, True, True),
         (11, True, False),
@@ -115,17 +115,17 @@ def busy_pid() -> Iterator[int]:
 
 def test_the_monitor_looks_for_processes_only_during_interference(busy_pid: int) -> None:
     """The ticks are made up: a second without other work, then a second half full of it."""
-    lookout = InterferenceMonitor(share=1.0)
+    monitor = InterferenceMonitor(share=1.0)
     cores = os.sched_getaffinity(0)
     quiet = [CpuTimes(core_busy=0), CpuTimes(core_busy=100)]
     for second, ticks in enumerate(quiet):
-        assert lookout.update(second * SECOND, second * SECOND, ticks, set(), cores) == ()
+        assert monitor.update(second * SECOND, second * SECOND, ticks, set(), cores) == ()
     deadline = time.monotonic() + 10
     found: tuple[TopProcess, ...] = ()
     second = 2
     while busy_pid not in {one.pid for one in found} and time.monotonic() < deadline:
         ticks = CpuTimes(core_busy=100 * second)
-        found = lookout.update(second * SECOND, SECOND + second * SECOND // 2, ticks, set(), cores)
+        found = monitor.update(second * SECOND, SECOND + second * SECOND // 2, ticks, set(), cores)
         second += 1
     assert busy_pid in {one.pid for one in found}
     assert all(one.percent >= LEAST_PERCENT for one in found)

@@ -50,7 +50,7 @@ def test_a_figure_without_a_timed_phase_is_unknown() -> None:
     assert summarize_utilization([reading(0), reading(1)], PHASES[:1]).cpu_percent_mean is None
 
 
-def metered(*figures: dict[str, float | int | None]) -> list[Reading]:
+def make_gpu_readings(*figures: dict[str, float | int | None]) -> list[Reading]:
     """Make one reading a second, from 0 on, of one GPU."""
     gpus = [GpuReading(0, "a", **figure) for figure in figures]  # type: ignore[arg-type]
     return [reading(second, 0.0, 1, gpu) for second, gpu in enumerate(gpus)]
@@ -58,21 +58,25 @@ def metered(*figures: dict[str, float | int | None]) -> list[Reading]:
 
 def test_energy_is_the_growth_of_the_counter_in_the_timed_phases() -> None:
     counts = [0, 1000, 2000, 4000, 6000, 7000, 7500, 8000, 9000, 12000]
-    used = summarize_utilization(metered(*({"energy_mj": count} for count in counts)), PHASES)
+    used = summarize_utilization(
+        make_gpu_readings(*({"energy_mj": count} for count in counts)), PHASES
+    )
     # By hand: 7000 - 4000 and 12000 - 7500 mJ.
     assert (used.energy_j, used.energy_source) == (7.5, "measured")
 
 
 def test_energy_without_a_counter_is_estimated_from_power() -> None:
     watts = [0, 0, 0, 100, 200, 100, 100, 100, 300, 300]
-    used = summarize_utilization(metered(*({"power_w": power} for power in watts)), PHASES)
+    used = summarize_utilization(
+        make_gpu_readings(*({"power_w": power} for power in watts)), PHASES
+    )
     # By hand: 150 + 150 J and 100 + 200 + 300 J.
     assert (used.energy_j, used.energy_source) == (900.0, "estimated")
 
 
 def test_energy_is_estimated_after_the_counter_was_reset() -> None:
     counts = [50, 60, 70, 80, 0, 10, 20, 30, 40, 50]
-    readings = metered(*({"energy_mj": count, "power_w": 10.0} for count in counts))
+    readings = make_gpu_readings(*({"energy_mj": count, "power_w": 10.0} for count in counts))
     used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.energy_source) == (50.0, "estimated")
 
@@ -156,11 +160,11 @@ def test_gpu_memory_of_the_workers_own_processes_is_preferred() -> None:
         {"memory_bytes": 900, "process_memory_bytes": None},
         {"memory_bytes": 900, "process_memory_bytes": 300},
     ]
-    assert summarize_utilization(metered(*gpus), PHASES).peak_gpu_memory_bytes == 300
+    assert summarize_utilization(make_gpu_readings(*gpus), PHASES).peak_gpu_memory_bytes == 300
 
 
 def test_gradients_with_fewer_than_three_readings_give_no_energy_per_gradient() -> None:
-    readings = metered(*({"energy_mj": 1000 * second} for second in range(10)))
+    readings = make_gpu_readings(*({"energy_mj": 1000 * second} for second in range(10)))
     long = [Sample("gradient", index, 2, (6 + index) * S, S) for index in range(3)]
     assert summarize_utilization(readings, PHASES, samples=long).energy_per_gradient_j == 3.0 / 6
     assert summarize_utilization(readings, PHASES, samples=long[:2]).energy_per_gradient_j is None

@@ -30,7 +30,7 @@ def validate_lie(honest: Any, lie: Lie) -> Validated:
     return validate(lie(list(honest.arrivals)), honest.request, honest.begun_ns)
 
 
-def place(arrivals: Arrivals, kind: type, phase: str = "") -> int:
+def find_index(arrivals: Arrivals, kind: type, phase: str = "") -> int:
     for index, one in enumerate(arrivals):
         name = getattr(one.event, "phase", getattr(one.event, "name", ""))
         if isinstance(one.event, kind) and phase in ("", name):
@@ -38,26 +38,26 @@ def place(arrivals: Arrivals, kind: type, phase: str = "") -> int:
     raise AssertionError(f"no {kind.__name__} of {phase!r} arrived")
 
 
-def altered(kind: type, change: Callable[[Any], Any], phase: str = "") -> Lie:
+def alter_event(kind: type, change: Callable[[Any], Any], phase: str = "") -> Lie:
     """Replace one event by another."""
 
     def lie(arrivals: Arrivals) -> Arrivals:
-        index = place(arrivals, kind, phase)
+        index = find_index(arrivals, kind, phase)
         arrivals[index] = arrivals[index]._replace(event=change(arrivals[index].event))
         return arrivals
 
     return lie
 
 
-def with_fields(kind: type, phase: str = "", **fields: object) -> Lie:
-    return altered(kind, lambda event: event._replace(**fields), phase)
+def replace_fields(kind: type, phase: str = "", **fields: object) -> Lie:
+    return alter_event(kind, lambda event: event._replace(**fields), phase)
 
 
-def without(kind: type, phase: str = "") -> Lie:
+def remove_events(kind: type, phase: str = "") -> Lie:
     """Remove all chunks of samples, however many the machine made."""
 
     def lie(arrivals: Arrivals) -> Arrivals:
-        first = place(arrivals, kind, phase)
+        first = find_index(arrivals, kind, phase)
         wanted = arrivals[first].event
         left = [one for one in arrivals[first:] if not is_alike(one.event, wanted)]
         return [*arrivals[:first], *left]
@@ -71,17 +71,17 @@ def is_alike(event: object, other: object) -> bool:
     return event is other
 
 
-def twice(kind: type, phase: str = "") -> Lie:
+def repeat_event(kind: type, phase: str = "") -> Lie:
     def lie(arrivals: Arrivals) -> Arrivals:
-        index = place(arrivals, kind, phase)
+        index = find_index(arrivals, kind, phase)
         return [*arrivals[: index + 1], *arrivals[index:]]
 
     return lie
 
 
-def swapped(kind: type, phase: str, other: type, other_phase: str) -> Lie:
+def swap_events(kind: type, phase: str, other: type, other_phase: str) -> Lie:
     def lie(arrivals: Arrivals) -> Arrivals:
-        left, right = place(arrivals, kind, phase), place(arrivals, other, other_phase)
+        left, right = find_index(arrivals, kind, phase), find_index(arrivals, other, other_phase)
         arrivals[left], arrivals[right] = arrivals[right], arrivals[left]
         return arrivals
 
@@ -89,7 +89,7 @@ def swapped(kind: type, phase: str, other: type, other_phase: str) -> Lie:
 
 
 def parameters(change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Lie:
-    return altered(Verified, lambda event: event._replace(parameters=change(event.parameters)))
+    return alter_event(Verified, lambda event: event._replace(parameters=change(event.parameters)))
 
 
 def first(**fields: object) -> Lie:
@@ -104,7 +104,7 @@ def samples(change: Callable[[list[int], list[int]], None]) -> Lie:
         change(started, elapsed)
         return event._replace(started_ns=tuple(started), elapsed_ns=tuple(elapsed))
 
-    return altered(Sampled, altering, "forward")
+    return alter_event(Sampled, altering, "forward")
 
 
 def swap_first(started: list[int], elapsed: list[int]) -> None:
@@ -132,13 +132,13 @@ def halve(started: list[int], elapsed: list[int]) -> None:
 
 
 def timed(name: str, factor: float) -> Lie:
-    return altered(
+    return alter_event(
         Timed, lambda event: event._replace(**{name: getattr(event, name) * factor}), "gradient"
     )
 
 
 def later(kind: type, by_ns: int, phase: str = "") -> Lie:
-    return altered(kind, lambda event: event._replace(at_ns=event.at_ns + by_ns), phase)
+    return alter_event(kind, lambda event: event._replace(at_ns=event.at_ns + by_ns), phase)
 
 
 UNPROVEN = {
@@ -151,73 +151,76 @@ UNPROVEN = {
     "a parameter of another name": first(name="conv9.weight"),
     "a parameter of another shape": first(shape=(1,)),
     "a reference without a norm": first(reference_norm=NAN),
-    "a loss error that is NaN": with_fields(Verified, loss_error=NAN),
-    "a loss error above the tolerance": with_fields(Verified, loss_error=1e-3),
-    "a loss that is infinite": with_fields(Verified, loss=float("inf")),
+    "a loss error that is NaN": replace_fields(Verified, loss_error=NAN),
+    "a loss error above the tolerance": replace_fields(Verified, loss_error=1e-3),
+    "a loss that is infinite": replace_fields(Verified, loss=float("inf")),
 }
 
 CONTRADICTIONS = {
     "a worst error that none has": (
-        with_fields(Verified, gradient_error=1e-4),
+        replace_fields(Verified, gradient_error=1e-4),
         "contradicts its parameters",
     ),
-    "a proof twice": (twice(Verified), "`verified` came instead of `phase warmup`"),
-    "no proof": (without(Verified), "`phase warmup` came instead of `verified`"),
+    "a proof twice": (repeat_event(Verified), "`verified` came instead of `phase warmup`"),
+    "no proof": (remove_events(Verified), "`phase warmup` came instead of `verified`"),
     "no first call": (
-        without(FirstCall, "gradient"),
+        remove_events(FirstCall, "gradient"),
         "`first_call of forward` came instead of `first_call of gradient`",
     ),
-    "no warm-up": (without(Phase, "warmup"), "`phase forward` came instead of `phase warmup`"),
+    "no warm-up": (
+        remove_events(Phase, "warmup"),
+        "`phase forward` came instead of `phase warmup`",
+    ),
     "a phase twice": (
-        twice(Phase, "forward"),
+        repeat_event(Phase, "forward"),
         "`phase forward` came instead of `sampled of forward`",
     ),
     "phases out of order": (
-        swapped(Phase, "forward", Phase, "gradient"),
+        swap_events(Phase, "forward", Phase, "gradient"),
         "`phase gradient` came instead of `phase forward`",
     ),
     "no time of forward": (
-        without(Timed, "forward"),
+        remove_events(Timed, "forward"),
         "`phase prove` came instead of `timed of forward`",
     ),
     "no time of gradient": (
-        without(Timed, "gradient"),
+        remove_events(Timed, "gradient"),
         "`phase prove` came instead of `timed of gradient`",
     ),
     "no sample": (
-        without(Sampled, "gradient"),
+        remove_events(Sampled, "gradient"),
         "`timed of gradient` came instead of `sampled of gradient`",
     ),
     "a phase that is not proved": (
-        without(Phase, "prove"),
+        remove_events(Phase, "prove"),
         "`checked of forward` came instead of `phase prove`",
     ),
     "a check that was left out": (
-        without(Checked, "gradient"),
+        remove_events(Checked, "gradient"),
         "it finished without the check different_values of gradient",
     ),
-    "a check twice": (twice(Checked), "different_values of forward is a duplicate or not"),
+    "a check twice": (repeat_event(Checked), "different_values of forward is a duplicate or not"),
     "a check of the agent": (
-        with_fields(Checked, name="clocked_by_agent"),
+        replace_fields(Checked, name="clocked_by_agent"),
         "clocked_by_agent of forward is a duplicate or not a worker's check",
     ),
     "a check that failed": (
-        with_fields(Checked, outcome="failed"),
+        replace_fields(Checked, outcome="failed"),
         "it finished although different_values of forward failed",
     ),
-    "no hello": (without(Hello), "`phase import` came instead of `hello`"),
-    "another version": (with_fields(Hello, protocol=0), "its version is 0, not"),
+    "no hello": (remove_events(Hello), "`phase import` came instead of `hello`"),
+    "another version": (replace_fields(Hello, protocol=0), "its version is 0, not"),
     "samples out of order": (samples(swap_first), "of forward began before"),
     "samples that overlap": (samples(lengthen_first), "sample 1 of forward began before the end"),
     "samples before their phase": (samples(begin_early), "sample 0 of forward began before the ph"),
     "samples after the next phase": (samples(end_late), "`sampled` is 9.8e+05 ms after its"),
     "a sample of no time": (samples(stop_the_clock), "sample 0 of forward took no time"),
     "a chunk of no samples": (
-        with_fields(Sampled, started_ns=(), elapsed_ns=()),
+        replace_fields(Sampled, started_ns=(), elapsed_ns=()),
         "a chunk of forward",
     ),
     "a chunk that was left out": (
-        with_fields(Sampled, first_index=3),
+        replace_fields(Sampled, first_index=3),
         "a chunk of forward begins with sample 3 after 0 samples",
     ),
     "a median of other samples": (samples(halve), "median_ns of `timed` of forward is"),
@@ -228,32 +231,32 @@ CONTRADICTIONS = {
     "more calls": (timed("calls", 2), "calls of `timed` of gradient is"),
     "more independent samples": (timed("worth", 2), "worth of `timed` of gradient is"),
     "stable, or not": (
-        altered(Timed, lambda event: event._replace(stable=not event.stable)),
+        alter_event(Timed, lambda event: event._replace(stable=not event.stable)),
         "stable of `timed` of forward is",
     ),
-    "a warm-up without end": (with_fields(Timed, warmup_samples=2**40), "forward has 10995"),
-    "another doubt": (with_fields(Timed, doubt="none"), "doubt of `timed` of forward is 'none'"),
+    "a warm-up without end": (replace_fields(Timed, warmup_samples=2**40), "forward has 10995"),
+    "another doubt": (replace_fields(Timed, doubt="none"), "doubt of `timed` of forward is 'none'"),
     "another reason to stop": (
-        with_fields(Timed, stop_reason="bored"),
+        replace_fields(Timed, stop_reason="bored"),
         "stop_reason of `timed` of forward is 'bored'",
     ),
     "a clock that runs backwards": (later(Phase, -(10**9), "build"), "its clock ran backwards"),
     "a clock that runs ahead": (later(Finished, 10**9), "its clock is not the node's: `finished`"),
     "a start before it was started": (later(Hello, -(10**12)), "its clock ran backwards: `hello`"),
     "an import longer than it took": (
-        with_fields(Imported, import_ns=10**12),
+        replace_fields(Imported, import_ns=10**12),
         "import_ns of `imported` is 1e+06 ms, but",
     ),
     "a build longer than it took": (
-        with_fields(Built, build_ns=10**12),
+        replace_fields(Built, build_ns=10**12),
         "build_ns of `built` is 1e+06 ms, but",
     ),
     "a transfer longer than the build": (
-        altered(Built, lambda event: event._replace(transfer_ns=event.build_ns + 1)),
+        alter_event(Built, lambda event: event._replace(transfer_ns=event.build_ns + 1)),
         "transfer_ns of `built` exceeds build_ns",
     ),
     "a first call longer than it took": (
-        with_fields(FirstCall, elapsed_ns=10**12),
+        replace_fields(FirstCall, elapsed_ns=10**12),
         "elapsed_ns of `first_call` is 1e+06 ms, but",
     ),
 }
@@ -302,7 +305,7 @@ def test_a_failure_after_any_event_is_accepted(honest: Any) -> None:
 
 
 def test_a_failure_reports_errors_of_the_models_own_parameters_only(honest: Any) -> None:
-    known = honest.arrivals[place(list(honest.arrivals), Verified)].event.parameters
+    known = honest.arrivals[find_index(list(honest.arrivals), Verified)].event.parameters
     for kept, parameters in (
         (2, known),
         (1, (*known, known[0])),

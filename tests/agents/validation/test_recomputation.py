@@ -24,7 +24,7 @@ print(json.dumps(found))
 """
 
 
-def drawn(draw: random.Random) -> list[int]:
+def draw_samples(draw: random.Random) -> list[int]:
     """Few or many, dependent or not, by a coarse clock or a fine one."""
     count = draw.choice([3, 5, 6, 9, 16, 25, 25, 25, 36, 49, 49, 100, 400])
     grain_ns, kept, at = draw.choice([1, 1000, 10000]), draw.choice([0.0, 0.2, 0.7]), 0.0
@@ -35,7 +35,7 @@ def drawn(draw: random.Random) -> list[int]:
     return values
 
 
-def judged(python: str, source: str, samples: list[list[int]]) -> object:
+def judge_with(python: str, source: str, samples: list[list[int]]) -> object:
     environ = {**os.environ, "PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1"}
     words = [python, "-c", JUDGE]
     text = json.dumps(samples)
@@ -51,9 +51,9 @@ def test_an_old_numpy_computes_the_same_statistics_as_the_agents(
 ) -> None:
     (tmp_path / "velodrome").symlink_to(Path(velodrome.__file__).parent)
     draw = random.Random(3)
-    samples = [drawn(draw) for _ in range(3000)]
-    old = judged(str(framework_environment(framework).python), str(tmp_path), samples)
-    new = judged(sys.executable, str(tmp_path), samples)
+    samples = [draw_samples(draw) for _ in range(3000)]
+    old = judge_with(str(framework_environment(framework).python), str(tmp_path), samples)
+    new = judge_with(sys.executable, str(tmp_path), samples)
     for one, other in zip(old, new, strict=True):
         assert one[2:] == other[2:]
         assert [*one[0], one[1]] == pytest.approx([*other[0], other[1]], rel=1e-9)

@@ -105,10 +105,10 @@ def measurements(shared_home: Path) -> dict[str, Measurement]:
         patch.setenv("VELODROME_LOCKS", str(shared_home / "locks-of-cores"))  # no time counts here
         for name in ("numpy", *(folder.name for folder in FAULTY.iterdir())):
             patch.setenv(f"VELODROME_PYTHON_{name.upper()}", sys.executable)
-        return {variant: hostile(variant, shared_home) for variant in ENDS}
+        return {variant: run_hostile(variant, shared_home) for variant in ENDS}
 
 
-def hostile(variant: str, home: Path) -> Measurement:
+def run_hostile(variant: str, home: Path) -> Measurement:
     timing = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=1.0)
     model = "autoencoder-400-200-100/ae1"
     task = Task("hostile", variant, model, 4, timing=timing, limits=Limits(deadline_s=60))

@@ -78,7 +78,7 @@ def test_a_figure_of_a_hostile_results_folder_holds_no_injected_element(
         report(evil_results, "", ReportKind.TIMES, Form.TERMINAL, tmp_path / "none" / "picture.svg")
 
 
-def rewritten(root: Path, column: str, values: pa.Array) -> None:
+def rewrite_column(root: Path, column: str, values: pa.Array) -> None:
     """Replace a column of the one file of tasks."""
     (path,) = (root / "tasks").rglob("*.parquet")
     table = pq.read_table(path)
@@ -103,7 +103,7 @@ def test_invalid_rows_are_reported_and_crash_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     store.put(SWEEP, measured())
-    rewritten(root, column, values)
+    rewrite_column(root, column, values)
     assert report(root, "", ReportKind.TIMES, Form.TERMINAL, None).status == INCOMPLETE
     assert problem in capsys.readouterr().err
 
@@ -113,7 +113,7 @@ def test_an_impossible_time_breaks_no_report(
     store: Store, root: Path, capsys: pytest.CaptureFixture[str], median_ns: float
 ) -> None:
     store.put(SWEEP, measured())
-    rewritten(root, "gradient_median_ns", pa.array([median_ns]))
+    rewrite_column(root, "gradient_median_ns", pa.array([median_ns]))
     for form in Form:
         report(root, "", ReportKind.TIMES, form, None)
     assert "probe-lrn" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Probes in every variant named, in one process: `probing.py MODULE [--only=lrn,gru] VARIANT ...`.
+"""Runs probes in every given variant: `probe_run.py MODULE [--only=lrn,gru] VARIANT ...`.
 
 Prints JSON: per variant and probe `[status, text, notes]`, status as in a worker's events. Runs on
 Python 3.6, in the framework's own interpreter.

@@ -58,20 +58,20 @@ def measure(tmp_path, monkeypatch):
     monkeypatch.setenv("VELODROME_PYTHON_NUMPY", sys.executable)  # the canary's
     monkeypatch.setenv("VELODROME_HOME", str(tmp_path / "home"))
 
-    def once(version: str, work_s: float, *options: str) -> None:
+    def measure_version(version: str, work_s: float, *options: str) -> None:
         text = ADAPTER.format(version=version, work_s=work_s)
         (folder / "adapter.py").write_text(text)
         model = ("paced", "autoencoder-400-200-100/ae3", "--batch-size", "4")
         words = ["measure", *model, *QUICK, "--results", str(tmp_path / "results"), "--json"]
         assert app([*words, *options], standalone_mode=False) == 0
 
-    return once
+    return measure_version
 
 
 def test_a_version_with_more_work_is_slower_and_attributed_to_its_framework(
     measure, tmp_path, capsys
 ) -> None:
-    def compared(base: str, candidate: str) -> tuple[int, dict]:
+    def compare(base: str, candidate: str) -> tuple[int, dict]:
         sides = [f"* framework_version={version}" for version in (base, candidate)]
         words = ["compare", *sides, "--results", str(tmp_path / "results"), "--json"]
         status = app([*words, "--fail-on", "slower"], standalone_mode=False)
@@ -81,7 +81,7 @@ def test_a_version_with_more_work_is_slower_and_attributed_to_its_framework(
         measure("1.0", 0.002, "--canary")
         measure("1.1", 0.040, "--canary")
         capsys.readouterr()
-        status, slower = compared("1.0", "1.1")
+        status, slower = compare("1.0", "1.1")
         # The canaries of a noisy machine leave it open for a while.
         if repeats >= REPEATS and "unknown" not in {cell["blame"] for cell in slower["cells"]}:
             break
@@ -89,4 +89,4 @@ def test_a_version_with_more_work_is_slower_and_attributed_to_its_framework(
     assert status == 1
     assert all(cell["base_repeats"] == repeats for cell in slower["cells"])
     assert {cell["blame"] for cell in slower["cells"]} == {"framework"}
-    assert {cell["verdict"] for cell in compared("1.1", "1.0")[1]["cells"]} == {"faster"}
+    assert {cell["verdict"] for cell in compare("1.1", "1.0")[1]["cells"]} == {"faster"}

@@ -1,4 +1,4 @@
-"""Loads batches again and changes a parameter: `following.py MODULE VARIANT MODEL BATCH_SIZE`.
+"""Loads batches again and changes a parameter: `reload_run.py MODULE VARIANT MODEL BATCH_SIZE`.
 
 Prints JSON: by phase how far the losses of the second batches are off, and the loss of the first of
 them once the parameter is changed, and what COUNTED tells before and after all that. Runs on Python
