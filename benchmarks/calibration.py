@@ -2,22 +2,22 @@
 
     python benchmarks/calibration.py [--trials 10000] [--json FILE]
 
-Every trial is a run of velodrome.adapters.worker.call_timing.time_calls, as a worker does it, with
-its stopping rules; only that the stopwatch takes its lengths from a series whose true median is
-known. Shown are the share of rows called stable and of those whose samples bound the median, and of
-the latter the share whose bounds hold the true one; a series whose time drifts has no true median,
-and no row of it should be stable. Noise that lasts longer than the samples cannot be seen in them,
-so that no report prints these bounds.
+Every trial runs velodrome.adapters.worker.call_timing.time_calls with its stopping rules, as a
+worker does; but the stopwatch takes its times from a series with a known true median. The table has
+the share of rows that are stable, the share whose samples bound the median, and the share of these
+whose bounds contain the true one. A series that drifts has no true median, and none of its rows
+should be stable. Samples do not show noise that lasts longer than they do, so no report prints
+these bounds.
 
-What a report prints is tried on cells whose processes are drawn from these trials, by
-velodrome.scheduler.reports.cells.combine: of 1, 3 and 6 processes, and of 1 and 3 with six other
-sweeps. For each, `printed` is the share of cells that get an interval, and
-`coverage` the share of those intervals that hold the median of all processes.
+The intervals of a report are tested on cells whose processes are drawn from these trials, by
+velodrome.scheduler.reports.cell_times.combine_repeats: of 1, 3 and 6 processes, and of 1 and 3 with
+six other sweeps. `printed` is the share of cells that get an interval, and `coverage` the share of
+these intervals that contain the median of all processes.
 
-The noise is given in targets (of 1 %): with 0.3 even slow noise leaves the median within the target
-mostly; with 1, a standard deviation of 1 %, an independent series is known well enough within the
-least number of samples, so that there is no choice when to stop; with 3, it is looked at several
-times, and stopped when it looks narrow.
+The noise is given in targets (of 1 %). With 0.3, even slow noise leaves the median mostly within
+the target. With 1, a standard deviation of 1 %, the minimum number of samples is enough for an
+independent series, so that the rule never chooses when to stop. With 3, the rule tests several
+times and stops when the interval is narrow.
 """
 
 import argparse
@@ -41,9 +41,9 @@ Draw = numpy.random.Generator
 Series = Callable[[Draw, int], numpy.ndarray]  # of true median 0 and a deviation of about 1
 
 CALL_NS = 20_000_000
-MOST = 1000  # samples or so: the cap of a trial
+MOST = 1000  # samples, about: the limit of a trial
 RECORD = 7500  # samples, 150 s
-CELLS = 2000  # that are drawn from the trials of a series, for each number of processes
+CELLS = 2000  # drawn from the trials of a series, for each number of processes
 OTHER_SWEEPS = 6
 TIMING = Timing(min_seconds=0.2, max_seconds=MOST * CALL_NS / 1e9)
 
@@ -53,7 +53,7 @@ def independent(draw: Draw, count: int) -> numpy.ndarray:
 
 
 def autoregressive(phi: float) -> Series:
-    """Normal, of the first order, begun in its own distribution."""
+    """Return a Gaussian AR(1) series that starts in its stationary distribution."""
 
     def series(draw: Draw, count: int) -> numpy.ndarray:
         steps = draw.standard_normal(count)
@@ -169,7 +169,7 @@ KINDS_OF_CELLS = (  # name, processes, other sweeps
 
 
 class Script:
-    """A stopwatch whose lengths are written down beforehand; time moves by them alone."""
+    """A stopwatch with fixed times; the clock moves by these only."""
 
     def __init__(self, lengths_ns: numpy.ndarray) -> None:
         self._lengths = iter(lengths_ns.tolist())
@@ -207,9 +207,9 @@ def is_off(timed: Timed) -> bool:
 
 
 def try_series(name: str, noise: float, count: int) -> dict[str, object]:
-    """A row of the table. missed: bounded and yet beside the true median, of all trials.
+    """Return a row of the table. missed: share of trials whose bounds miss the true median.
 
-    off: stable and yet further from the true median than the target, of all trials.
+    off: share of trials that are stable but further from the true median than the target.
     """
     series, has_median = SERIES[name]
     seed = sum(name.encode()) + int(1000 * noise)

@@ -72,18 +72,18 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    kept = (
+    times = (
         read_times(options.results)
         if options.results
         else json.loads(options.kept.read_text())["kept"]
     )
     most = int(binom.ppf(0.975, TRIALS, ALPHA))
-    rows = [try_task(name, processes, options.seed) for name, processes in sorted(kept.items())]
+    rows = [try_task(name, processes, options.seed) for name, processes in sorted(times.items())]
     for row in rows:
         print(*row.values(), sep="\t")
     print(f"of {TRIALS}: different at {ALPHA:g}, and by {100 * LEAST:g} % at least; at most {most}")
     if options.json:
-        lines = [f'"{name}": {json.dumps(processes)}' for name, processes in sorted(kept.items())]
+        lines = [f'"{name}": {json.dumps(processes)}' for name, processes in sorted(times.items())]
         found = ",\n".join(json.dumps(row) for row in rows)
         text = '{"found": [\n' + found + '\n],\n"kept": {\n' + ",\n".join(lines) + "\n}}\n"
         options.json.write_text(text)

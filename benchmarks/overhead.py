@@ -1,9 +1,8 @@
 """The overhead of Velodrome itself: a task outside its worker, and the command line's start.
 
-A task's overhead is its whole wall time less the life of its worker, from the worker's first event
-to its last, with the environment built and the reference computed; in turns with the same with a
-canary, of which tasks that follow on each other have one each, between them. `--help` is timed
-beside a bare `python -c pass`, in turns.
+A task's overhead is its whole wall time less that between its worker's first and last event, with
+the environment built and the reference computed. Tasks without and with a canary alternate;
+consecutive tasks share a canary between them. `--help` and a bare `python -c pass` alternate, too.
 
     python benchmarks/overhead.py [--rounds 15]
 """
@@ -34,21 +33,21 @@ def main() -> None:
     store.build("numpy", on_progress=print)
     for task in (TASK, WITH_CANARY):
         task_overhead_s(task, store)  # computes the references, warms the file cache
-    turns = [
+    rounds_s = [
         (task_overhead_s(TASK, store), task_overhead_s(WITH_CANARY, store)) for _ in range(rounds)
     ]
-    show("task outside its worker", [without for without, _ in turns], "s")
-    show("with a canary, beside it", [with_one for _, with_one in turns], "s")
+    show("task outside its worker", [without for without, _ in rounds_s], "s")
+    show("with a canary", [with_one for _, with_one in rounds_s], "s")
     pairs = [
         (wall_s("-m", "velodrome.scheduler.cli", "--help"), wall_s("-c", "pass"))
         for _ in range(rounds)
     ]
     show("velodrome --help", [helped for helped, _ in pairs], "s")
-    show("python -c pass, beside it", [bare for _, bare in pairs], "s")
+    show("python -c pass", [bare for _, bare in pairs], "s")
 
 
 def task_overhead_s(task: Task, store: EnvironmentStore) -> float:
-    """From asking for the task to its measurement, less hello to finished."""
+    """Return the wall time of a task less that from Hello to Finished."""
     lived = {}
 
     def note(event: object) -> None:

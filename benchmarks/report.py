@@ -1,9 +1,9 @@
 """The cost of a large sweep's HTML report: time, memory and size by number of tasks.
 
-Promised: of 100,000 tasks 30 s, 1 GiB, and a page of less than 10 MiB. The rows are made by the
-same code as a measurement's, and lie in a compacted sweep; each task has eight readings of its
-utilization. That the page opens within 2 s is looked at in a browser
-(tests/scheduler/reports/test_html_browser.py does so for a small one).
+The bounds for 100,000 tasks are 30 s, 1 GiB, and a page of less than 10 MiB. The same code as for a
+measurement makes the rows, in a compacted sweep; each task has eight readings of its utilization. A
+browser must open the page within 2 s, which is checked by hand
+(tests/scheduler/reports/test_html_browser.py checks a small page).
 
     python benchmarks/report.py [--tasks 100000] [--keep FOLDER]
 """
@@ -114,13 +114,13 @@ def fill(results: Path, count: int) -> None:
         writer(readings, TABLES["utilization"]) as reading_file,
     ):
         while chunk := list(islice(made, CHUNK)):
-            task_file.write_table(to_table("tasks", [task_row(SWEEP, one) for one in chunk]))
-            rows = [row for one in chunk for row in utilization_rows(SWEEP, one)]
+            task_file.write_table(to_table("tasks", [task_row(SWEEP, each) for each in chunk]))
+            rows = [row for each in chunk for row in utilization_rows(SWEEP, each)]
             reading_file.write_table(to_table("utilization", rows))
 
 
 def figures(results: Path, page: Path) -> dict[str, object]:
-    """In a process that may have filled the folder, too: what that took of memory is told."""
+    """Write the page and return the figures, with the peak memory before it."""
     pa.default_memory_pool().release_unused()
     before_mib = peak_mib()
     cpu_s, wall_s = time.process_time(), time.perf_counter()

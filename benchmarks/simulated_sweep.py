@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import planning_cost
-from simulation import Dies, Run, SimulatedTransport
+from simulation import NodeDeath, Run, SimulatedTransport
 
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
@@ -67,8 +67,8 @@ class Silent:
         pass
 
 
-class Busy:
-    """The nodes' total time in completed measurements, and the end of the last one."""
+class BusyTime:
+    """The total time of nodes in completed measurements, and the end of the last one."""
 
     def __init__(self) -> None:
         self.busy_s = self.makespan_s = 0.0
@@ -87,7 +87,7 @@ def figures(where: PlacementRule, frameworks: int, dying_share: float) -> dict[s
         attempts = _attempts(make_plan(expand_cells(sweep), sweep, nodes, {}), store)
         prepared_s = time.process_time() - cpu_s
         deaths = _deaths(nodes, dying_share, len(attempts))
-        busy, tally = Busy(), Tally(len(attempts))
+        busy, tally = BusyTime(), Tally(len(attempts))
         transport = SimulatedTransport(nodes, _durations(), deaths, on_end=busy.ended)
         environments = EnvironmentStore(Path(folder) / "environments")
         cpu_s = time.process_time()
@@ -134,12 +134,12 @@ def _attempts(made: object, store: Store) -> tuple[Attempt, ...]:
         return pending_attempts(made, store, SWEEP_ID)
 
 
-def _deaths(nodes: tuple[Node, ...], share: float, runs: int) -> list[Dies]:
+def _deaths(nodes: tuple[Node, ...], share: float, runs: int) -> list[NodeDeath]:
     """Return deaths at random times within the expected duration of the sweep."""
     chance = random.Random(1)
     until_s = runs / len(nodes) * SHORTEST_S
     dying = chance.sample(nodes, round(share * len(nodes)))
-    return [Dies(chance.uniform(0, until_s), node.node_id) for node in dying]
+    return [NodeDeath(chance.uniform(0, until_s), node.node_id) for node in dying]
 
 
 def _durations():

@@ -1,9 +1,9 @@
-"""A fleet that is not there: the dispatcher's Transport over a virtual clock, with faults on call.
+"""A simulated fleet: the dispatcher's Transport with a virtual clock and faults at given times.
 
-What is simulated is Ray and the nodes; planning, queue and dispatcher are the real ones. Nodes
-behave as Ray's have been seen to: work that finds its node full is held there; of a node that dies
-the work breaks at once, and only where there was none it is noticed late; of one that is cut off
-nothing comes at all; one that was given up and comes back has to start anew.
+Ray and the nodes are simulated; planning, queue and dispatcher are real. Nodes behave as observed
+with Ray: work waits on a full node. The work of a node that dies fails at once; the death of an
+idle node is noticed late. A disconnected node sends nothing. A node that was given up starts again
+when it returns.
 """
 
 import heapq
@@ -30,48 +30,48 @@ NOTICED_AFTER_S = 5.0
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that happens to a node at an instant."""
+    """A fault of a node at a time."""
 
     at_s: float
     node_id: str
 
 
-class Dies(Fault):
-    """The machine is gone, and with it what ran there."""
+class NodeDeath(Fault):
+    """The machine stops, and its work with it."""
 
 
-class Breaks(Fault):
+class TaskCrash(Fault):
     """A crash of the node's tasks; the node stays."""
 
 
-class Silences(Fault):
+class TaskSilence(Fault):
     """A silent node: its tasks run on and report nothing."""
 
 
 @dataclass(frozen=True)
-class Cut(Fault):
-    """Nothing comes from it for so long; what runs there runs on."""
+class Disconnection(Fault):
+    """A node sends nothing for some time; its work runs on."""
 
     for_s: float
 
 
 @dataclass(frozen=True)
-class Busy(Fault):
-    """Others use it for so long: what is started there is held."""
+class Contention(Fault):
+    """Other programs use a node for some time: new work waits there."""
 
     for_s: float
 
 
 @dataclass(frozen=True)
-class Comes(Fault):
-    """A node is there, for the first time or again."""
+class NodeStart(Fault):
+    """A node joins, for the first time or again."""
 
     node: Node
 
 
 @dataclass(eq=False)
 class Run:
-    """A piece of work on a node, as it really was: began_s None while it is held."""
+    """The true history of work on a node. began_s: None while it waits."""
 
     work: Work
     began_s: float | None = None
@@ -91,15 +91,15 @@ class _Host:
     unsent: list[tuple[Run, object]] = field(default_factory=list)
 
 
-class Stuck(Exception):
-    """The virtual clock has come to its end, and something still waits."""
+class NoProgress(Exception):
+    """The virtual clock ended although work still waits."""
 
 
 class SimulatedTransport:
-    """durations: of work, in seconds. failing: why an environment cannot be built, else empty.
+    """A Transport. durations: of work, in s. failing: why an environment cannot be built, or "".
 
-    crowded: works that were sent to a node on which another one still ran that leaves them no
-    room. on_end: told of every run that is over.
+    crowded: works that were sent to a node whose running work leaves them no room. on_end: called
+    for every run that ends.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class SimulatedTransport:
         self.wanted: Sequence[Attempt] = ()
         self._durations, self._failing, self._on_end = durations, failing, on_end
         self._hosts = {node.node_id: _Host(node) for node in nodes}
-        self._given_up: set[str] = set()  # there, but cut off
+        self._given_up: set[str] = set()  # running, but disconnected
         self._live: dict[int, tuple[_Host, Run]] = {}  # by the identity of the work
         self._now_s, self._end_s = 0.0, end_s
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
@@ -123,9 +123,9 @@ class SimulatedTransport:
         self._changes: list[Change] = []
         self._reports: list[tuple[Work, object]] = []
         for fault in faults:
-            self._at(fault.at_s, self._strike, fault)
+            self._schedule(fault.at_s, self._apply, fault)
 
-    # What the dispatcher asks
+    # The dispatcher's side
 
     def now_s(self) -> float:
         return self._now_s
@@ -136,7 +136,7 @@ class SimulatedTransport:
 
     def start(self, work: Work) -> None:
         host = self._hosts.get(work.node_id)
-        if host is None:  # the queue has yet to hear of it
+        if host is None:  # the queue does not know it yet
             self._reports.append((work, WorkFailed("its node is gone", of_node=True)))
             return
         if not _has_room(host.node, [run.work for run in host.runs if not run.is_abandoned], work):
@@ -145,9 +145,9 @@ class SimulatedTransport:
         host.runs.append(run)
         self._live[id(work)] = host, run
         if host.is_up:
-            self._at(self._now_s + START_S, self._begin, host)
+            self._schedule(self._now_s + START_S, self._begin, host)
         else:
-            self._at(self._now_s + BROKEN_AFTER_S, self._fail_with_node, host, run)
+            self._schedule(self._now_s + BROKEN_AFTER_S, self._fail_with_node, host, run)
 
     def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
         until_s = self._now_s + timeout_s
@@ -157,7 +157,7 @@ class SimulatedTransport:
         if not self._reports:
             self._now_s = until_s
         if self._now_s > self._end_s:
-            raise Stuck(f"at {self._now_s:.0f} s")
+            raise NoProgress(f"at {self._now_s:.0f} s")
         reports, self._reports = self._reports, []
         return reports
 
@@ -167,12 +167,12 @@ class SimulatedTransport:
             host, run = self._live[id(work)]
             run.is_abandoned = True
             if self._now_s >= host.cut_until_s:
-                self._over(host, run)
+                self._end(host, run)
 
     def want(self, attempts: Sequence[Attempt]) -> None:
         self.wanted = attempts
 
-    # What happens on a node
+    # The nodes' side
 
     def _begin(self, host: _Host) -> None:
         """Start the first waiting task if it fits; no task overtakes it."""
@@ -181,36 +181,36 @@ class SimulatedTransport:
         for run in list(host.runs):
             if run.began_s is not None:
                 continue
-            running = [one.work for one in host.runs if one.began_s is not None]
+            running = [other.work for other in host.runs if other.began_s is not None]
             if not _has_room(host.node, running, run.work):
                 return
             run.began_s = self._now_s
-            self._say(host, run, Heartbeat())
-            self._at(self._now_s + BEAT_S, self._beat, host, run)
-            self._at(self._now_s + self._durations(run.work), self._finish, host, run)
+            self._report(host, run, Heartbeat())
+            self._schedule(self._now_s + BEAT_S, self._send_heartbeat, host, run)
+            self._schedule(self._now_s + self._durations(run.work), self._finish, host, run)
 
-    def _beat(self, host: _Host, run: Run) -> None:
+    def _send_heartbeat(self, host: _Host, run: Run) -> None:
         if run.ended_s is None:
-            self._say(host, run, Heartbeat())
-            self._at(self._now_s + BEAT_S, self._beat, host, run)
+            self._report(host, run, Heartbeat())
+            self._schedule(self._now_s + BEAT_S, self._send_heartbeat, host, run)
 
     def _finish(self, host: _Host, run: Run) -> None:
         if run.ended_s is None:
             run.is_answered = True
-            self._say(host, run, self._answer(host.node, run))
-            self._over(host, run)
+            self._report(host, run, self._answer(host.node, run))
+            self._end(host, run)
 
     def _break(self, host: _Host, run: Run) -> None:
-        self._say(host, run, WorkFailed("WorkerCrashedError"))
-        self._over(host, run)
+        self._report(host, run, WorkFailed("WorkerCrashedError"))
+        self._end(host, run)
 
     def _fail_with_node(self, host: _Host, run: Run) -> None:
-        """It shows that its node is gone before that is noticed otherwise."""
-        self._say(host, run, WorkFailed("NodeDiedError", of_node=True))
-        self._over(host, run)
-        self._gone(host, "NodeDiedError")
+        """Fail with the node: the failure reveals the death before other signs do."""
+        self._report(host, run, WorkFailed("NodeDiedError", of_node=True))
+        self._end(host, run)
+        self._remove(host, "NodeDiedError")
 
-    def _over(self, host: _Host, run: Run) -> None:
+    def _end(self, host: _Host, run: Run) -> None:
         if run.ended_s is None:
             run.ended_s = self._now_s
             host.runs.remove(run)
@@ -218,7 +218,7 @@ class SimulatedTransport:
             self._on_end(run)
             self._begin(host)
 
-    def _say(self, host: _Host, run: Run, report: object) -> None:
+    def _report(self, host: _Host, run: Run, report: object) -> None:
         if run.is_abandoned or run.is_silent:
             return
         if self._now_s < host.cut_until_s:
@@ -229,78 +229,79 @@ class SimulatedTransport:
     def _answer(self, node: Node, run: Run) -> object:
         work = run.work
         if isinstance(work, Attempt):
-            return measured(work, node, run.began_s or 0.0, self._now_s)
+            return make_measurement(work, node, run.began_s or 0.0, self._now_s)
         return Prepared(tuple(EnvironmentOutcome(need, self._failing(need)) for need in work.needs))
 
     # Faults
 
-    def _strike(self, fault: Fault) -> None:
-        if isinstance(fault, Comes):
+    def _apply(self, fault: Fault) -> None:
+        if isinstance(fault, NodeStart):
             if fault.node_id not in self._given_up:
-                self._comes(fault.node)
+                self._add_node(fault.node)
             return
         host = self._hosts.get(fault.node_id)
         if host is None or not host.is_up:
             return
-        if isinstance(fault, Dies):
-            self._dies(host)
-        elif isinstance(fault, Cut):
-            self._cut(host, fault.for_s)
-        elif isinstance(fault, Busy):
+        if isinstance(fault, NodeDeath):
+            self._kill(host)
+        elif isinstance(fault, Disconnection):
+            self._disconnect(host, fault.for_s)
+        elif isinstance(fault, Contention):
             host.busy_until_s = self._now_s + fault.for_s
-            self._at(host.busy_until_s, self._begin, host)
-        for run in list(host.runs) if isinstance(fault, Breaks | Silences) else ():
-            if isinstance(fault, Silences):
+            self._schedule(host.busy_until_s, self._begin, host)
+        for run in list(host.runs) if isinstance(fault, TaskCrash | TaskSilence) else ():
+            if isinstance(fault, TaskSilence):
                 run.is_silent = run.began_s is not None
             else:
                 self._break(host, run)
 
-    def _dies(self, host: _Host) -> None:
+    def _kill(self, host: _Host) -> None:
         host.is_up = False
         for run in list(host.runs):
-            self._over(host, run)
-            self._at(self._now_s + BROKEN_AFTER_S, self._fail_with_node, host, run)
-        self._at(self._now_s + NOTICED_AFTER_S, self._gone, host, "it died")
+            self._end(host, run)
+            self._schedule(self._now_s + BROKEN_AFTER_S, self._fail_with_node, host, run)
+        self._schedule(self._now_s + NOTICED_AFTER_S, self._remove, host, "it died")
 
-    def _cut(self, host: _Host, for_s: float) -> None:
+    def _disconnect(self, host: _Host, for_s: float) -> None:
         host.cut_until_s = max(host.cut_until_s, self._now_s + for_s)
-        self._at(host.cut_until_s, self._is_back, host)
-        self._at(self._now_s + NOTICED_AFTER_S, self._missed, host)
+        self._schedule(host.cut_until_s, self._reconnect, host)
+        self._schedule(self._now_s + NOTICED_AFTER_S, self._notice_absence, host)
 
-    def _missed(self, host: _Host) -> None:
+    def _notice_absence(self, host: _Host) -> None:
         if self._now_s < host.cut_until_s:
-            self._gone(host, "it does not answer")
+            self._remove(host, "it does not answer")
 
-    def _is_back(self, host: _Host) -> None:
+    def _reconnect(self, host: _Host) -> None:
         """Reconnect the node; a task that was given up has to start again."""
         if self._now_s < host.cut_until_s or not host.is_up:
             return
         if self._hosts.get(host.node.node_id) is host:
-            self._reports += [(run.work, said) for run, said in host.unsent if not run.is_abandoned]
+            unsent = (pair for pair in host.unsent if not pair[0].is_abandoned)
+            self._reports += [(run.work, report) for run, report in unsent]
             host.unsent.clear()
             return
         for run in list(host.runs):
             run.is_abandoned = True
-            self._over(host, run)
+            self._end(host, run)
         self._given_up.discard(host.node.node_id)
-        self._comes(host.node)
+        self._add_node(host.node)
 
-    def _gone(self, host: _Host, reason: str) -> None:
+    def _remove(self, host: _Host, reason: str) -> None:
         if self._hosts.get(host.node.node_id) is host:
             del self._hosts[host.node.node_id]
             if host.is_up:
                 self._given_up.add(host.node.node_id)
             self._changes.append(Gone(host.node, reason))
 
-    def _comes(self, node: Node) -> None:
+    def _add_node(self, node: Node) -> None:
         if before := self._hosts.get(node.node_id):
             if before.is_up:
                 return
-            self._gone(before, "it was started anew")
+            self._remove(before, "it was started anew")
         self._hosts[node.node_id] = _Host(node)
         self._changes.append(Joined(node))
 
-    def _at(self, at_s: float, happens: Callable[..., None], *arguments: object) -> None:
+    def _schedule(self, at_s: float, happens: Callable[..., None], *arguments: object) -> None:
         self._serial += 1
         heapq.heappush(self._heap, (at_s, self._serial, happens, arguments))
 
@@ -308,14 +309,15 @@ class SimulatedTransport:
 def _has_room(node: Node, running: Sequence[Work], work: Work) -> bool:
     """Return True if the work fits; builds and exclusive tasks have a node to themselves."""
     works = [*running, work]
-    tasks = [one.task for one in works if isinstance(one, Attempt) and not one.task.exclusive]
+    attempts = [each for each in works if isinstance(each, Attempt)]
+    tasks = [attempt.task for attempt in attempts if not attempt.task.exclusive]
     if len(tasks) < len(works):
         return len(works) == 1
-    threads, gpus = sum(one.threads for one in tasks), sum(one.gpu_count for one in tasks)
+    threads, gpus = sum(task.threads for task in tasks), sum(task.gpu_count for task in tasks)
     return threads <= node.physical and gpus <= len(node.gpus)
 
 
-def measured(attempt: Attempt, node: Node, began_s: float, ended_s: float) -> Measurement:
+def make_measurement(attempt: Attempt, node: Node, began_s: float, ended_s: float) -> Measurement:
     return Measurement(
         attempt.task,
         attempt.repeat,
@@ -330,8 +332,8 @@ def measured(attempt: Attempt, node: Node, began_s: float, ended_s: float) -> Me
     )
 
 
-def heavy_tailed(shortest_s: float, longest_s: float, seed: int = 0) -> Callable[[Work], float]:
-    """Most are short and few are long, of a task on a node always the same: a bounded Pareto."""
+def draw_durations(shortest_s: float, longest_s: float, seed: int = 0) -> Callable[[Work], float]:
+    """Draw durations from a bounded Pareto distribution; a task has one per node."""
     low, high = shortest_s**-1.2, longest_s**-1.2
 
     def of(work: Work) -> float:
@@ -342,18 +344,20 @@ def heavy_tailed(shortest_s: float, longest_s: float, seed: int = 0) -> Callable
     return of
 
 
-def storm(nodes: Sequence[Node], count: int, until_s: float, seed: int) -> Iterator[Fault]:
-    """Faults of every kind at random instants. A node that dies comes back, under its name."""
+def draw_faults(nodes: Sequence[Node], count: int, until_s: float, seed: int) -> Iterator[Fault]:
+    """Draw faults of every kind at random times. A node that dies returns under its name."""
     chance = random.Random(seed)
     for number in range(count):
         at_s, node = chance.uniform(0, until_s), chance.choice(nodes)
-        kind = chance.choice((Dies, Breaks, Silences, Cut, Busy, Comes))
-        if kind in (Cut, Busy):
+        kind = chance.choice(
+            (NodeDeath, TaskCrash, TaskSilence, Disconnection, Contention, NodeStart)
+        )
+        if kind in (Disconnection, Contention):
             yield kind(at_s, node.node_id, for_s=chance.choice((2.0, 20.0, 60.0)))
-        elif kind is Comes:
+        elif kind is NodeStart:
             new = replace(node, node_id=f"new{number}", hostname=f"new{number}")
-            yield Comes(at_s, new.node_id, new)
+            yield NodeStart(at_s, new.node_id, new)
         else:
             yield kind(at_s, node.node_id)
-        if kind is Dies:
-            yield Comes(at_s + chance.uniform(1, 90), node.node_id, node)
+        if kind is NodeDeath:
+            yield NodeStart(at_s + chance.uniform(1, 90), node.node_id, node)

@@ -2,12 +2,12 @@
 
     python benchmarks/stopping_cost.py [--rounds 5]
 
-velodrome.adapters.worker.call_timing.time_calls runs on a stopwatch that is written down
-beforehand; CPU time of this process within the rule, over all samples taken. Given is the least of
-the rounds, since what others do to the caches only adds.
+velodrome.adapters.worker.call_timing.time_calls runs with a stopwatch whose times are fixed
+beforehand; the figure is the CPU time of this process within the rule, over all samples taken. It
+is the minimum over rounds, since other load only adds to it.
 
-Series: `calm` is stable at once; `noisy` never meets its target, so that it is looked at to the
-cap; `drifting` is narrow but drifts, so that every look takes all the tests there are.
+Series: `calm` is stable at once; `noisy` never meets its target, so that the rule runs up to the
+time limit; `drifting` is narrow but drifts, so that every call of the rule makes all its tests.
 """
 
 import argparse
@@ -27,7 +27,7 @@ COUNTS = (33, 100, 1000, 10_000)
 
 
 class Script:
-    """A stopwatch whose lengths are written down beforehand."""
+    """A stopwatch with fixed times."""
 
     def __init__(self, lengths_ns: Sequence[int]) -> None:
         self._lengths = cycle(lengths_ns)

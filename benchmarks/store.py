@@ -1,10 +1,10 @@
-"""The cost of a store of 10^7 samples: to write, to keep, and to aggregate by group.
+"""The cost of a store of 10^7 samples: writing, size, and aggregation by group.
 
     python benchmarks/store.py [--samples 10000000] [--json FILE]
 
-The samples are those of tasks of 5,000 samples each, kept in groups of 50, of 20 frameworks and 5
-models, and differ by a percent, as real ones do. The query is `velodrome query`'s own, over the
-compacted sweep: a median for each framework, model and phase, the samples joined with their tasks.
+Tasks of 5,000 samples each, stored in groups of 50, have 20 frameworks and 5 models; their samples
+differ by a percent, as real ones do. The query runs like `velodrome query` on the compacted sweep:
+a median for each framework, model and phase, with the samples joined with their tasks.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 """The command line of every bare loop: forward and gradient of one model, one after the other.
 
-Nothing of Velodrome is in this folder. A script NAME_loop.py has `make(model, batch_size, threads)`
-and hands it to `main`, which prints one line of JSON, the median ns of one batch:
+This folder uses nothing of Velodrome. A script NAME_loop.py defines `make(model, batch_size,
+threads)` and passes it to `main`, which prints one line of JSON, the median ns of one batch:
 {"forward_ns": ..., "gradient_ns": ...}. Runs on Python 3.6.
 
-Three things are done here so that no run is slower by luck, and no such luck flatters Velodrome:
-freed memory is kept, Python's collector of cycles rests, as it does in timeit, and the libraries'
-variables for threads are set before anything is imported.
+Three settings avoid random slow runs, which would favour Velodrome: freed memory is kept, Python's
+garbage collector is off, as in timeit, and the libraries' variables for threads are set before any
+import.
 """
 
 import argparse
@@ -33,7 +33,7 @@ class Calls(NamedTuple):
 
 
 def main(make, models):
-    """make(model, batch_size, threads) gives Calls; models: the names that it knows."""
+    """Time a model. make(model, batch_size, threads): returns Calls. models: its names."""
     options = arguments(models)
     start_with_threads(options.threads)
     keep_freed_memory()
@@ -56,19 +56,19 @@ def arguments(models):
 
 
 def start_with_threads(threads):
-    """Some libraries read these when they are loaded, which they are by now: start once more."""
+    """Restart with the variables set: libraries read them when they are loaded."""
     wanted = {name: str(threads) for name in THREAD_VARIABLES}
     if any(os.environ.get(name) != value for name, value in wanted.items()):
-        with open("/proc/self/environ") as file:  # as it was: frameworks change it for themselves
+        with open("/proc/self/environ") as file:  # the original one: frameworks change os.environ
             found = dict(line.split("=", 1) for line in file.read().split("\0") if line)
         os.execve(sys.executable, [sys.executable] + sys.argv, dict(found, **wanted))
 
 
 def keep_freed_memory():
-    """glibc gives freed memory back and faults it in again: a gradient of LeNet costs up to 2000
+    """Set glibc to keep freed memory, as it is kept in a worker after verification.
 
-    faults (a tenth of its time) in one process and none in the next, as allocations happen to lie.
-    A worker has none once it has verified.
+    By default glibc returns memory and faults it in again: a gradient of LeNet has up to 2000 faults
+    (a tenth of its time) in one process and none in the next, depending on the allocations.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     c_library = ctypes.CDLL(None)

@@ -148,7 +148,9 @@ def test_a_node_does_not_wait_for_rows_of_other_nodes(swept: Swept) -> None:
 
 def test_work_of_a_dead_node_runs_elsewhere(swept: Swept, simulation: ModuleType) -> None:
     sweep = swept(
-        [attempt("a"), attempt("b", "n2")], [node("n1"), node("n2")], [simulation.Dies(5.0, "n1")]
+        [attempt("a"), attempt("b", "n2")],
+        [node("n1"), node("n2")],
+        [simulation.NodeDeath(5.0, "n1")],
     )
     assert sweep.ended == {"a": "n2", "b": "n2"}
     assert [one.next_try.tries for one in sweep.of(Lost)] == [2]
@@ -158,9 +160,9 @@ def test_a_dead_node_costs_running_work_a_try_and_blocked_work_none(
     swept: Swept, simulation: ModuleType
 ) -> None:
     faults = [
-        simulation.Busy(0.0, "n1", for_s=50.0),
-        simulation.Dies(5.0, "n1"),
-        simulation.Dies(15.0, "n2"),
+        simulation.Contention(0.0, "n1", for_s=50.0),
+        simulation.NodeDeath(5.0, "n1"),
+        simulation.NodeDeath(15.0, "n2"),
     ]
     attempts = [attempt("a"), attempt("b", "n2", course=2), attempt("c", "n2", course=2)]
     sweep = swept(attempts, [node("n1"), node("n2"), node("n3")], faults)
@@ -171,14 +173,14 @@ def test_a_dead_node_costs_running_work_a_try_and_blocked_work_none(
 def test_an_attempt_that_is_lost_repeatedly_is_given_up(
     swept: Swept, simulation: ModuleType
 ) -> None:
-    breaks = [simulation.Breaks(at_s, "n1") for at_s in range(5, 200, 8)]
+    breaks = [simulation.TaskCrash(at_s, "n1") for at_s in range(5, 200, 8)]
     sweep = swept([attempt("a", "n1")], [node("n1")], breaks)
     assert [one.next_try is None for one in sweep.of(Lost)] == [False] * (MAX_TRIES - 1) + [True]
     assert not sweep.of(Ended)
 
 
 def test_work_of_a_disconnected_node_runs_elsewhere(swept: Swept, simulation: ModuleType) -> None:
-    cut = simulation.Cut(5.0, "n1", for_s=1000.0)
+    cut = simulation.Disconnection(5.0, "n1", for_s=1000.0)
     sweep = swept([attempt("a")], [node("n1"), node("n2")], [cut])
     assert sweep.ended == {"a": "n2"}
     assert [one.node.node_id for one in sweep.of(Gone)] == ["n1"]
@@ -186,7 +188,7 @@ def test_work_of_a_disconnected_node_runs_elsewhere(swept: Swept, simulation: Mo
 
 
 def test_a_short_disconnection_costs_nothing(swept: Swept, simulation: ModuleType) -> None:
-    sweep = swept([attempt("a")], [node("n1")], [simulation.Cut(8.0, "n1", for_s=4.0)])
+    sweep = swept([attempt("a")], [node("n1")], [simulation.Disconnection(8.0, "n1", for_s=4.0)])
     assert sweep.ended == {"a": "n1"}
     assert not sweep.of(Lost)
 
@@ -197,7 +199,7 @@ def test_silent_work_is_given_up_and_its_late_reports_are_ignored(
     sweep = swept(
         [attempt("a")],
         [node("n1")],
-        [simulation.Silences(7.0, "n1")],
+        [simulation.TaskSilence(7.0, "n1")],
         durations=lambda work: 45.0,
     )
     (lost,) = sweep.of(Lost)
@@ -210,7 +212,7 @@ def test_a_late_answer_of_work_that_was_given_up_is_ignored(
     swept: Swept, simulation: ModuleType
 ) -> None:
     """The node that was cut off finishes what it had; by then it has been done elsewhere."""
-    cut = simulation.Cut(2.0, "n1", for_s=40.0)
+    cut = simulation.Disconnection(2.0, "n1", for_s=40.0)
     attempts = [attempt("a"), attempt("b", "n2"), attempt("c", "n2")]
     sweep = swept(attempts, [node("n1"), node("n2")], [cut], durations=lambda work: 20.0)
     assert Counter(one.attempt.task.framework for one in sweep.of(Ended)) == Counter("abc")
@@ -218,7 +220,7 @@ def test_a_late_answer_of_work_that_was_given_up_is_ignored(
 
 
 def test_a_node_in_use_by_others_is_reported_once(swept: Swept, simulation: ModuleType) -> None:
-    sweep = swept([attempt("a")], [node("n1")], [simulation.Busy(0.0, "n1", for_s=100.0)])
+    sweep = swept([attempt("a")], [node("n1")], [simulation.Contention(0.0, "n1", for_s=100.0)])
     assert [(one.work.task.framework, one.hostname) for one in sweep.of(Blocked)] == [("a", "n1")]
     assert sweep.when(Blocked) < [10.0]
     assert sweep.ended == {"a": "n1"}
@@ -241,7 +243,7 @@ def test_a_node_that_joins_in_time_gets_the_waiting_attempts(
     bound = Attempt(
         Task("a", "plain", "lenet", 64), 0, "n9", constraint=NodeConstraint(node_id="n9")
     )
-    comes = simulation.Comes(50.0, "n9", node("n9"))
+    comes = simulation.NodeStart(50.0, "n9", node("n9"))
     sweep = swept([bound], [node("n1")], [comes], patience_s=60.0)
     assert sweep.ended == {"a": "n9"}
     assert not sweep.of(Lost)
@@ -251,7 +253,7 @@ def test_environments_are_built_before_a_nodes_first_task_and_never_beside_one(
     swept: Swept, simulation: ModuleType
 ) -> None:
     attempts = [attempt(name, where) for name in "abc" for where in ("n1", "n2")]
-    death = simulation.Dies(55.0, "n2")  # its work comes to n1, with needs of its own
+    death = simulation.NodeDeath(55.0, "n2")  # its work comes to n1, with needs of its own
     late = [attempt(name, "n2") for name in "xyz"]
     sweep = swept([*attempts, *late], [node("n1"), node("n2")], [death], needs=needs_own)
     assert set(sweep.ended) == set("abcxyz")
@@ -283,7 +285,7 @@ def test_environments_interrupted_by_a_death_are_built_where_the_work_goes(
     swept: Swept, simulation: ModuleType
 ) -> None:
     sweep = swept(
-        [attempt("a")], [node("n1"), node("n2")], [simulation.Dies(5.0, "n1")], needs=needs_own
+        [attempt("a")], [node("n1"), node("n2")], [simulation.NodeDeath(5.0, "n1")], needs=needs_own
     )
     assert sweep.ended == {"a": "n2"}
     assert not sweep.of(Lost)
@@ -292,7 +294,7 @@ def test_environments_interrupted_by_a_death_are_built_where_the_work_goes(
 def test_builds_that_are_always_interrupted_are_given_up(
     swept: Swept, simulation: ModuleType
 ) -> None:
-    breaks = [simulation.Breaks(float(at_s), "n1") for at_s in range(5, 2000, 5)]
+    breaks = [simulation.TaskCrash(float(at_s), "n1") for at_s in range(5, 2000, 5)]
     sweep = swept([attempt("a")], [node("n1")], breaks, needs=needs_own)
     assert [one.attempt.task.framework for one in sweep.of(NoEnvironment)] == ["a"]
     assert 1 < len(sweep.of(Preparing)) < 5
@@ -316,8 +318,8 @@ def test_random_faults_neither_lose_nor_duplicate_attempts(
     swept: Swept, simulation: ModuleType, seed: int
 ) -> None:
     nodes, attempts = fleet_and_tasks()
-    faults = list(simulation.storm(nodes, 50, 400.0, seed))
-    durations = simulation.heavy_tailed(5.0, 60.0, seed)
+    faults = list(simulation.draw_faults(nodes, 50, 400.0, seed))
+    durations = simulation.draw_durations(5.0, 60.0, seed)
     sweep = swept(attempts, nodes, faults, durations=durations, max_tries=50, patience_s=1e4)
     ended = Counter(one.attempt.identity for one in sweep.of(Ended))
     assert ended == Counter(one.identity for one in attempts)
@@ -333,7 +335,7 @@ def test_random_faults_neither_lose_nor_duplicate_attempts(
         one.task.framework: one.constraint.node_id for one in attempts if one.constraint.is_one_node
     }
     assert all(sweep.ended[framework] == name for framework, name in bound.items())
-    struck = {fault.node_id for fault in faults if not isinstance(fault, simulation.Comes)}
+    struck = {fault.node_id for fault in faults if not isinstance(fault, simulation.NodeStart)}
     where: dict[object, set[str]] = defaultdict(set)
     for one in sweep.of(Ended):
         where[one.attempt.course].add(one.measurement.node_id)
