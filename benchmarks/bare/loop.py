@@ -67,8 +67,8 @@ def start_with_threads(threads):
 def keep_freed_memory():
     """Set glibc to keep freed memory, as it is kept in a worker after verification.
 
-    By default glibc returns memory and faults it in again: a gradient of LeNet has up to 2000 faults
-    (a tenth of its time) in one process and none in the next, depending on the allocations.
+    By default glibc returns memory and faults it in again: a gradient of LeNet has up to 2000
+    faults (a tenth of its time) in one process and none in the next, depending on allocations.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     c_library = ctypes.CDLL(None)
