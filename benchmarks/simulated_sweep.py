@@ -20,7 +20,7 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.fleet import row_writer
 from velodrome.scheduler.fleet.attempt_events import Ended, Lost
 from velodrome.scheduler.fleet.attempts import Attempt, Work
-from velodrome.scheduler.fleet.pending_work import pending_attempts
+from velodrome.scheduler.fleet.pending_work import list_pending_attempts
 from velodrome.scheduler.plans.durations import estimate_s
 from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.results.store import Store
@@ -43,13 +43,13 @@ class Tally:
         self.rss_mib: dict[str, int] = {}
         self._marks = {total * percent // 100: f"{percent} %" for percent in (10, 50, 90)}
 
-    def nodes(self, nodes: object) -> None:
+    def put_nodes(self, nodes: object) -> None:
         pass
 
     def write_together(self, ended: object) -> None:
         pass
 
-    def event(self, event: object) -> None:
+    def handle(self, event: object) -> None:
         self.lost += isinstance(event, Lost)
         if isinstance(event, Ended):
             self.ended += 1
@@ -63,7 +63,7 @@ class Silent:
     def note(self, text: str) -> None:
         pass
 
-    def event(self, event: object) -> None:
+    def show_event(self, event: object) -> None:
         pass
 
 
@@ -131,7 +131,7 @@ def rss_mib() -> float:
 def _attempts(made: object, store: Store) -> tuple[Attempt, ...]:
     with store.hold_sweep(SWEEP_ID):
         store.begin(SWEEP_ID, "name: large", made)
-        return pending_attempts(made, store, SWEEP_ID)
+        return list_pending_attempts(made, store, SWEEP_ID)
 
 
 def _deaths(nodes: tuple[Node, ...], share: float, runs: int) -> list[NodeDeath]:

@@ -127,10 +127,10 @@ class SimulatedTransport:
 
     # The dispatcher's side
 
-    def now_s(self) -> float:
+    def read_clock_s(self) -> float:
         return self._now_s
 
-    def changes(self) -> Sequence[Change]:
+    def list_changes(self) -> Sequence[Change]:
         changes, self._changes = self._changes, []
         return changes
 
@@ -149,7 +149,7 @@ class SimulatedTransport:
         else:
             self._schedule(self._now_s + BROKEN_AFTER_S, self._fail_with_node, host, run)
 
-    def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+    def wait_for_reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
         until_s = self._now_s + timeout_s
         while not self._reports and self._heap and self._heap[0][0] <= until_s:
             self._now_s, _, happens, arguments = heapq.heappop(self._heap)

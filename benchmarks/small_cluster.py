@@ -18,7 +18,7 @@ from pathlib import Path
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.pending_work import pending_attempts
+from velodrome.scheduler.fleet.pending_work import list_pending_attempts
 from velodrome.scheduler.plans.expected_outcomes import Expectations
 from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.results.store import Store
@@ -58,12 +58,12 @@ def _figures(store: Store) -> dict[str, object]:
     from velodrome.scheduler.fleet.work_queue import WorkQueue
 
     with Membership() as membership, store.hold_sweep(SWEEP_ID):
-        nodes = membership.first_look(lambda text: print(text, file=sys.stderr))
+        nodes = membership.wait_for_nodes(lambda text: print(text, file=sys.stderr))
         made = make_plan(expand_cells(SWEEP), SWEEP, nodes, {})
         store.begin(SWEEP_ID, "name: small", made)
         writer = RowWriter(store, SWEEP_ID, Expectations({}, {}, {}))
         writer.nodes(nodes)
-        attempts = pending_attempts(made, store, SWEEP_ID)
+        attempts = list_pending_attempts(made, store, SWEEP_ID)
         queue = WorkQueue(attempts, nodes, lambda attempt, node: True)
         cpu_s = time.process_time()
         Dispatcher(

@@ -9,7 +9,7 @@ from velodrome.scheduler.commands.history_estimates import parse_budget
 from velodrome.scheduler.commands.output import print_json, print_lines, print_table
 from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.fleet.job_spec import Job, JobSpec, State, find_job, new_job_id
+from velodrome.scheduler.fleet.job_spec import Job, JobSpec, State, find_job, make_job_id
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
 from velodrome.scheduler.interrupts import explain_interrupt
 from velodrome.scheduler.next_commands import format_command
@@ -51,7 +51,7 @@ def submit(typed: JobOptions, *, as_json: bool) -> int:
     parse_budget(typed.budget)
     stamp = new_sweep_id()
     spec, files = _make_spec(typed, stamp), _collect_files(typed)
-    job_id = new_job_id(spec, stamp)
+    job_id = make_job_id(spec, stamp)
     server = JobServer(typed.address)
     server.submit(job_id, spec, _build_command(typed, spec), files)
     if as_json:
@@ -68,7 +68,7 @@ def submit(typed: JobOptions, *, as_json: bool) -> int:
 def attach(text: str, address: str) -> int:
     """Follow a job to its end; return its exit status."""
     server = JobServer(address or DEFAULT_ADDRESS)
-    jobs = server.jobs()
+    jobs = server.list_jobs()
     job = find_job(text, jobs, server.address) if text else _choose_job(jobs, server.address)
     print_lines(f"{job.job_id} is {job.state}; its rows go to {job.spec.results}")
     again = _format_attach(job.job_id, server.address)
@@ -84,7 +84,7 @@ def attach(text: str, address: str) -> int:
 def stop(text: str, address: str) -> int:
     """Stop a job; finished runs are kept."""
     server = JobServer(address or DEFAULT_ADDRESS)
-    jobs = server.jobs()
+    jobs = server.list_jobs()
     if not text:
         mend = f"Name one: {', '.join(job.job_id for job in _select_running(jobs)) or 'none runs'}."
         raise ConfigError("command line, --stop", "no job is named", mend)
@@ -99,7 +99,7 @@ def stop(text: str, address: str) -> int:
 def show(text: str, address: str) -> int:
     """Print the jobs as JSON, newest first, or the named one."""
     server = JobServer(address or DEFAULT_ADDRESS)
-    jobs = server.jobs()
+    jobs = server.list_jobs()
     print_json([_to_row(job) for job in ([find_job(text, jobs, server.address)] if text else jobs)])
     return 0
 
@@ -195,7 +195,7 @@ def _to_row(job: Job) -> dict[str, object]:
 
 
 def _print_end(job: Job, address: str) -> None:
-    again = f"resume with: {job.spec.resume_command(address)}"
+    again = f"resume with: {job.spec.build_resume_command(address)}"
     kept = f"finished runs are kept in {job.spec.results}"
     if job.state is State.STOPPED:
         print_lines(f"{job.job_id} was stopped; {kept}", again)

@@ -21,9 +21,9 @@ from velodrome.scheduler.errors import ClusterUnreachable, RowsMissing
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.pending_work import (
     describe_missing_rows,
-    expected_rows,
     find_missing_rows,
-    pending_attempts,
+    list_pending_attempts,
+    list_rows,
     record_unplaceable,
 )
 from velodrome.scheduler.fleet.progress import ProgressDisplay, show_progress
@@ -81,7 +81,7 @@ class SweepRun:
         store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
         store.drop_orphans(sweep_id)
         record_unplaceable(plan, store, sweep_id, self.expected)
-        return pending_attempts(plan, store, sweep_id)
+        return list_pending_attempts(plan, store, sweep_id)
 
     def plan_extra(self, plan: Plan) -> tuple[Plan, tuple[Attempt, ...]]:
         """Plan and store the planner's runs after the plan."""
@@ -89,7 +89,7 @@ class SweepRun:
         if not extra.placements:
             return extra, ()
         self.store.begin(self.sweep_id, self.sweep.text, extra)
-        return extra, pending_attempts(extra, self.store, self.sweep_id)
+        return extra, list_pending_attempts(extra, self.store, self.sweep_id)
 
     def check_complete(
         self, expected: Mapping[Identity, str], plan: Plan, nodes: Sequence[Node]
@@ -163,7 +163,7 @@ def _run_here(sweep_run: SweepRun, screen: Console) -> None:
         attempts = sweep_run.store_plan(plan)
         sweep_run.store.put_nodes(sweep_run.sweep_id, (node,))
         with _show_progress(sweep_run, plan, attempts, screen, hosts=False) as display:
-            expected = expected_rows(plan)
+            expected = list_rows(plan)
             if attempts:
                 display.note("starting Ray on this machine")
                 expected = _run_under_own_ray(sweep_run, plan, attempts, node, display)
@@ -188,7 +188,7 @@ def _run_under_own_ray(
             from velodrome.scheduler.fleet.membership import Membership, only_node
 
             with Membership({only_node(): node}) as membership:
-                membership.first_look(display.note)
+                membership.wait_for_nodes(display.note)
                 return _run_attempts(sweep_run, plan, attempts, membership, Target(), display)
 
 
@@ -201,14 +201,14 @@ def _run_on_cluster(sweep_run: SweepRun, target: Target, screen: Console) -> Non
 
         with Membership(types=sweep_run.store.types()) as membership:
             print_line(screen, f"asking the nodes of {target.address} for their inventories")
-            nodes = membership.first_look(partial(print_line, screen))
+            nodes = membership.wait_for_nodes(partial(print_line, screen))
             if not (nodes or declared):
                 print_line(screen, f"{target.address} has no node that measures: {NO_NODE_MEND}")
             plan = sweep_run.plan(nodes, declared)
             with sweep_run.store.hold_sweep(sweep_run.sweep_id):
                 attempts = sweep_run.store_plan(plan)
                 with _show_progress(sweep_run, plan, attempts, screen, hosts=True) as display:
-                    expected = expected_rows(plan)
+                    expected = list_rows(plan)
                     if attempts:
                         expected = _run_attempts(
                             sweep_run, plan, attempts, membership, target, display, declared
@@ -257,7 +257,7 @@ def _run_attempts(
         if extra_attempts:
             display.expect([attempt.task for attempt in extra_attempts])
             run_some(extra_attempts)
-    return expected_rows(plan, writer.left_out) | expected_rows(extra_plan, writer.left_out)
+    return list_rows(plan, writer.left_out) | list_rows(extra_plan, writer.left_out)
 
 
 @contextmanager

@@ -19,17 +19,17 @@ from velodrome.scheduler.fleet.connection_check import MEND, check_token, is_abo
 CONNECT_S = 5.0
 JOIN_S = 120.0
 TOKEN_FILE = Path("~/.ray/auth_token")
-JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what a Ray job's driver finds of its runtime_env
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # holds the runtime_env of a Ray job, for its driver
 SIGNAL_FLAG = "_ZN3ray6RayLog36is_failure_signal_handler_installed_E"
-# A node that is cut off without a word is noticed by these within seconds; by Ray's own defaults a
-# driver waits for it without end.
+# With these a lost connection to a node is noticed within seconds; by Ray's defaults a
+# driver waits for it forever.
 KEEPALIVE = {
     "RAY_grpc_client_keepalive_time_ms": "2000",
     "RAY_grpc_client_keepalive_timeout_ms": "3000",
 }
 
 
-def driver_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
+def find_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
     """List the environment variables that a cluster's driver needs and the user has not set.
 
     Ray uses a token only if it is told to, and a cluster with a token rejects drivers without one.
@@ -56,8 +56,8 @@ def check_address(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise ClusterUnreachable(
-            f"nobody answers at {address} ({error}). Is its head running, and is this its port? "
-            f"On the head, `ray status` says"
+            f"nothing answers at {address} ({error}). Is its head running, and is this its port? "
+            f"On the head, `ray status` shows it"
         ) from error
 
 
@@ -65,28 +65,28 @@ def check_address(address: str) -> None:
 def join_cluster(address: str) -> Iterator[None]:
     """Connect to a cluster and ship this version of Velodrome to its nodes."""
     check_address(address)
-    os.environ.update(driver_variables(os.environ, TOKEN_FILE.expanduser()))
+    os.environ.update(find_variables(os.environ, TOKEN_FILE.expanduser()))
     check_token(address, os.environ)
     # A package is shipped as a folder of that name; the links in ours are followed.
     import velodrome
 
     package = str(Path(velodrome.__file__ or "").parent)
-    overdue = threading.Timer(JOIN_S, _give_up, (address,))
-    overdue.daemon = True
-    overdue.start()
+    timer = threading.Timer(JOIN_S, _give_up, (address,))
+    timer.daemon = True
+    timer.start()
     try:
-        with connect(address, runtime_environment(package, os.environ.get(JOB_CONFIG, "{}"))):
-            overdue.cancel()
+        with connect(address, build_runtime_environment(package, os.environ.get(JOB_CONFIG, "{}"))):
+            timer.cancel()
             yield
     finally:
-        overdue.cancel()
+        timer.cancel()
 
 
 def _give_up(address: str) -> None:
-    """Ray may wait forever to be admitted, and that wait cannot be interrupted."""
+    """End the process: Ray may wait forever to be admitted, and cannot be interrupted."""
     print(
-        f"velodrome: Ray at {address} has admitted nobody for {JOIN_S:.0f} s. Give the address "
-        "that its head tells its nodes, as in `ray status`, and no other of the same machine",
+        f"velodrome: Ray at {address} did not admit this driver in {JOIN_S:.0f} s. Use the address "
+        "that its nodes use, as in `ray status`, and no other address of the same machine",
         file=sys.stderr,
         flush=True,
     )
@@ -99,7 +99,7 @@ def list_nodes(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
         from velodrome.scheduler.fleet.membership import Membership
 
         with Membership() as membership:
-            return membership.first_look(note)
+            return membership.wait_for_nodes(note)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def connect(address: str, runtime_env: Mapping[str, object] | None = None) -> It
     """
     import ray
 
-    _silence()
+    _silence_ray()
     try:
         with without_signal_handlers():
             ray.init(
@@ -121,7 +121,9 @@ def connect(address: str, runtime_env: Mapping[str, object] | None = None) -> It
                 configure_logging=False,
             )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise ClusterUnreachable(f"the Ray at {address} cannot be joined: {_why(error)}") from error
+        raise ClusterUnreachable(
+            f"the Ray at {address} cannot be joined: {_shorten(error)}"
+        ) from error
     try:
         yield
     finally:
@@ -143,7 +145,7 @@ def without_signal_handlers() -> Iterator[None]:
 
     original = utils.set_sigterm_handler
     utils.set_sigterm_handler = lambda handler: None
-    is_installed = _signal_flag(_raylet.__file__)
+    is_installed = _find_signal_flag(_raylet.__file__)
     is_installed.value = True
     try:
         yield
@@ -153,30 +155,30 @@ def without_signal_handlers() -> Iterator[None]:
         interrupts.reinstall_handlers()
 
 
-def _signal_flag(library: str) -> ctypes.c_bool:
+def _find_signal_flag(library: str) -> ctypes.c_bool:
     try:
         return ctypes.c_bool.in_dll(ctypes.CDLL(library), SIGNAL_FLAG)
     except (OSError, ValueError):
         return ctypes.c_bool()
 
 
-def runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:
+def build_runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:
     """Describe what nodes get from this machine: Velodrome, and the paths of the user's adapters.
 
     The folders of those adapters have to exist on the nodes, too. What the surrounding Ray job
     already ships is left out: Ray rejects the same entry twice.
     """
-    brought = json.loads(job_config).get("runtime_env") or {}
+    shipped = json.loads(job_config).get("runtime_env") or {}
     variables = {
         name: os.environ[name]
         for name in ("VELODROME_ADAPTERS",)
-        if os.environ.get(name) and name not in (brought.get("env_vars") or {})
+        if os.environ.get(name) and name not in (shipped.get("env_vars") or {})
     }
-    modules = {} if "py_modules" in brought else {"py_modules": [package]}
+    modules = {} if "py_modules" in shipped else {"py_modules": [package]}
     return {**modules, "env_vars": variables}
 
 
-def _silence() -> None:
+def _silence_ray() -> None:
     """Stop Ray from copying the last log lines of dying nodes to this process's streams.
 
     stdout belongs to our caller, and a node's bytes must not reach a terminal; we report what
@@ -189,7 +191,7 @@ def _silence() -> None:
         worker.print_to_stdstream = lambda *data, **options: None
 
 
-def _why(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
     text = " ".join(str(error).split())
     if is_about_tokens(text):
         return f"{text.partition('. ')[0]}. {MEND}"

@@ -13,69 +13,69 @@ from threading import Timer
 
 from velodrome.scheduler.errors import ClusterUnreachable
 
-PATIENCE_S = 5.0  # who is not let in is told so at once; who is, in half a second
-KNOCK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
-NOT_LET_IN = ("nauthenticated", "InvalidAuthToken")
+PATIENCE_S = 5.0  # a rejection comes at once, an admission in half a second
+CONNECT = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+REJECTED = ("nauthenticated", "InvalidAuthToken")
 NO_TOKEN = ("Illegal header value", "INVALID_METADATA")  # gRPC, which aborts
 MEND = (
     "Copy the head's token, and let RAY_AUTH_TOKEN_PATH name that file (without it, "
-    "~/.ray/auth_token is shown if it is there)"
+    "~/.ray/auth_token is used if it exists)"
 )
 
 
 def check_token(address: str, environ: Mapping[str, str]) -> None:
     """Raise ClusterUnreachable if the cluster rejects our token; other errors appear on joining."""
-    with _knocking(address, environ) as lines:
+    with _try_to_connect(address, environ) as lines:
         for line in lines:
-            if any(word in line for word in NOT_LET_IN):
+            if any(word in line for word in REJECTED):
                 raise ClusterUnreachable(
-                    f"Ray at {address} requires a token, and {_shown(environ)}. {MEND}"
+                    f"Ray at {address} requires a token, and {_explain_rejection(environ)}. {MEND}"
                 )
             if any(word in line for word in NO_TOKEN):
-                raise ClusterUnreachable(f"{_named(environ)} holds no token of a Ray. {MEND}")
+                raise ClusterUnreachable(f"{_name_source(environ)} holds no Ray token. {MEND}")
 
 
 def is_about_tokens(text: str) -> bool:
     """Return True if a message of Ray's is about a missing, unreadable or rejected token."""
-    return any(word in text for word in (*NOT_LET_IN, "authentication token", "RAY_AUTH_TOKEN"))
+    return any(word in text for word in (*REJECTED, "authentication token", "RAY_AUTH_TOKEN"))
 
 
 @contextmanager
-def _knocking(address: str, environ: Mapping[str, str]) -> Iterator[Iterator[str]]:
+def _try_to_connect(address: str, environ: Mapping[str, str]) -> Iterator[Iterator[str]]:
     """Yield the output lines of a process that tries to connect.
 
     It is killed at exit or deadline.
     """
     with subprocess.Popen(
-        [sys.executable, "-P", "-c", KNOCK, address],  # what lies in this folder is not imported
+        [sys.executable, "-P", "-c", CONNECT, address],  # without imports from the current folder
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,  # Ctrl-C is for us, who then end it
+        start_new_session=True,  # Ctrl-C reaches us only; we then end it
     ) as process:
-        overdue = Timer(PATIENCE_S, process.kill)
-        overdue.daemon = True
-        overdue.start()
+        timer = Timer(PATIENCE_S, process.kill)
+        timer.daemon = True
+        timer.start()
         try:
             assert process.stderr
             yield iter(process.stderr)
         finally:
-            overdue.cancel()
+            timer.cancel()
             process.kill()
 
 
-def _shown(environ: Mapping[str, str]) -> str:
+def _explain_rejection(environ: Mapping[str, str]) -> str:
     """Explain why the token that we present is not enough."""
     mode = environ.get("RAY_AUTH_MODE", "")
     if mode.lower() == "token":
-        return f"not the one of {_named(environ)}"
-    return f"none was shown, as RAY_AUTH_MODE is {mode}" if mode else "there is none to show"
+        return f"{_name_source(environ)} holds another"
+    return f"none is sent, as RAY_AUTH_MODE is {mode}" if mode else "this machine has none"
 
 
-def _named(environ: Mapping[str, str]) -> str:
+def _name_source(environ: Mapping[str, str]) -> str:
     """Name the source of the token, in Ray's own order. Never the token itself."""
     if environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"

@@ -30,11 +30,11 @@ from velodrome.scheduler.fleet.work_queue import WorkQueue
 
 POLL_S = 0.2
 CHECK_S = 1.0
-HELD_AFTER_S = 5.0  # a node that is free begins within milliseconds, with a cold Ray in two seconds
-SILENT_S = 30.0  # a node that works is heard every 5 s
+BLOCKED_AFTER_S = 5.0  # a free node starts in milliseconds, with a cold Ray in two seconds
+SILENT_S = 30.0  # a working node reports every 5 s
 PATIENCE_S = 300.0
 
-MOST_TOGETHER = 64  # the first of them waits until all are kept: some 0.2 s
+MOST_TOGETHER = 64  # the first one waits until all are stored: about 0.2 s
 
 OnEvent = Callable[[object], None]
 Keep = Callable[[Sequence[Ended]], None]
@@ -42,16 +42,16 @@ Reports = Iterable[tuple[Work, object]]
 
 
 @dataclass
-class _Begun:
+class _StartedWork:
     """Work that was handed to a node: when it started, when its node last reported.
 
-    is_heard: the node has started it. is_told: that it waits was reported.
+    has_reported: the node has started it. is_blocked: Blocked was sent for it.
     """
 
     started_s: float
-    heard_s: float
-    is_heard: bool = False
-    is_told: bool = False
+    reported_s: float
+    has_reported: bool = False
+    is_blocked: bool = False
 
 
 class Dispatcher:
@@ -78,58 +78,62 @@ class Dispatcher:
         self._queue = queue
         self._keep = keep
         self._transport = transport
-        self._tell = on_event
+        self._on_event = on_event
         self._patience_s = patience_s
         self._is_over = is_over
-        self._begun: dict[Work, _Begun] = {}
+        self._started: dict[Work, _StartedWork] = {}
         self._hostnames = {node.node_id: node.hostname for node in nodes}
         self._checked_s = 0.0
         self._stuck_since_s: float | None = None
 
     def run(self) -> None:
         while not self._queue.is_empty:
-            for change in self._transport.changes():
-                self._change(change)
+            for change in self._transport.list_changes():
+                self._apply_change(change)
             if self._is_over():
                 self._stop_taking()
             self._start()
-            reports = iter(self._transport.reports(POLL_S))
+            reports = iter(self._transport.wait_for_reports(POLL_S))
             while together := list(islice(reports, MOST_TOGETHER)):
-                self._reports(together)
-            now_s = self._transport.now_s()
+                self._handle_reports(together)
+            now_s = self._transport.read_clock_s()
             if now_s - self._checked_s >= CHECK_S:
                 self._checked_s = now_s
                 self._check(now_s)
 
-    # What there is to do
+    # Starting work
 
     def _start(self) -> None:
         for work in self._queue.take():
             if isinstance(work, RefusedAttempt):
-                self._tell(NoEnvironment(work.attempt, work.outcome))
+                self._on_event(NoEnvironment(work.attempt, work.outcome))
                 continue
-            now_s = self._transport.now_s()
-            self._begun[work] = _Begun(now_s, now_s)
+            now_s = self._transport.read_clock_s()
+            self._started[work] = _StartedWork(now_s, now_s)
             self._transport.start(work)
             if isinstance(work, Attempt):
-                self._tell(Started(work))
+                self._on_event(Started(work))
 
     def _stop_taking(self) -> None:
         if withdrawn := self._queue.withdraw():
-            self._tell(OutOfTime(withdrawn))
-        for work in [one for one in self._begun if isinstance(one, Preparation)]:
-            del self._begun[work]
+            self._on_event(OutOfTime(withdrawn))
+        for work in [each for each in self._started if isinstance(each, Preparation)]:
+            del self._started[work]
             self._transport.abandon(work)
 
     def _check(self, now_s: float) -> None:
-        for work, begun in list(self._begun.items()):
-            if not begun.is_heard and not begun.is_told and now_s - begun.started_s > HELD_AFTER_S:
-                begun.is_told = True
-                self._tell(Blocked(work, self._hostname(work.node_id)))
-            if begun.is_heard and now_s - begun.heard_s > SILENT_S:
+        for work, started in list(self._started.items()):
+            if (
+                not started.has_reported
+                and not started.is_blocked
+                and now_s - started.started_s > BLOCKED_AFTER_S
+            ):
+                started.is_blocked = True
+                self._on_event(Blocked(work, self._host(work.node_id)))
+            if started.has_reported and now_s - started.reported_s > SILENT_S:
                 self._transport.abandon(work)
-                self._broke(work, f"its node has not reported for {SILENT_S:.0f} s")
-        parked = self._queue.parked()
+                self._handle_failure(work, f"its node has not reported for {SILENT_S:.0f} s")
+        parked = self._queue.list_parked()
         self._transport.want(parked)
         if self._queue.is_waiting_for_nodes:
             self._wait(parked, now_s)
@@ -141,87 +145,91 @@ class Dispatcher:
             self._stuck_since_s = now_s
         left_s = self._patience_s - (now_s - self._stuck_since_s)
         if left_s > 0:
-            self._tell(Waiting(parked, left_s))
+            self._on_event(Waiting(parked, left_s))
             return
         for attempt in self._queue.give_up():
-            where = self._hostname(attempt.node_id)
+            where = self._host(attempt.node_id)
             reason = f"neither {where} nor another suitable node joined in {self._patience_s:.0f} s"
-            self._tell(Lost(attempt, reason, None))
+            self._on_event(Lost(attempt, reason, None))
 
-    # What happens
+    # Handling reports
 
-    def _change(self, change: Change) -> None:
-        self._tell(change)
+    def _apply_change(self, change: Change) -> None:
+        self._on_event(change)
         if isinstance(change, Joined):
             self._hostnames[change.node.node_id] = change.node.hostname
-            self._queue.joined(change.node)
+            self._queue.add_node(change.node)
         elif isinstance(change, Gone):
-            reason = f"{change.node.hostname} is gone: {change.reason}"
-            for work in self._queue.gone(change.node.node_id):
+            reason = f"{change.node.hostname} left: {change.reason}"
+            for work in self._queue.remove_node(change.node.node_id):
                 self._transport.abandon(work)
-                self._report(work, WorkFailed(reason, of_node=True))
+                self._handle_report(work, WorkFailed(reason, of_node=True))
 
-    def _reports(self, together: Reports) -> None:
-        known = [(work, report) for work, report in together if work in self._begun]
-        if self._keep and (ended := list(_ended(known))):
+    def _handle_reports(self, together: Reports) -> None:
+        current = [(work, report) for work, report in together if work in self._started]
+        if self._keep and (ended := list(_select_ended(current))):
             self._keep(ended)
-        for work, report in known:
-            if work in self._begun:
-                self._report(work, report)
+        for work, report in current:
+            if work in self._started:
+                self._handle_report(work, report)
 
-    def _report(self, work: Work, report: object) -> None:
-        begun = self._begun[work]
-        was_heard = begun.is_heard
-        begun.is_heard, begun.heard_s = True, self._transport.now_s()
+    def _handle_report(self, work: Work, report: object) -> None:
+        started = self._started[work]
+        had_reported = started.has_reported
+        started.has_reported, started.reported_s = True, self._transport.read_clock_s()
         if isinstance(report, Heartbeat):
             return
-        if isinstance(report, WorkFailed) and report.of_node and not was_heard:
-            del self._begun[work]
-            self._queue.put_back(work)  # it was never begun: that is no try
+        if isinstance(report, WorkFailed) and report.of_node and not had_reported:
+            del self._started[work]
+            self._queue.put_back(work)  # it never started: this does not count as a try
         elif isinstance(report, WorkFailed):
-            self._broke(work, report.reason)
+            self._handle_failure(work, report.reason)
         elif isinstance(work, Preparation):
-            self._of_preparation(work, report)
-        elif isinstance(report, Measurement) and not _answers(work, report):
-            self._broke(work, "its node answered with another task's measurement")
+            self._handle_preparation(work, report)
+        elif isinstance(report, Measurement) and not _is_answer(work, report):
+            self._handle_failure(work, "its node returned the measurement of another task")
         elif isinstance(report, Measurement):
-            del self._begun[work]
-            self._tell(Ended(work, report))
-            self._queue.finished(work)
-            self._start()  # before the rows of the next one that has ended are written
+            del self._started[work]
+            self._on_event(Ended(work, report))
+            self._queue.record_finished(work)
+            self._start()  # before the rows of the next report are written
         else:
-            self._tell(AttemptReport(work, report))
+            self._on_event(AttemptReport(work, report))
 
-    def _of_preparation(self, work: Preparation, report: object) -> None:
+    def _handle_preparation(self, work: Preparation, report: object) -> None:
         if not isinstance(report, Prepared):
-            self._tell(Preparing(self._hostname(work.node_id), getattr(report, "text", "")))
+            self._on_event(Preparing(self._host(work.node_id), getattr(report, "text", "")))
             return
-        del self._begun[work]
+        del self._started[work]
         for outcome in report.outcomes:
             if not outcome.ready:
                 text = f"{outcome.need.framework}: no environment: {outcome.reason}"
-                self._tell(Preparing(self._hostname(work.node_id), text))
-        self._queue.prepared(work, report.outcomes)
+                self._on_event(Preparing(self._host(work.node_id), text))
+        self._queue.record_prepared(work, report.outcomes)
 
-    def _broke(self, work: Work, reason: str) -> None:
-        self._begun.pop(work, None)
+    def _handle_failure(self, work: Work, reason: str) -> None:
+        self._started.pop(work, None)
         if isinstance(work, Preparation):
-            self._tell(Preparing(self._hostname(work.node_id), f"interrupted: {reason}"))
-            self._queue.unprepared(work, f"the build was interrupted: {reason}")
+            self._on_event(Preparing(self._host(work.node_id), f"interrupted: {reason}"))
+            self._queue.record_interrupted(work, f"the build was interrupted: {reason}")
         else:
-            self._tell(Lost(work, reason, self._queue.lost(work)))
+            self._on_event(Lost(work, reason, self._queue.record_lost(work)))
 
-    def _hostname(self, node_id: str) -> str:
+    def _host(self, node_id: str) -> str:
         return self._hostnames.get(node_id, node_id)
 
 
-def _ended(reports: Reports) -> Iterable[Ended]:
+def _select_ended(reports: Reports) -> Iterable[Ended]:
     for work, report in reports:
-        if isinstance(work, Attempt) and isinstance(report, Measurement) and _answers(work, report):
+        if (
+            isinstance(work, Attempt)
+            and isinstance(report, Measurement)
+            and _is_answer(work, report)
+        ):
             yield Ended(work, report)
 
 
-def _answers(attempt: Attempt, measurement: Measurement) -> bool:
-    """Check that a measurement is of this attempt: a node may measure, but not choose what."""
-    asked = (attempt.task, attempt.repeat, attempt.number)
-    return asked == (measurement.task, measurement.repeat, measurement.attempt)
+def _is_answer(attempt: Attempt, measurement: Measurement) -> bool:
+    """Check that a measurement is of this attempt: a node does not choose what it measures."""
+    request = (attempt.task, attempt.repeat, attempt.number)
+    return request == (measurement.task, measurement.repeat, measurement.attempt)

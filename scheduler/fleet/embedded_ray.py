@@ -30,15 +30,15 @@ START_DEADLINE_S = 120.0
 POLL_S = 0.05
 OBJECT_STORE_BYTES = 100_000_000  # events and rows are small; Ray would take 30 % of the memory
 PREFIX = "velodrome-ray-"
-# Within a folder that nobody else may enter: Ray opens its own, sockets and all, to every user.
-OPEN_FOLDER = "r"
+# Inside a folder that no other user may enter: Ray opens its own, with its sockets, to all users.
+RAY_FOLDER = "r"
 IN_USE = "in-use.lock"
-RAYS_SETTINGS = "RAY_"  # how the names of all of them begin
+SETTINGS_PREFIX = "RAY_"
 # sun_path of sockaddr_un holds 108 bytes (unix(7)), the last of them zero.
 SOCKET_PATH_BYTES = 107
 # As Ray's node.py names the longest of its sockets, with mkdtemp's eight letters before it.
 LONGEST_SOCKET = (
-    f"/{PREFIX}{{pid}}-abcdefgh/{OPEN_FOLDER}/session_2026-01-02_03-04-05_678901_{{pid}}"
+    f"/{PREFIX}{{pid}}-abcdefgh/{RAY_FOLDER}/session_2026-01-02_03-04-05_678901_{{pid}}"
     "/sockets/plasma_store"
 )
 PID_MAX = Path("/proc/sys/kernel/pid_max")
@@ -60,7 +60,7 @@ def embedded_ray(cpus: int, gpus: int) -> Iterator[RayAddress]:
     check_hostname(os.uname().nodename)
     _remove_leftovers()
     with ExitStack() as stack:
-        yield _first(stack, cpus, gpus)
+        yield _start_with_retries(stack, cpus, gpus)
 
 
 def check_hostname(hostname: str) -> None:
@@ -72,30 +72,30 @@ def check_hostname(hostname: str) -> None:
         )
 
 
-def _first(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
+def _start_with_retries(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
     """Start Ray, up to TRIES times.
 
     It gives up by itself after 30 s, which a busy machine may need.
     """
     for _ in range(TRIES - 1):
         try:
-            return stack.enter_context(_started(cpus, gpus))
+            return stack.enter_context(_start(cpus, gpus))
         except ClusterUnreachable as error:
             log.warning("%s; retrying", error)
-    return stack.enter_context(_started(cpus, gpus))
+    return stack.enter_context(_start(cpus, gpus))
 
 
 @contextmanager
-def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
-    folder = _folder()
-    variables = _variables(folder)
+def _start(cpus: int, gpus: int) -> Iterator[RayAddress]:
+    folder = _create_folder()
+    variables = _create_token(folder)
     in_use = try_lock(folder / IN_USE)
     try:
         environ = replace_ray_variables(
             make_paths_absolute(os.environ), variables
-        )  # its processes stand elsewhere
+        )  # its processes run in another folder
         with run_supervised(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
-            yield RayAddress(_address(folder, running), variables)
+            yield RayAddress(_wait_for_address(folder, running), variables)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if in_use is not None:
@@ -110,16 +110,16 @@ def replace_ray_variables(
     A shell's or job's settings are for the user's Ray: RAY_REDIS_ADDRESS keeps ours from starting,
     RAY_ADDRESS would make it join another, RAY_JOB_CONFIG_... ships code to it.
     """
-    others = {k: v for k, v in environ.items() if not k.upper().startswith(RAYS_SETTINGS)}
+    others = {k: v for k, v in environ.items() if not k.upper().startswith(SETTINGS_PREFIX)}
     return {**others, **variables}
 
 
 def apply_ray_variables(variables: Mapping[str, str]) -> None:
     """Apply replace_ray_variables to this process, before it imports Ray, which reads them once."""
-    wanted = replace_ray_variables(os.environ, variables)
-    for name in os.environ.keys() - wanted.keys():
+    environ = replace_ray_variables(os.environ, variables)
+    for name in os.environ.keys() - environ.keys():
         del os.environ[name]
-    os.environ.update(wanted)
+    os.environ.update(environ)
 
 
 def _command(folder: Path, cpus: int, gpus: int) -> list[str]:
@@ -137,13 +137,13 @@ def _command(folder: Path, cpus: int, gpus: int) -> list[str]:
         "--disable-usage-stats",
         f"--num-cpus={cpus}",
         f"--num-gpus={gpus}",
-        f"--temp-dir={folder / OPEN_FOLDER}",
+        f"--temp-dir={folder / RAY_FOLDER}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         '--system-config={"enable_metrics_collection": false}',
     ]
 
 
-def _variables(folder: Path) -> dict[str, str]:
+def _create_token(folder: Path) -> dict[str, str]:
     """Create this Ray's own token: its drivers and nodes do not touch the user's."""
     token = folder / "token"
     token.touch(mode=0o600)
@@ -156,49 +156,49 @@ def _variables(folder: Path) -> dict[str, str]:
     }
 
 
-def _address(folder: Path, running: SupervisedProcess) -> str:
+def _wait_for_address(folder: Path, running: SupervisedProcess) -> str:
     """Wait for the address that Ray writes once it listens."""
-    written = folder / OPEN_FOLDER / "ray_current_cluster"
+    written = folder / RAY_FOLDER / "ray_current_cluster"
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline and running.poll(POLL_S) is None:
         if written.exists() and (address := written.read_text().strip()):
             return address
-    raise ClusterUnreachable(f"no Ray could be started on this machine: {_last_words(folder)}")
+    raise ClusterUnreachable(f"no Ray could be started on this machine: {_read_log_end(folder)}")
 
 
-def _last_words(folder: Path) -> str:
+def _read_log_end(folder: Path) -> str:
     written = folder / "ray.log"
     lines = written.read_text(errors="replace").splitlines() if written.exists() else []
     return " / ".join(line.strip() for line in lines[-4:]) or "it wrote nothing"
 
 
-def _folder() -> Path:
+def _create_folder() -> Path:
     """Create Ray's folder in the first place with room for it and for the paths of its sockets."""
-    largest_pid = _largest_pid()
-    refused = [
+    largest_pid = _read_largest_pid()
+    rejected = [
         f"{place} (its path is too long)"
-        for place in _places()
+        for place in _list_places()
         if not fits_sockets(place, largest_pid)
     ]
-    for place in (one for one in _places() if fits_sockets(one, largest_pid)):
+    for place in (place for place in _list_places() if fits_sockets(place, largest_pid)):
         try:
             return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
         except OSError as error:
-            refused.append(f"{place} ({error.strerror})")
+            rejected.append(f"{place} ({error.strerror})")
     raise ClusterUnreachable(
-        f"no folder is suitable for Ray's files: {', '.join(refused)}. Set TMPDIR to a writable "
-        f"one whose path has at most {room_bytes(largest_pid)} bytes"
+        f"no folder is suitable for Ray's files: {', '.join(rejected)}. Set TMPDIR to a writable "
+        f"one whose path has at most {compute_room_bytes(largest_pid)} bytes"
     )
 
 
-def _places() -> tuple[str, ...]:
+def _list_places() -> tuple[str, ...]:
     """List candidate folders for Ray's files.
 
     The usual temporary one, then those with short paths.
     """
     try:
         usual = tempfile.gettempdir()
-    except FileNotFoundError:  # nowhere can be written to
+    except FileNotFoundError:  # no folder is writable
         usual = SHORT_PLACES[0]
     return tuple(dict.fromkeys((usual, *SHORT_PLACES)))
 
@@ -206,17 +206,17 @@ def _places() -> tuple[str, ...]:
 def fits_sockets(place: str, largest_pid: int) -> bool:
     """Return True if the path of Ray's longest socket fits there. Ray reads paths as UTF-8."""
     try:
-        return len(place.encode()) <= room_bytes(largest_pid)
+        return len(place.encode()) <= compute_room_bytes(largest_pid)
     except UnicodeEncodeError:
         return False
 
 
-def room_bytes(largest_pid: int) -> int:
+def compute_room_bytes(largest_pid: int) -> int:
     """Return how long the path of the parent folder may be; a socket's name holds two pids."""
     return SOCKET_PATH_BYTES - len(LONGEST_SOCKET.format(pid=largest_pid))
 
 
-def _largest_pid() -> int:
+def _read_largest_pid() -> int:
     try:
         return int(PID_MAX.read_text())
     except (OSError, ValueError):
@@ -228,7 +228,7 @@ def _remove_leftovers() -> None:
 
     The PID in a folder's name may be that of a process in another container: then its lock is held.
     """
-    for folder in (one for place in _places() for one in Path(place).glob(f"{PREFIX}*")):
+    for folder in (each for place in _list_places() for each in Path(place).glob(f"{PREFIX}*")):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and not _is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)

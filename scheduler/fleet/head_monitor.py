@@ -28,10 +28,10 @@ class HeadMonitor:
         self._answered_s = time.monotonic()
         self._first = threading.Event()
         self._closed = threading.Event()
-        thread = threading.Thread(target=self._watch, name="head-watch", daemon=True)
+        thread = threading.Thread(target=self._poll, name="head-watch", daemon=True)
         thread.start()
 
-    def nodes(self) -> Nodes:
+    def list_nodes(self) -> Nodes:
         """Return the latest entries.
 
         ClusterUnreachable if the head has been silent for too long.
@@ -48,9 +48,9 @@ class HeadMonitor:
     def close(self) -> None:
         self._closed.set()
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         while not self._closed.is_set():
-            with suppress(Exception):  # whatever Ray raises of a head that is not there
+            with suppress(Exception):  # any error of Ray's while the head is away
                 entries = ray.nodes()  # type: ignore[no-untyped-call]
                 self._nodes = {
                     entry["NodeID"]: entry for entry in cast("list[dict[str, Any]]", entries)

@@ -10,7 +10,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
 
-OURS = "velodrome"  # the key of metadata by which a job is known to be one of these
+METADATA_KEY = "velodrome"  # of the metadata of our jobs
 NAME_LENGTH = 40
 
 
@@ -52,9 +52,9 @@ class JobSpec:
 
     @property
     def metadata(self) -> dict[str, str]:
-        return {OURS: "sweep", **asdict(self)}
+        return {METADATA_KEY: "sweep", **asdict(self)}
 
-    def resume_command(self, address: str) -> str:
+    def build_resume_command(self, address: str) -> str:
         """Return the command that resumes the sweep, as a job on the cluster at this address."""
         options = {
             "--resume": self.sweep_id,
@@ -64,8 +64,8 @@ class JobSpec:
             "--patience": self.patience,
             "--address": address,
         }
-        given = [word for pair in options.items() if pair[1] for word in pair]
-        return format_command("run", *given, "--submit")
+        words = [word for pair in options.items() if pair[1] for word in pair]
+        return format_command("run", *words, "--submit")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Job:
     def exit_status(self) -> int | None:
         """The sweep's exit status as a shell shows it; None while the job is not over."""
         if self.state is State.STOPPED:
-            return 143  # by SIGTERM, in order
+            return 143  # SIGTERM, after an orderly end
         if self.state is not State.ENDED:
             return None
         if self.code is None:
@@ -102,11 +102,11 @@ class Job:
 
 def parse_job(details: Mapping[str, object]) -> Job | None:
     """Read a job from the details that Ray's server sends; None if the job is not ours."""
-    kept, job_id = details.get("metadata"), details.get("submission_id")
+    metadata, job_id = details.get("metadata"), details.get("submission_id")
     state = _STATES.get(str(details.get("status")))
-    if not isinstance(kept, Mapping) or OURS not in kept or not job_id or not state:
+    if not isinstance(metadata, Mapping) or METADATA_KEY not in metadata or not job_id or not state:
         return None
-    spec = JobSpec(**{field.name: str(kept.get(field.name, "")) for field in fields(JobSpec)})
+    spec = JobSpec(**{field.name: str(metadata.get(field.name, "")) for field in fields(JobSpec)})
     started_ms, code = details.get("start_time"), details.get("driver_exit_code")
     return Job(
         str(job_id),
@@ -118,13 +118,13 @@ def parse_job(details: Mapping[str, object]) -> Job | None:
     )
 
 
-def new_job_id(spec: JobSpec, stamp: str) -> str:
+def make_job_id(spec: JobSpec, stamp: str) -> str:
     """Make a job id that is readable and safe in a path: only a-z, 0-9 and hyphens."""
     name = re.sub(r"[^a-z0-9]+", "-", spec.sweep.lower())[:NAME_LENGTH].strip("-")
-    return "-".join(filter(None, (OURS, name, stamp)))
+    return "-".join(filter(None, (METADATA_KEY, name, stamp)))
 
 
-def entry_command(words: Sequence[str]) -> str:
+def build_entry_command(words: Sequence[str]) -> str:
     """Build the shell command of a job: `velodrome` with these arguments, quoted.
 
     The head's `python` is the one that runs Ray: Ray's own convention for jobs.
@@ -133,7 +133,7 @@ def entry_command(words: Sequence[str]) -> str:
 
 
 def find_job(text: str, jobs: Sequence[Job], address: str) -> Job:
-    """Find a job by its id, or a sweep's newest. jobs.
+    """Find a job by its id, or the newest of a sweep. jobs: newest first.
 
     Newest first. ConfigError if there is none.
     """

@@ -21,16 +21,16 @@ from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 from velodrome.scheduler.fleet.cluster import (
     CONNECT_S,
     TOKEN_FILE,
-    driver_variables,
-    runtime_environment,
+    build_runtime_environment,
+    find_variables,
 )
-from velodrome.scheduler.fleet.job_spec import Job, JobSpec, entry_command, parse_job
+from velodrome.scheduler.fleet.job_spec import Job, JobSpec, build_entry_command, parse_job
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-SUBMIT_S = 60.0  # a head that has just come up has nobody yet who takes jobs
-STOP_WAIT_S = 30  # for a driver to end its tasks in order; Ray would give it 3 s
+SUBMIT_S = 60.0  # a head that has just started does not take jobs yet
+STOP_WAIT_S = 30  # for a driver to end its tasks; Ray's default is 3 s
 STOP_DEADLINE_S = STOP_WAIT_S + 15.0
 PAUSE_S = 1.0
 FOLLOW_TRIES = 5
@@ -39,7 +39,7 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # on the head, or through `ray dashbo
 T = TypeVar("T")
 
 
-def dashboard_url(text: str) -> str:
+def parse_dashboard_url(text: str) -> str:
     """Return the URL of a dashboard.
 
     ConfigError if invalid, ClusterUnreachable if nobody listens.
@@ -59,7 +59,7 @@ def dashboard_url(text: str) -> str:
         port = port or (443 if parts.scheme == "https" else 8265)
         socket.create_connection((host, port), CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise _unreachable(text, str(error)) from error
+        raise _make_error(text, str(error)) from error
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}:{port}"
 
 
@@ -72,7 +72,7 @@ class LogLines:
         self._skipped = 0  # characters of the next pieces that were taken before the break
         self._partial = ""
 
-    def restart(self) -> None:
+    def expect_restart(self) -> None:
         """Expect the log from its first piece again."""
         self._skipped = self._taken
 
@@ -98,13 +98,13 @@ class JobServer:
     def __init__(self, address: str) -> None:
         self.address = address
         _check_client()
-        url = dashboard_url(address)
-        os.environ.update(driver_variables(os.environ, TOKEN_FILE.expanduser()))
+        url = parse_dashboard_url(address)
+        os.environ.update(find_variables(os.environ, TOKEN_FILE.expanduser()))
         if url != "auto":
-            # Ray would go there, whatever was typed.
+            # Ray would prefer these to the typed address.
             os.environ.pop("RAY_ADDRESS", None)
             os.environ.pop("RAY_API_SERVER_ADDRESS", None)
-        self._client = self._asked(lambda: _client(url))
+        self._client = self._ask(lambda: _create_client(url))
 
     def submit(
         self, job_id: str, spec: JobSpec, words: Sequence[str], files: Mapping[str, str]
@@ -112,7 +112,7 @@ class JobServer:
         """Start `velodrome` with these arguments as a job, in a folder with copies of the files."""
         import velodrome
 
-        environment = runtime_environment(str(Path(velodrome.__file__ or "").parent))
+        environment = build_runtime_environment(str(Path(velodrome.__file__ or "").parent))
         variables = environment.get("env_vars")
         given = variables if isinstance(variables, dict) else {}
         environment["env_vars"] = {**given, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
@@ -121,28 +121,28 @@ class JobServer:
                 (Path(folder) / name).write_text(text)
             if files:
                 environment["working_dir"] = folder
-            self._submit(job_id, spec, entry_command(words), environment)
+            self._submit(job_id, spec, build_entry_command(words), environment)
 
-    def jobs(self) -> tuple[Job, ...]:
+    def list_jobs(self) -> tuple[Job, ...]:
         """List the jobs, newest first."""
-        listed = self._asked(self._client.list_jobs)
+        listed = self._ask(self._client.list_jobs)
         found = [job for details in listed if (job := parse_job(details.model_dump(mode="json")))]
         return tuple(sorted(found, key=lambda job: (job.started_ms, job.job_id), reverse=True))
 
-    def job(self, job_id: str) -> Job:
-        details = self._asked(lambda: self._client.get_job_info(job_id))
+    def find_job(self, job_id: str) -> Job:
+        details = self._ask(lambda: self._client.get_job_info(job_id))
         found = parse_job(details.model_dump(mode="json"))
         if not found:
-            raise _unreachable(self.address, f"it no longer knows job {job_id}")
+            raise _make_error(self.address, f"it no longer knows job {job_id}")
         return found
 
     def stop(self, job_id: str) -> Job:
         """End a job and return its final state."""
-        self._asked(lambda: self._client.stop_job(job_id))
+        self._ask(lambda: self._client.stop_job(job_id))
         deadline = time.monotonic() + STOP_DEADLINE_S
-        while not (job := self.job(job_id)).state.is_over:
+        while not (job := self.find_job(job_id)).state.is_over:
             if time.monotonic() > deadline:
-                raise _unreachable(self.address, f"{job_id} does not end")
+                raise _make_error(self.address, f"{job_id} does not end")
             time.sleep(PAUSE_S)
         return job
 
@@ -152,16 +152,16 @@ class JobServer:
 
         lines = LogLines(tell)
         for _ in range(FOLLOW_TRIES):
-            lines.restart()
+            lines.expect_restart()
             with suppress(aiohttp.ClientError, RuntimeError, OSError):
-                asyncio.run(self._tail(job_id, lines))
-            if (job := self.job(job_id)).state.is_over:
+                asyncio.run(self._read_log(job_id, lines))
+            if (job := self.find_job(job_id)).state.is_over:
                 lines.end()
                 return job
             time.sleep(PAUSE_S)
-        raise _unreachable(self.address, f"the log of {job_id} was interrupted too often")
+        raise _make_error(self.address, f"the log of {job_id} was interrupted too often")
 
-    async def _tail(self, job_id: str, lines: LogLines) -> None:
+    async def _read_log(self, job_id: str, lines: LogLines) -> None:
         async for piece in self._client.tail_job_logs(job_id):
             lines.take(piece)
 
@@ -171,7 +171,7 @@ class JobServer:
         deadline = time.monotonic() + SUBMIT_S
         while True:
             try:
-                # No more is asked for than nothing: a job that asks waits for a node of its own.
+                # A job that requests CPUs would wait for a node of its own.
                 self._client.submit_job(
                     entrypoint=command,
                     submission_id=job_id,
@@ -182,26 +182,26 @@ class JobServer:
                 return
             except (RuntimeError, OSError) as error:
                 if self._has(job_id):
-                    return  # it was taken, and the answer got lost
+                    return  # it was accepted, but the answer was lost
                 if time.monotonic() > deadline:
-                    raise _unreachable(self.address, _brief(error)) from error
+                    raise _make_error(self.address, _shorten(error)) from error
             time.sleep(PAUSE_S)
 
     def _has(self, job_id: str) -> bool:
         with suppress(ClusterUnreachable):
-            return any(job.job_id == job_id for job in self.jobs())
+            return any(job.job_id == job_id for job in self.list_jobs())
         return False
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _ask(self, ask: Callable[[], T]) -> T:
         from ray.exceptions import RayError
 
         try:
             return ask()
         except RayError as error:
             mend = "Copy the head's token, and let RAY_AUTH_TOKEN_PATH name that file"
-            raise _unreachable(self.address, f"{_brief(error)}. {mend}") from error
+            raise _make_error(self.address, f"{_shorten(error)}. {mend}") from error
         except (RuntimeError, OSError, ValueError, KeyError) as error:
-            raise _unreachable(self.address, _brief(error)) from error
+            raise _make_error(self.address, _shorten(error)) from error
 
 
 def _check_client() -> None:
@@ -212,7 +212,7 @@ def _check_client() -> None:
         )
 
 
-def _client(url: str) -> "JobSubmissionClient":
+def _create_client(url: str) -> "JobSubmissionClient":
     """Create Ray's job client.
 
     Ray reads its variables on import: here, provided they are set by now.
@@ -225,12 +225,12 @@ def _client(url: str) -> "JobSubmissionClient":
     return JobSubmissionClient(url)
 
 
-def _unreachable(address: str, why: str) -> ClusterUnreachable:
+def _make_error(address: str, why: str) -> ClusterUnreachable:
     return ClusterUnreachable(
         f"the job server at {address} does not answer: {why}. Is this the address of the "
         "dashboard of its head, port 8265 by default, and was that started with `ray[default]`?"
     )
 
 
-def _brief(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__

@@ -16,13 +16,13 @@ from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
 SUSPECT_S = 10.0  # Ray's own health check takes 2 to 3 s as cluster.yaml sets it, 15 s by default
-LOOK_S = 0.2
-GONE_MEANWHILE = (
+POLL_S = 0.2
+NODE_ERRORS = (
     ray.exceptions.NodeDiedError,
     ray.exceptions.RaySystemError,
     ray.exceptions.TaskUnschedulableError,
 )
-RAY_S_OWN = "ray.io/node-id"  # a label that Ray puts on every node
+NODE_ID_LABEL = "ray.io/node-id"  # a label that Ray puts on every node
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Member:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _InventoryRequest:
     """A node whose inventory was requested and has not arrived."""
 
     entry: Mapping[str, Any]
     answer: "ray.ObjectRef[Node]"
-    asked_s: float
+    requested_s: float
 
 
 class Membership:
@@ -56,9 +56,9 @@ class Membership:
     ) -> None:
         self._known = dict(known or {})
         self._types = types or NodeTypes()
-        self._watch = HeadMonitor()
+        self._monitor = HeadMonitor()
         self._members: dict[str, Member] = {}  # by node id
-        self._asked: dict[str, _Asked] = {}  # by Ray's id
+        self._requests: dict[str, _InventoryRequest] = {}  # by Ray's id
         self._unusable: set[str] = set()
         self._crashed: set[str] = set()  # once, by Ray's id, as they were asked
         self._suspects: dict[str, float] = {}  # by Ray's id, until when
@@ -68,7 +68,7 @@ class Membership:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._watch.close()
+        self._monitor.close()
 
     def suspect(self, node_id: str, reason: str, now_s: float) -> None:
         """Treat a node as lost because a task could not reach it.
@@ -80,96 +80,96 @@ class Membership:
             self._suspects[member.ray_id] = now_s + SUSPECT_S
             self._lost.append(Gone(member.node, reason))
 
-    def member(self, node_id: str) -> Member | None:
+    def find_member(self, node_id: str) -> Member | None:
         return self._members.get(node_id)
 
-    def is_there(self, ray_id: str) -> bool:
+    def is_alive(self, ray_id: str) -> bool:
         """Return True if Ray lists the node as alive, with or without an inventory."""
-        return bool(self._watch.nodes().get(ray_id, {}).get("Alive"))
+        return bool(self._monitor.list_nodes().get(ray_id, {}).get("Alive"))
 
     @property
-    def has_news(self) -> bool:
+    def has_changes(self) -> bool:
         return bool(self._lost)
 
     @property
     def is_complete(self) -> bool:
         """Return True if every live node has sent its inventory, or cannot."""
-        return not self._asked
+        return not self._requests
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         return tuple(member.node for member in self._members.values())
 
     @detect_local_failure()
-    def first_look(self, note: Callable[[str], None]) -> tuple[Node, ...]:
+    def wait_for_nodes(self, note: Callable[[str], None]) -> tuple[Node, ...]:
         """Wait until every live node has sent its inventory, or cannot; return the usable ones."""
         while True:
-            for change in self.changes(time.monotonic()):
+            for change in self.poll_changes(time.monotonic()):
                 if isinstance(change, Unusable):
                     note(f"{change.hostname} cannot measure: {change.reason}")
             if self.is_complete:
                 return self.nodes
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
-    def changes(self, now_s: float) -> Iterator[Change]:
+    def poll_changes(self, now_s: float) -> Iterator[Change]:
         """Yield the changes since the last call."""
-        known = self._watch.nodes()
-        alive = {ray_id: entry for ray_id, entry in known.items() if entry["Alive"]}
+        entries = self._monitor.list_nodes()
+        alive = {ray_id: entry for ray_id, entry in entries.items() if entry["Alive"]}
         yield from self._lost
         self._lost.clear()
         self._suspects = {ray_id: s for ray_id, s in self._suspects.items() if now_s < s}
-        for member in [one for one in self._members.values() if one.ray_id not in alive]:
+        for member in [each for each in self._members.values() if each.ray_id not in alive]:
             del self._members[member.node.node_id]
-            yield Gone(member.node, _why(known.get(member.ray_id)))
-        there = {member.ray_id for member in self._members.values()}
+            yield Gone(member.node, _read_death_reason(entries.get(member.ray_id)))
+        member_ids = {member.ray_id for member in self._members.values()}
         for ray_id, entry in alive.items():
-            if ray_id not in there | self._settled and _measures(entry):
+            if ray_id not in member_ids | self._without_request and _is_worker(entry):
                 self._ask(ray_id, entry, now_s)
-        for ray_id in list(self._asked):
-            if change := self._answered(ray_id, alive, now_s):
+        for ray_id in list(self._requests):
+            if change := self._receive(ray_id, alive, now_s):
                 yield change
 
     @property
-    def _settled(self) -> set[str]:
+    def _without_request(self) -> set[str]:
         """Nodes that need no request now."""
-        return self._unusable | self._asked.keys() | self._suspects.keys()
+        return self._unusable | self._requests.keys() | self._suspects.keys()
 
     def _ask(self, ray_id: str, entry: Mapping[str, Any], now_s: float) -> None:
-        labels = {k: v for k, v in entry.get("Labels", {}).items() if k != RAY_S_OWN}
+        labels = {k: v for k, v in entry.get("Labels", {}).items() if k != NODE_ID_LABEL}
         if ray_id in self._known:
             answer = ray.put(self._known[ray_id])
         else:
-            asking = run_once_on(ray_id, node_functions.inventory, num_cpus=0)
+            asking = run_once_on(ray_id, node_functions.read_inventory, num_cpus=0)
             answer = asking.remote(tuple(sorted(labels.items())))
-        self._asked[ray_id] = _Asked(entry, answer, now_s)
+        self._requests[ray_id] = _InventoryRequest(entry, answer, now_s)
 
-    def _answered(
+    def _receive(
         self, ray_id: str, alive: Mapping[str, Mapping[str, Any]], now_s: float
     ) -> Change | None:
-        asked = self._asked[ray_id]
-        hostname = str(asked.entry.get("NodeManagerHostname", ray_id))
+        request = self._requests[ray_id]
+        hostname = str(request.entry.get("NodeManagerHostname", ray_id))
         if ray_id not in alive:
-            del self._asked[ray_id]
+            del self._requests[ray_id]
             return None
-        ready, _ = ray.wait([asked.answer], timeout=0)
-        if not ready and now_s - asked.asked_s < INVENTORY_DEADLINE_S:
+        ready, _ = ray.wait([request.answer], timeout=0)
+        if not ready and now_s - request.requested_s < INVENTORY_DEADLINE_S:
             return None
-        del self._asked[ray_id]
+        del self._requests[ray_id]
         if not ready:
             self._suspects[ray_id] = now_s + INVENTORY_DEADLINE_S  # then it is asked again
             return Unusable(hostname, f"it sent no inventory within {INVENTORY_DEADLINE_S:.0f} s")
         try:
-            return self._join(ray.get(asked.answer), ray_id, asked.entry["Resources"])
-        except GONE_MEANWHILE:
+            return self._join(ray.get(request.answer), ray_id, request.entry["Resources"])
+        except NODE_ERRORS:
             return None  # it is asked again if it has not
         except ray.exceptions.RayError as error:
-            if isinstance(error, ray.exceptions.WorkerCrashedError) and self._may_be_going(ray_id):
+            if isinstance(error, ray.exceptions.WorkerCrashedError) and self._may_stop(ray_id):
                 self._suspects[ray_id] = now_s + SUSPECT_S  # then it is asked again
                 return None
             self._unusable.add(ray_id)
             return Unusable(hostname, summarize_error(error))
 
-    def _may_be_going(self, ray_id: str) -> bool:
+    def _may_stop(self, ray_id: str) -> bool:
         """Return True once per node: when a node stops, its processes may end before it does."""
         has_crashed = ray_id in self._crashed
         self._crashed.add(ray_id)
@@ -192,11 +192,11 @@ def only_node() -> str:
     return str(entry["NodeID"])
 
 
-def _measures(entry: Mapping[str, Any]) -> bool:
+def _is_worker(entry: Mapping[str, Any]) -> bool:
     return float(entry["Resources"].get("CPU", 0)) >= 1
 
 
-def _why(entry: Mapping[str, Any] | None) -> str:
+def _read_death_reason(entry: Mapping[str, Any] | None) -> str:
     return (
         str((entry or {}).get("DeathReasonMessage") or "Ray gives no reason")
         .strip()

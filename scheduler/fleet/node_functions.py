@@ -30,7 +30,7 @@ BEAT_S = 5.0
 POLL_S = 0.2
 
 
-def inventory(labels: tuple[tuple[str, str], ...]) -> Node:
+def read_inventory(labels: tuple[tuple[str, str], ...]) -> Node:
     """Take the inventory of this node. labels: Ray's labels for it."""
     return take_inventory(labels=labels)
 
@@ -40,10 +40,10 @@ def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
 
     cache: the folder of environments; empty: the node's own default.
     """
-    store = _store(cache)
+    store = _open_store(cache)
     try:
         lock_folder()
-    except LocksUnusable:  # no task can run, as each will say: nothing is fetched for them
+    except LocksUnusable:  # no task can run, and each reports it: build nothing
         yield Prepared(tuple(EnvironmentOutcome(need) for need in preparation.needs))
         return
     yield from _stream(
@@ -53,7 +53,7 @@ def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
 
 def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
     """Run an attempt; yield heartbeats, worker events and agent notes, then the Measurement."""
-    store = _store(cache)
+    store = _open_store(cache)
     yield from _stream(
         lambda note: execute(
             attempt.task,
@@ -67,7 +67,7 @@ def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object
     )
 
 
-def _store(cache: str) -> EnvironmentStore:
+def _open_store(cache: str) -> EnvironmentStore:
     return EnvironmentStore(Path(cache) if cache else default_root())
 
 
@@ -107,7 +107,7 @@ def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[obje
     thread = threading.Thread(target=run, name="agent", daemon=True)
     thread.start()
     yield Heartbeat()
-    while (report := _next(reports)) is not ended:
+    while (report := _wait_for_report(reports)) is not ended:
         yield report
     thread.join()
     if failure:
@@ -115,7 +115,7 @@ def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[obje
     yield result[0]
 
 
-def _next(reports: "queue.SimpleQueue[object]") -> object:
+def _wait_for_report(reports: "queue.SimpleQueue[object]") -> object:
     """Return the next report, or a heartbeat.
 
     It polls: Ray's cancellation cannot end an endless wait.

@@ -26,9 +26,9 @@ class NodeQueue:
         self._preparing: Preparation | None = None
         self._heap: list[tuple[int, int, Attempt]] = []
         self._serial = 0  # so that heapq never compares two attempts
-        self._courses_begun: set[Course] = set()
+        self._courses_started: set[Course] = set()
         self._waiting: dict[Course, int] = {}  # how many of each course wait
-        self._standing: set[EnvironmentNeed] = set()
+        self._ready: set[EnvironmentNeed] = set()
         self._failed: dict[EnvironmentNeed, EnvironmentOutcome] = {}
         self._interruptions = 0
 
@@ -37,7 +37,7 @@ class NodeQueue:
         return len(self._heap)
 
     @property
-    def begun(self) -> tuple[Work, ...]:
+    def started(self) -> tuple[Work, ...]:
         return (*self._running, *((self._preparing,) if self._preparing else ()))
 
     @property
@@ -45,7 +45,7 @@ class NodeQueue:
         return bool(self._heap or self._running or self._preparing)
 
     def has(self, course: Course) -> bool:
-        return course in self._waiting or course in self._courses_begun
+        return course in self._waiting or course in self._courses_started
 
     # Attempts
 
@@ -54,10 +54,10 @@ class NodeQueue:
         heapq.heappush(self._heap, (attempt.order, self._serial, attempt))
         self._waiting[attempt.course] = self._waiting.get(attempt.course, 0) + 1
 
-    def waiting(self) -> Sequence[Attempt]:
+    def list_waiting(self) -> Sequence[Attempt]:
         return [attempt for _, _, attempt in sorted(self._heap)]
 
-    def first_that_fits(self) -> Attempt | None:
+    def find_next(self) -> Attempt | None:
         """Return the first attempt if running work leaves room for it.
 
         No later attempt overtakes it.
@@ -74,14 +74,14 @@ class NodeQueue:
             del self._waiting[attempt.course]
         return attempt
 
-    def began(self, work: Work) -> None:
+    def mark_started(self, work: Work) -> None:
         if isinstance(work, Preparation):
             self._preparing = work
         else:
             self._running.append(work)
-            self._courses_begun.add(work.course)
+            self._courses_started.add(work.course)
 
-    def ended(self, work: Work) -> None:
+    def mark_ended(self, work: Work) -> None:
         if isinstance(work, Preparation):
             self._preparing = None
         else:
@@ -89,19 +89,19 @@ class NodeQueue:
 
     # Courses
 
-    def to_give(self) -> Iterator[Course]:
+    def list_movable(self) -> Iterator[Course]:
         """List courses that another node may take.
 
         None of them has begun; the next one stays here.
         """
-        first = 0 if self.begun else 1
+        first = 0 if self.started else 1
         return (
             course
             for course in islice(self._waiting, first, None)
-            if course not in self._courses_begun
+            if course not in self._courses_started
         )
 
-    def of(self, course: Course) -> Sequence[Attempt]:
+    def list_attempts(self, course: Course) -> Sequence[Attempt]:
         return [entry[2] for entry in sorted(self._heap) if entry[2].course == course]
 
     def give_away(self, course: Course) -> None:
@@ -111,24 +111,26 @@ class NodeQueue:
 
     # Environments
 
-    def stands(self, needs: Iterable[EnvironmentNeed]) -> bool:
-        return self._standing.issuperset(needs)
+    def has_environments(self, needs: Iterable[EnvironmentNeed]) -> bool:
+        return self._ready.issuperset(needs)
 
-    def failure(self, needs: Iterable[EnvironmentNeed]) -> EnvironmentOutcome | None:
+    def find_failure(self, needs: Iterable[EnvironmentNeed]) -> EnvironmentOutcome | None:
         return next((self._failed[need] for need in needs if need in self._failed), None)
 
-    def preparation(self, needs_of: NeedsOf) -> Preparation:
+    def make_preparation(self, needs_of: NeedsOf) -> Preparation:
         """Build all that waiting attempts need at once, so that the node is interrupted once."""
         wanted = {need for _, _, attempt in self._heap for need in needs_of(attempt)}
-        return Preparation(self.node.node_id, tuple(sorted(wanted - self._standing)))
+        return Preparation(self.node.node_id, tuple(sorted(wanted - self._ready)))
 
-    def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
+    def mark_prepared(
+        self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]
+    ) -> None:
         self._preparing = None
         self._interruptions = 0
-        self._failed |= {found.need: found for found in outcomes if not found.ready}
-        self._standing.update(need for need in preparation.needs if need not in self._failed)
+        self._failed |= {outcome.need: outcome for outcome in outcomes if not outcome.ready}
+        self._ready.update(need for need in preparation.needs if need not in self._failed)
 
-    def interrupted(self) -> int:
+    def count_interruption(self) -> int:
         """Count consecutive interrupted preparations, this one included."""
         self._interruptions += 1
         return self._interruptions

@@ -15,7 +15,7 @@ from velodrome.scheduler.results.store import Store
 MOST_NAMED = 6  # missing runs
 
 
-def pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
+def list_pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
     """List the plan's attempts that the store lacks, each with its next attempt number."""
     done = store.finished(sweep_id)
     return tuple(
@@ -41,18 +41,18 @@ def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Ex
     """
     if not plan.unplaceable:
         return
-    done, last = store.finished(sweep_id), _last_reasons(store, sweep_id)
+    done, last = store.finished(sweep_id), _read_last_reasons(store, sweep_id)
     rows = []
     for entry in plan.unplaceable:
         key = entry.task.key
         if (key, 0) not in done and last.get(key) != entry.reason:
             attempt = Attempt(entry.task, 0, "", store.next_attempt(sweep_id, key, 0))
-            row = unmeasured(attempt, entry.status, entry.reason, "", None)
+            row = make_unmeasured(attempt, entry.status, entry.reason, "", None)
             rows.append((row, expectations.of(entry.task)))
     store.put_all(sweep_id, rows)
 
 
-def _last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
+def _read_last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
     """Map each task whose first repeat was last refused on all nodes to the reason."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -63,7 +63,7 @@ def _last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
     return {key: row["reason"] for key, row in last.items() if not row["node_id"]}
 
 
-def unmeasured(
+def make_unmeasured(
     attempt: Attempt, status: Status, reason: str, log_tail: str, node: Node | None
 ) -> Measurement:
     """Make the measurement of an attempt that never reached a worker."""
@@ -85,8 +85,8 @@ def unmeasured(
     )
 
 
-def expected_rows(plan: Plan, left_out: Collection[Attempt] = ()) -> dict[Identity, str]:
-    """List what the sweep must have rows for, with its label: the plan without left_out."""
+def list_rows(plan: Plan, left_out: Collection[Attempt] = ()) -> dict[Identity, str]:
+    """List the expected rows, with their labels: those of the plan without left_out."""
     labels = {
         (placement.task.key, placement.repeat): placement.task.label
         for placement in plan.placements

@@ -42,7 +42,7 @@ class ProgressDisplay(Protocol):
     def note(self, text: str) -> None:
         """Show a message that concerns no attempt: Ray starts, an environment is built."""
 
-    def event(self, event: object) -> None:
+    def show_event(self, event: object) -> None:
         """Show an event; events come in the order in which they happen."""
 
     def expect(self, tasks: Sequence[Task]) -> None:
@@ -64,7 +64,7 @@ def show_progress(
     """
     eta = Eta(tasks, durations)
     if console.is_terminal:
-        with _live(console) as progress:
+        with _make_bar(console) as progress:
             yield LiveProgress(progress, total, len(tasks), eta, hosts=hosts)
     else:
         yield LineProgress(console, total, len(tasks), eta, hosts=hosts)
@@ -86,15 +86,15 @@ class LineProgress:
         self._total += len(tasks)
         self._eta.expect(tasks)
 
-    def event(self, event: object) -> None:
+    def show_event(self, event: object) -> None:
         if isinstance(event, Started):
-            self._eta.started()
+            self._eta.start()
         elif isinstance(event, Ended | NoEnvironment | Lost) and (
             text := describe_finished(event, hosts=self._hosts)
         ):
             self._done += 1
-            self._eta.finished(event.attempt.task, _measured(event))
-            left = self._eta.text()
+            self._eta.finish(event.attempt.task, _find_measurement(event))
+            left = self._eta.format_left()
             suffix = f"  ({left} left)" if left else ""
             self._print(f"[{self._done}/{self._total}] {text}{suffix}")
         elif isinstance(event, AttemptReport) and isinstance(event.report, Note):
@@ -108,7 +108,7 @@ class LineProgress:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(_one_line(text)), soft_wrap=True)
+        self._console.print(Text(_to_one_line(text)), soft_wrap=True)
 
 
 class LiveProgress:
@@ -129,20 +129,20 @@ class LiveProgress:
         self._progress.update(self._bar, total=self._total)
 
     def note(self, text: str) -> None:
-        self._progress.update(self._bar, description=_plain(text))
+        self._progress.update(self._bar, description=_shorten(text))
 
-    def event(self, event: object) -> None:
+    def show_event(self, event: object) -> None:
         if isinstance(event, Started):
-            self._eta.started()
+            self._eta.start()
             self.note(event.attempt.task.label)
         elif isinstance(event, AttemptReport):
-            self._reported(event.attempt, event.report)
+            self._show_report(event.attempt, event.report)
         elif isinstance(event, Ended | NoEnvironment | Lost) and (
             text := describe_finished(event, hosts=self._hosts)
         ):
-            self._eta.finished(event.attempt.task, _measured(event))
+            self._eta.finish(event.attempt.task, _find_measurement(event))
             self._print(text)
-            left = self._eta.text()
+            left = self._eta.format_left()
             self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
         elif isinstance(event, Preparing):
             self.note(f"{event.hostname}: {event.text}")
@@ -152,9 +152,9 @@ class LiveProgress:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._progress.console.print(Text(_one_line(text)))
+        self._progress.console.print(Text(_to_one_line(text)))
 
-    def _reported(self, attempt: Attempt, report: object) -> None:
+    def _show_report(self, attempt: Attempt, report: object) -> None:
         if isinstance(report, Phase):
             self.note(f"{attempt.task.label}: {report.name}")
         elif isinstance(report, Timed):
@@ -168,16 +168,16 @@ class RepeatLimit:
 
     def __init__(self, every_s: float = 30.0) -> None:
         self._every_s = every_s
-        self._said_s = -every_s
+        self._shown_s = -every_s
 
     def is_time(self) -> bool:
-        if time.monotonic() - self._said_s < self._every_s:
+        if time.monotonic() - self._shown_s < self._every_s:
             return False
-        self._said_s = time.monotonic()
+        self._shown_s = time.monotonic()
         return True
 
 
-def _live(console: Console) -> Progress:
+def _make_bar(console: Console) -> Progress:
     return Progress(
         MofNCompleteColumn(),
         BarColumn(bar_width=20),
@@ -189,14 +189,14 @@ def _live(console: Console) -> Progress:
     )
 
 
-def _measured(event: Ended | NoEnvironment | Lost) -> Measurement | None:
+def _find_measurement(event: Ended | NoEnvironment | Lost) -> Measurement | None:
     return event.measurement if isinstance(event, Ended) else None
 
 
-def _one_line(text: str) -> str:
+def _to_one_line(text: str) -> str:
     """Keep spaces but no line breaks: the text may hold a node's words."""
     return strip_controls(" ".join(text.splitlines()))[:LONGEST]
 
 
-def _plain(text: str) -> str:
+def _shorten(text: str) -> str:
     return sanitize_line(text, 100)

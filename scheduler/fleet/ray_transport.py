@@ -15,8 +15,8 @@ from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
 from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
 from velodrome.scheduler.fleet.transport import Change, WorkFailed
 
-LOOK_S = 1.0
-OF_NODE = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)
+POLL_S = 1.0
+NODE_ERRORS = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)
 
 
 class Stream(Protocol):
@@ -35,33 +35,33 @@ class RayTransport:
         self,
         membership: Membership,
         cache: str = "",
-        demand: NodeProvisioner | None = None,
+        provisioner: NodeProvisioner | None = None,
         execute: Callable[..., object] = node_functions.execute_attempt,
     ) -> None:
         self._membership = membership
         self._cache = cache
-        self._demand = demand
+        self._provisioner = provisioner
         self._execute = execute
         self._streams: dict[Stream, Work] = {}
         self._unreached: list[Work] = []
-        self._looked_s = -LOOK_S
+        self._looked_s = -POLL_S
 
-    def now_s(self) -> float:
+    def read_clock_s(self) -> float:
         return time.monotonic()
 
-    def changes(self) -> Iterator[Change]:
-        now_s = self.now_s()
-        if now_s - self._looked_s < LOOK_S and not self._membership.has_news:
+    def list_changes(self) -> Iterator[Change]:
+        read_clock_s = self.read_clock_s()
+        if read_clock_s - self._looked_s < POLL_S and not self._membership.has_changes:
             return
-        self._looked_s = now_s
+        self._looked_s = read_clock_s
         with detect_local_failure():
-            found = list(self._membership.changes(now_s))
+            found = list(self._membership.poll_changes(read_clock_s))
         yield from found
 
     @detect_local_failure()
     def start(self, work: Work) -> None:
-        member = self._membership.member(work.node_id)
-        if member is None:  # suspected since the queue last heard of changes
+        member = self._membership.find_member(work.node_id)
+        if member is None:  # suspected since the last poll of changes
             self._unreached.append(work)
             return
         if isinstance(work, Preparation):
@@ -73,14 +73,14 @@ class RayTransport:
         self._streams[stream] = work
 
     @detect_local_failure()
-    def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+    def wait_for_reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
         if self._unreached:
             unreached, self._unreached = self._unreached, []
-            return [(work, WorkFailed("its node is gone", of_node=True)) for work in unreached]
+            return [(work, WorkFailed("its node left", of_node=True)) for work in unreached]
         if not self._streams:
             time.sleep(timeout_s)
             return ()
-        return [self._next(stream) for stream in _ready(list(self._streams), timeout_s)]
+        return [self._read_next(stream) for stream in _select_ready(list(self._streams), timeout_s)]
 
     def abandon(self, work: Work) -> None:
         for stream in [stream for stream, of in self._streams.items() if of is work]:
@@ -89,19 +89,19 @@ class RayTransport:
                 ray.cancel(cast("ray.ObjectRef[object]", stream), force=True)
 
     def want(self, attempts: Sequence[Attempt]) -> None:
-        if self._demand:
-            self._demand.want(attempts, self.now_s(), self._membership.is_there)
+        if self._provisioner:
+            self._provisioner.want(attempts, self.read_clock_s(), self._membership.is_alive)
 
-    def _next(self, stream: Stream) -> tuple[Work, object]:
+    def _read_next(self, stream: Stream) -> tuple[Work, object]:
         work = self._streams[stream]
         report: object
         try:
             report = ray.get(next(stream))
         except StopIteration:
             report = WorkFailed("the node's task ended without an answer")
-        except OF_NODE as error:
+        except NODE_ERRORS as error:
             report = WorkFailed(summarize_error(error), of_node=True)
-            self._membership.suspect(work.node_id, summarize_error(error), self.now_s())
+            self._membership.suspect(work.node_id, summarize_error(error), self.read_clock_s())
         except ray.exceptions.RayError as error:
             report = WorkFailed(summarize_error(error))
         if isinstance(report, WorkFailed | Measurement | Prepared):
@@ -109,7 +109,7 @@ class RayTransport:
         return work, report
 
 
-def _ready(streams: list[Stream], timeout_s: float) -> list[Stream]:
+def _select_ready(streams: list[Stream], timeout_s: float) -> list[Stream]:
     """List the streams that have something to read. Ray's type stubs know only references."""
     references = cast("list[ray.ObjectRef[object]]", streams)
     ready, _ = ray.wait(references, num_returns=len(references), timeout=0)

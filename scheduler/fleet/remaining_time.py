@@ -26,19 +26,19 @@ class Eta:
         self._done_s = 0.0  # as expected
         self._left_s = 0.0
         self._took_s = 0.0  # by all attempts, side by side
-        self._waited_s = 0.0  # of it, for others to let go of their cores
+        self._waited_s = 0.0  # of it, for cores that others used
         self.expect(tasks)
 
     def expect(self, tasks: Iterable[Task]) -> None:
         """Add tasks that are still to do."""
         self._left_s += sum(map(self._durations.estimate, tasks))
 
-    def started(self) -> None:
-        """Start the clock at the first attempt: builds of environments say nothing about tasks."""
+    def start(self) -> None:
+        """Start the clock at the first attempt: builds of environments do not count."""
         if self._started_s is None:
             self._started_s = self._clock()
 
-    def finished(self, task: Task, measurement: Measurement | None = None) -> None:
+    def finish(self, task: Task, measurement: Measurement | None = None) -> None:
         self._done_s += self._durations.estimate(task)
         if measurement:
             self._took_s += max(0.0, measurement.finished_at - measurement.started_at)
@@ -47,10 +47,10 @@ class Eta:
 
     @property
     def _own_share(self) -> float:
-        """Share of the time so far that was not spent waiting for other users, who may be gone."""
+        """Share of the time so far without waits for other users, who may have left."""
         return 1.0 - min(self._waited_s / self._took_s, 1.0) if self._took_s else 1.0
 
-    def text(self) -> str:
+    def format_left(self) -> str:
         """Format the time left, e.g. `2m10s`, with the usual error `2m10s ± 8 %`.
 
         Empty before the first attempt has ended and after the last.

@@ -12,7 +12,7 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempt_events import Ended, Lost, NoEnvironment, OutOfTime
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
-from velodrome.scheduler.fleet.pending_work import unmeasured
+from velodrome.scheduler.fleet.pending_work import make_unmeasured
 from velodrome.scheduler.fleet.progress import ProgressDisplay
 from velodrome.scheduler.fleet.transport import Joined, Transport
 from velodrome.scheduler.fleet.work_queue import MayRun, WorkQueue
@@ -27,8 +27,8 @@ def run_attempts(
     may_run: MayRun,
     nodes: Sequence[Node],
     transport: Transport,
-    keeper: "RowWriter",
-    watcher: ProgressDisplay,
+    writer: "RowWriter",
+    display: ProgressDisplay,
     environments: EnvironmentStore,
     patience_s: float = PATIENCE_S,
     until_s: float = math.inf,
@@ -38,17 +38,17 @@ def run_attempts(
     may_run: from make_may_run. nodes: the initial ones. until_s: on the monotonic clock, when to
     start nothing more.
     """
-    queue = WorkQueue(attempts, nodes, may_run, _needs(environments.versions))
-    keeper.nodes(nodes)
+    queue = WorkQueue(attempts, nodes, may_run, _make_needs_of(environments.versions))
+    writer.put_nodes(nodes)
 
     def on_event(event: object) -> None:
-        keeper.event(event)  # on disk first, then on the screen
-        watcher.event(event)
+        writer.handle(event)  # on disk first, then on the screen
+        display.show_event(event)
 
     def is_over() -> bool:
         return time.monotonic() >= until_s
 
-    keep = keeper.write_together
+    keep = writer.write_together
     Dispatcher(queue, transport, on_event, patience_s, nodes, is_over, keep).run()
 
 
@@ -62,7 +62,7 @@ class RowWriter:
         self._nodes: dict[str, Node] = {}
         self.left_out: list[Attempt] = []  # for want of time
 
-    def nodes(self, nodes: Sequence[Node]) -> None:
+    def put_nodes(self, nodes: Sequence[Node]) -> None:
         self._nodes |= {node.node_id: node for node in nodes}
         self._store.put_nodes(self._sweep_id, nodes)
 
@@ -71,9 +71,9 @@ class RowWriter:
         kept = [(one.measurement, self._expectations.of(one.measurement.task)) for one in ended]
         self._store.put_all(self._sweep_id, kept)
 
-    def event(self, event: object) -> None:
+    def handle(self, event: object) -> None:
         if isinstance(event, Joined):
-            self.nodes((event.node,))
+            self.put_nodes((event.node,))
         elif isinstance(event, OutOfTime):
             self.left_out += event.attempts
         elif isinstance(event, Ended):
@@ -81,14 +81,14 @@ class RowWriter:
         elif isinstance(event, NoEnvironment):
             why = event.outcome
             failed = Status.ENVIRONMENT_FAILED
-            self._put(self._row(event.attempt, failed, why.reason, why.log_tail))
+            self._put(self._make_row(event.attempt, failed, why.reason, why.log_tail))
         elif isinstance(event, Lost):
-            self._put(self._row(event.attempt, Status.LOST, event.reason))
+            self._put(self._make_row(event.attempt, Status.LOST, event.reason))
 
-    def _row(
+    def _make_row(
         self, attempt: Attempt, status: Status, reason: str, log_tail: str = ""
     ) -> Measurement:
-        return unmeasured(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
+        return make_unmeasured(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
 
     def _put(self, measurement: Measurement) -> None:
         expected = self._expectations.of(measurement.task)
@@ -109,7 +109,7 @@ def make_may_run(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
     return of
 
 
-def _needs(locks: VersionLocks) -> Callable[[Attempt], tuple[EnvironmentNeed, ...]]:
+def _make_needs_of(locks: VersionLocks) -> Callable[[Attempt], tuple[EnvironmentNeed, ...]]:
     """Return a function that lists an attempt's environments.
 
     Its framework's, and the reference's.

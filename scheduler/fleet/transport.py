@@ -53,10 +53,10 @@ Change = Joined | Gone | Unusable
 class Transport(Protocol):
     """Starts work on nodes and delivers what they report; nodes may join and leave."""
 
-    def now_s(self) -> float:
+    def read_clock_s(self) -> float:
         """Read a clock that never jumps."""
 
-    def changes(self) -> Iterable[Change]:
+    def list_changes(self) -> Iterable[Change]:
         """List the nodes that joined or left since the last call."""
 
     def start(self, work: Work) -> None:
@@ -65,7 +65,7 @@ class Transport(Protocol):
         `reports` delivers its reports.
         """
 
-    def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+    def wait_for_reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
         """List the reports since the last call, in order; wait for the first, at most timeout_s.
 
         An attempt's last report is its Measurement, a preparation's is Prepared, or WorkFailed for

@@ -102,7 +102,7 @@ def swept(simulation: ModuleType) -> Callable[..., Sweep]:
 
         def tell(event: object) -> None:
             sweep.events.append(event)
-            sweep.at_s.append(transport.now_s())
+            sweep.at_s.append(transport.read_clock_s())
             on_event(event)
 
         queue = WorkQueue(attempts, nodes, anywhere, needs, max_tries)
@@ -346,10 +346,10 @@ def reporting_together(simulation: ModuleType, nodes: Sequence[Node]) -> Any:
     """A simulated transport that tells at once what was reported within a second."""
 
     class Together(simulation.SimulatedTransport):  # type: ignore[misc,name-defined]
-        def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
-            found = [*super().reports(timeout_s)]
-            while found and self._heap and self._heap[0][0] <= self.now_s() + 1.0:
-                found += super().reports(1.0)
+        def wait_for_reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+            found = [*super().wait_for_reports(timeout_s)]
+            while found and self._heap and self._heap[0][0] <= self.read_clock_s() + 1.0:
+                found += super().wait_for_reports(1.0)
             return found
 
     return Together(nodes, ten_seconds, end_s=1e5)

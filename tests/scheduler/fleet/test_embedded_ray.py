@@ -47,7 +47,7 @@ with embedded_ray(1, 0) as started:
 @pytest.mark.parametrize("largest_pid", [32768, own.PID_MAX_LIMIT])
 def test_the_longest_socket_fits_in_every_accepted_folder(tmp_path: Path, largest_pid: int) -> None:
     """The kernel is asked, in a folder of exactly that many bytes; one more is too long for it."""
-    room = own.room_bytes(largest_pid)
+    room = own.compute_room_bytes(largest_pid)
     name = own.LONGEST_SOCKET.format(pid=largest_pid)
     for place in ("/" + "p" * (room - 1), "/" + "é" * ((room - 1) // 2)):
         assert own.fits_sockets(place, largest_pid)
@@ -134,10 +134,10 @@ def guarded() -> Iterator[RayAddress]:
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        (b"0" * 64, "requires a token, and not the one of {}"),
-        (b"\xff\xfe\n", "{} holds no token"),
+        (b"0" * 64, "requires a token, and {} holds another"),
+        (b"\xff\xfe\n", "{} holds no Ray token"),
         (b"", "file cannot be opened or is empty: {}"),
-        (None, "requires a token, and there is none to show"),
+        (None, "requires a token, and this machine has none"),
     ],
 )
 def test_a_rejected_token_is_reported_in_one_line_with_the_fix(

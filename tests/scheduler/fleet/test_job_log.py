@@ -17,7 +17,7 @@ def test_after_a_break_no_line_is_repeated_or_missing() -> None:
     told: list[str] = []
     lines = LogLines(told.append)
     lines.take("one\ntwo\nthr")
-    lines.restart()
+    lines.expect_restart()
     for piece in ("on", "e\ntwo\n", "three\n", "four\n"):
         lines.take(piece)
     lines.end()

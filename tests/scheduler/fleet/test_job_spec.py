@@ -9,9 +9,9 @@ from velodrome.scheduler.fleet.job_spec import (
     Job,
     JobSpec,
     State,
-    entry_command,
+    build_entry_command,
     find_job,
-    new_job_id,
+    make_job_id,
     parse_job,
 )
 
@@ -32,18 +32,18 @@ def job(**changes: object) -> Job:
 
 def test_a_shell_parses_every_argument_unchanged() -> None:
     words = ["run", f"--results=/srv/{HOSTILE}", ""]
-    assert shlex.split(entry_command(words))[4:] == words
+    assert shlex.split(build_entry_command(words))[4:] == words
 
 
 def test_a_job_id_keeps_only_letters_of_a_hostile_name() -> None:
-    job_id = new_job_id(JobSpec(HOSTILE, "", ""), "20261124-1")
+    job_id = make_job_id(JobSpec(HOSTILE, "", ""), "20261124-1")
     assert job_id == "velodrome-a-b-c-touch-x-id-stop-20261124-1"
-    assert new_job_id(JobSpec("日本", "", ""), "1") == "velodrome-1"
+    assert make_job_id(JobSpec("日本", "", ""), "1") == "velodrome-1"
 
 
 def test_the_resume_command_has_all_typed_options() -> None:
     order = JobSpec("quick", "ID", "/srv/my results", only="model=lenet threads=1", patience="5m")
-    called, *words = shlex.split(order.resume_command("auto"))
+    called, *words = shlex.split(order.build_resume_command("auto"))
     assert called.endswith("velodrome")
     assert words == [
         *("run", "--resume", "ID", "--results", "/srv/my results"),

@@ -67,7 +67,7 @@ def test_the_next_task_of_a_node_starts_only_when_the_one_before_has_ended() -> 
     first, second = attempt("a"), attempt("b")
     queue = queue_of(first, second)
     taken(queue)
-    queue.finished(first)
+    queue.record_finished(first)
     assert list(queue.take()) == [second]
 
 
@@ -111,7 +111,7 @@ def test_a_lost_attempt_is_tried_again_before_anything_else() -> None:
     first, second = attempt("a"), attempt("b")
     queue = queue_of(first, second)
     taken(queue)
-    again = queue.lost(first)
+    again = queue.record_lost(first)
     assert again is not None
     assert (again.number, again.tries) == (2, 2)
     assert list(queue.take()) == [again]
@@ -122,7 +122,7 @@ def test_a_task_that_is_lost_every_time_is_given_up() -> None:
     tries = 0
     for work in queue.take():
         tries += 1
-        queue.lost(work)  # type: ignore[arg-type]
+        queue.record_lost(work)  # type: ignore[arg-type]
     assert tries == MAX_TRIES
     assert queue.is_empty
 
@@ -131,7 +131,7 @@ def test_tries_are_counted_by_the_run_and_not_by_the_sweep() -> None:
     third = Attempt(Task("a", "plain", "lenet", 64), 0, "n1", number=3)
     queue = queue_of(third)
     taken(queue)
-    again = queue.lost(third)
+    again = queue.record_lost(third)
     assert again is not None and again.number == 4
 
 
@@ -140,12 +140,12 @@ def test_running_and_waiting_work_of_a_lost_node_moves() -> None:
     queue = queue_of(first, second, nodes=2, may_run=anywhere)
     # n1 has nothing of its own, so that it takes b over at once
     assert taken(queue) == {"a": "n2", "b": "n1"}
-    lost = queue.gone("n2")
+    lost = queue.remove_node("n2")
     assert lost == (first,)
-    again = queue.lost(first)
+    again = queue.record_lost(first)
     assert again is not None and again.node_id == "n1"
     assert taken(queue) == {}
-    queue.finished(attempt("b", "n1"))
+    queue.record_finished(attempt("b", "n1"))
     assert taken(queue) == {"a": "n1"}
 
 
@@ -154,15 +154,15 @@ def test_a_course_moves_as_a_whole() -> None:
     others = [attempt(name, where) for name in "wxyz" for where in ("n1", "n2")]
     queue = queue_of(*course, *others, nodes=3, may_run=anywhere)
     taken(queue)
-    queue.gone("n3")
-    again = queue.lost(course[0])
+    queue.remove_node("n3")
+    again = queue.record_lost(course[0])
     assert again is not None
     seen = {again.node_id}
     for _ in range(20):
         for work in list(queue.take()):
             assert isinstance(work, Attempt)
             seen |= {work.node_id} if work.course == (7, "") else set()
-            queue.finished(work)
+            queue.record_finished(work)
     assert len(seen) == 1
 
 
@@ -176,7 +176,7 @@ def test_a_course_that_has_begun_is_left_where_it_is() -> None:
     attempts = [attempt("a", course=1), attempt("b", course=1), attempt("c", course=1)]
     queue = queue_of(*attempts, nodes=2, may_run=anywhere)
     assert taken(queue) == {"a": "n1"}
-    queue.finished(attempt("a", course=1))
+    queue.record_finished(attempt("a", course=1))
     assert taken(queue) == {"b": "n1"}
 
 
@@ -191,11 +191,11 @@ def test_an_attempt_bound_to_a_node_waits_until_it_returns() -> None:
     )
     queue = WorkQueue([bound], [node("n1"), node("n2")], anywhere)
     assert taken(queue) == {"a": "n1"}
-    queue.gone("n1")
-    again = queue.lost(bound)
-    assert again is not None and queue.parked() == (again,)
+    queue.remove_node("n1")
+    again = queue.record_lost(bound)
+    assert again is not None and queue.list_parked() == (again,)
     assert queue.is_waiting_for_nodes
-    queue.joined(node("n1"))
+    queue.add_node(node("n1"))
     assert list(queue.take()) == [again]
     assert not queue.is_waiting_for_nodes
 
@@ -215,11 +215,11 @@ def test_a_node_that_returns_with_other_hardware_gets_only_suitable_work() -> No
     first = attempt("a")
     queue = WorkQueue([first], [node("n1")], large)
     taken(queue)
-    queue.gone("n1")
-    queue.lost(first)
-    queue.joined(node("n1", cores=4))
+    queue.remove_node("n1")
+    queue.record_lost(first)
+    queue.add_node(node("n1", cores=4))
     assert taken(queue) == {}
-    queue.joined(node("n2"))
+    queue.add_node(node("n2"))
     assert taken(queue) == {"a": "n2"}
 
 
@@ -227,7 +227,7 @@ def test_the_queue_does_not_wait_for_nodes_while_something_runs() -> None:
     queue = WorkQueue([attempt("a"), attempt("b", "absent")], [node("n1")], nowhere_else)
     taken(queue)
     assert not queue.is_waiting_for_nodes
-    queue.finished(attempt("a"))
+    queue.record_finished(attempt("a"))
     assert queue.is_waiting_for_nodes
 
 
@@ -243,7 +243,7 @@ def test_environments_are_built_once_before_a_nodes_first_task_and_all_together(
     (preparation,) = queue.take()
     assert preparation == Preparation("n1", (NEED, EnvironmentNeed("b", "cpu")))
     assert list(queue.take()) == []
-    queue.prepared(preparation, [EnvironmentOutcome(need) for need in preparation.needs])
+    queue.record_prepared(preparation, [EnvironmentOutcome(need) for need in preparation.needs])
     assert taken(queue) == {"a": "n1"}
 
 
@@ -252,9 +252,9 @@ def test_a_task_whose_environment_failed_is_refused_and_the_others_run() -> None
     (preparation,) = queue.take()
     assert isinstance(preparation, Preparation)
     failed = EnvironmentOutcome(NEED, "no such package")
-    queue.prepared(preparation, [failed, EnvironmentOutcome(EnvironmentNeed("b", "cpu"))])
+    queue.record_prepared(preparation, [failed, EnvironmentOutcome(EnvironmentNeed("b", "cpu"))])
     assert list(queue.take()) == [RefusedAttempt(attempt("a"), failed), attempt("b")]
-    queue.finished(attempt("b"))
+    queue.record_finished(attempt("b"))
     assert queue.is_empty
 
 
@@ -272,11 +272,11 @@ def carried_out(
             elif isinstance(work, Preparation):
                 built.append(work)
                 why = "the disk is full" * (work.node_id in broken)
-                queue.prepared(work, [EnvironmentOutcome(need, why) for need in work.needs])
+                queue.record_prepared(work, [EnvironmentOutcome(need, why) for need in work.needs])
             else:
                 assert work.task.framework not in ran
                 ran[work.task.framework] = work.node_id
-                queue.finished(work)
+                queue.record_finished(work)
     return ran, refused, built
 
 
@@ -309,11 +309,11 @@ def test_no_third_node_tries_an_environment_that_failed_on_two() -> None:
             if isinstance(work, Preparation):
                 tried += [work.node_id] * (failed in work.needs)
                 why = {failed: "no such package"}
-                queue.prepared(
+                queue.record_prepared(
                     work, [EnvironmentOutcome(one, why.get(one, "")) for one in work.needs]
                 )
             elif isinstance(work, Attempt) and work.node_id == "n1":
-                queue.finished(work)  # the others measure for a long time
+                queue.record_finished(work)  # the others measure for a long time
     assert len(tried) <= 2
 
 
@@ -350,15 +350,15 @@ def test_no_environment_is_built_while_something_is_measured_on_the_node() -> No
     queue = WorkQueue([attempt("a"), attempt("b"), late], [node("n1"), node("n2")], anywhere, needs)
     preparations = [work for work in queue.take() if isinstance(work, Preparation)]
     for one in preparations:
-        queue.prepared(one, [EnvironmentOutcome(need) for need in one.needs])
+        queue.record_prepared(one, [EnvironmentOutcome(need) for need in one.needs])
     running = [work for work in queue.take() if isinstance(work, Attempt)]
-    queue.gone("n2")
+    queue.remove_node("n2")
     for work in running:
         if work.node_id == "n2":
-            queue.lost(work)
+            queue.record_lost(work)
     # what came to n1 needs what does not stand there, and n1 measures
     assert list(queue.take()) == []
-    queue.finished(next(work for work in running if work.node_id == "n1"))
+    queue.record_finished(next(work for work in running if work.node_id == "n1"))
     starts = list(queue.take())
     assert len(starts) == 1
 
@@ -367,17 +367,17 @@ def test_an_interrupted_preparation_is_tried_again() -> None:
     queue = WorkQueue([attempt("a")], [node("n1")], nowhere_else, needs)
     (preparation,) = queue.take()
     assert isinstance(preparation, Preparation)
-    queue.unprepared(preparation, "it broke off")
+    queue.record_interrupted(preparation, "it broke off")
     assert list(queue.take()) == [preparation]
 
 
 def test_a_preparation_on_a_node_that_is_gone_is_made_where_its_attempts_go() -> None:
     queue = WorkQueue([attempt("a", "n2")], [node("n2")], anywhere, needs)
     (preparation,) = queue.take()
-    assert queue.gone("n2") == (preparation,)
+    assert queue.remove_node("n2") == (preparation,)
     assert isinstance(preparation, Preparation)
-    queue.unprepared(preparation, "it broke off")
-    queue.joined(node("n1"))
+    queue.record_interrupted(preparation, "it broke off")
+    queue.add_node(node("n1"))
     assert list(queue.take()) == [Preparation("n1", (NEED,))]
 
 
@@ -386,5 +386,5 @@ def test_withdrawn_attempts_never_start_and_running_ones_finish() -> None:
     assert taken(queue) == {"a": "n1"}
     assert {one.task.framework for one in queue.withdraw()} == {"b", "c"}
     assert not queue.is_empty
-    queue.finished(attempt("a"))
+    queue.record_finished(attempt("a"))
     assert queue.is_empty

@@ -46,12 +46,12 @@ def test_the_remaining_time_does_not_include_waiting_for_others() -> None:
     clock = iter((0.0, 3610.0))
     known = learn_durations([row(KNOWN, 1, 10)], [KNOWN]).estimates
     eta = Eta([KNOWN, KNOWN], known, lambda: next(clock))
-    eta.started()
+    eta.start()
     measurement = Measurement(
         KNOWN, 0, 1, Status.OK, "", "n", "h", "t", 0.0, 3610.0, waited_ns=3600 * 10**9
     )
-    eta.finished(KNOWN, measurement)
-    assert eta.text() == "10s"
+    eta.finish(KNOWN, measurement)
+    assert eta.format_left() == "10s"
 
 
 def test_a_new_task_is_scaled_by_the_ratio_of_the_others_to_their_arithmetic_estimate() -> None:
@@ -77,11 +77,11 @@ def test_runs_that_vary_by_a_fifth_are_predicted_within_a_quarter() -> None:
 def test_the_remaining_time_is_shown_with_this_error() -> None:
     rows = [row(KNOWN, run, seconds) for run, seconds in enumerate((10, 10, 20))]
     eta = Eta([KNOWN, KNOWN], learn_durations(rows, [KNOWN]).estimates)
-    assert eta.text() == ""
-    eta.started()
-    eta.finished(KNOWN)
-    assert eta.text().endswith("± 25 %")
-    eta.finished(KNOWN)
-    assert eta.text() == ""
+    assert eta.format_left() == ""
+    eta.start()
+    eta.finish(KNOWN)
+    assert eta.format_left().endswith("± 25 %")
+    eta.finish(KNOWN)
+    assert eta.format_left() == ""
     eta.expect([KNOWN])
-    assert eta.text()
+    assert eta.format_left()

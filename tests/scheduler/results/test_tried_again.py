@@ -7,7 +7,7 @@ from made_measurements import make_measurement
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.fleet.pending_work import pending_attempts, record_unplaceable
+from velodrome.scheduler.fleet.pending_work import list_pending_attempts, record_unplaceable
 from velodrome.scheduler.plans.expected_outcomes import load_expectations
 from velodrome.scheduler.plans.placement import Placement, Plan, make_plan
 from velodrome.scheduler.results.store import Store
@@ -50,7 +50,7 @@ def ended(placement: Placement, status: Status = Status.OK, attempt: int = 1) ->
 
 
 def to_do(made: Plan, store: Store) -> list[int]:
-    return sorted(attempt.repeat for attempt in pending_attempts(made, store, SWEEP))
+    return sorted(attempt.repeat for attempt in list_pending_attempts(made, store, SWEEP))
 
 
 def outcomes(store: Store) -> list[tuple[object, ...]]:
@@ -73,7 +73,7 @@ def test_what_fitted_nowhere_runs_all_its_repeats_once_a_node_is_there(
     assert outcomes(placed) == [(0, 1, "unplaceable", 1)]
     made = begun(placed, later)
     assert to_do(made, placed) == [0, 1, 2]
-    for attempt in pending_attempts(made, placed, SWEEP):
+    for attempt in list_pending_attempts(made, placed, SWEEP):
         placed.put(SWEEP, ended(made.placements[attempt.order], attempt=attempt.number))
     placed.compact(SWEEP)
     assert to_do(begun(placed, later), placed) == []
