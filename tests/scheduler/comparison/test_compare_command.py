@@ -61,7 +61,7 @@ def printed(capsys, kept, form: Form, *sides: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
+def test_the_terminal_output_ends_with_one_sentence(kept, capsys) -> None:
     out = " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert out.endswith(
         "Of 6 times, 2 slower, 0 faster, 4 undecided (these alike within 2 %); gradient 1.040x "
@@ -71,7 +71,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, width) -> None:
+def test_lines_fit_the_terminal_and_verdicts_need_no_colours(kept, width) -> None:
     screen = Console(width=width, file=io.StringIO(), color_system=None)
     outcome = run_comparison("last~1", "last", kept, only="framework=torch|numpy", least=0.02)
     screen.print(rendering.render_rich(outcome))
@@ -82,7 +82,7 @@ def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, widt
     assert "= undecided" in text
 
 
-def test_the_unit_and_how_many_there_were_of_it_are_told_in_every_form(kept, capsys) -> None:
+def test_every_form_reports_the_replication_unit_and_its_number(kept, capsys) -> None:
     told = "sweep: 1 against 1, variance from 5 other sweeps of the cell on its node"
     assert told in " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert told in printed(capsys, kept, Form.MARKDOWN)
@@ -93,7 +93,7 @@ def test_the_unit_and_how_many_there_were_of_it_are_told_in_every_form(kept, cap
     assert [lines[0][name] for name in names] == ["sweep", "1", "1", "5"]
 
 
-def test_two_variants_of_one_sweep_are_pairs_of_neighbours_and_what_that_is_worth_is_told(
+def test_two_variants_of_one_sweep_are_pairs_and_the_gain_is_reported(
     tmp_path, measured, capsys
 ) -> None:
     store = Store(tmp_path / "results")
@@ -108,7 +108,7 @@ def test_two_variants_of_one_sweep_are_pairs_of_neighbours_and_what_that_is_wort
     assert "Of 2 times, 0 slower, 2 faster" in out
 
 
-def test_csv_has_a_line_per_time_and_one_per_cell_that_has_none(kept, capsys) -> None:
+def test_csv_has_a_line_per_time_and_per_cell_without_a_time(kept, capsys) -> None:
     out = printed(capsys, kept, Form.CSV)
     lines = list(csv.DictReader(io.StringIO(out)))
     assert tuple(lines[0]) == COLUMNS
@@ -130,7 +130,7 @@ def test_json_is_one_object_with_everything(kept, capsys) -> None:
 
 
 @pytest.mark.parametrize("form", [Form.TERMINAL, Form.CSV, Form.MARKDOWN])
-def test_hostile_words_move_no_cursor_make_no_line_and_no_formula(kept, capsys, form) -> None:
+def test_hostile_words_become_no_control_sequence_line_or_formula(kept, capsys, form) -> None:
     out = printed(capsys, kept, form)
     assert not set(out) & {"\x1b", "\x07", "\r", "\u202e"}
     assert not any(line.lstrip("| ").startswith("all is well") for line in out.splitlines())
@@ -146,7 +146,7 @@ def test_variants_frameworks_and_versions_are_selected_within_a_sweep(kept, caps
         printed(capsys, kept, Form.CSV, "last framework=numpy model=alexnet", "last variant=eager")
 
 
-def test_disturbed_runs_cast_doubt_on_what_moved(cell, earlier) -> None:
+def test_runs_with_interference_cast_doubt_on_a_change(cell, earlier) -> None:
     base, candidate = cell(A), cell(B, 12, interference_free=False)
     past = group_past_rows(earlier(base))
     sides = [
@@ -159,7 +159,7 @@ def test_disturbed_runs_cast_doubt_on_what_moved(cell, earlier) -> None:
     )
 
 
-def test_processes_whose_samples_bound_nothing_are_compared_by_their_medians(cell, earlier) -> None:
+def test_processes_without_sample_intervals_are_compared_by_their_medians(cell, earlier) -> None:
     unbounded = dict.fromkeys(
         f"{p}_{b}_ns" for p in ("forward", "gradient") for b in ("low", "high")
     )
@@ -178,7 +178,7 @@ def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
         compare("last", B, kept, form=Form.CSV)
 
 
-def test_only_holds_for_both_sides(kept) -> None:
+def test_the_option_only_applies_to_both_sides(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="framework=numpy", least=0.02)
     assert {time.pair.base[0].framework for time in outcome.times} == {"numpy"}
     assert summarize(outcome).endswith(
@@ -187,7 +187,7 @@ def test_only_holds_for_both_sides(kept) -> None:
     )
 
 
-def test_the_exit_status_is_1_only_for_what_was_asked(kept) -> None:
+def test_the_exit_status_is_1_only_for_requested_verdicts(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="", least=0.02)
     asked = {"": 0, "slower": 1, "faster": 0, "broke": 0, "vanished": 1, "faster,slower": 1}
     for text, expected in asked.items():
@@ -197,14 +197,14 @@ def test_the_exit_status_is_1_only_for_what_was_asked(kept) -> None:
         parse_failures(["slow"])
 
 
-def test_a_change_that_nobody_cares_for_can_be_made_one(kept) -> None:
+def test_the_option_least_sets_the_smallest_relevant_change(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="", least=0.2)
     assert exit_status(outcome, ("slower",)) == 0
     with pytest.raises(ConfigError, match=r"command line, --least: '2 apples' is invalid"):
         compare("last~1", "last", kept, least="2 apples", form=Form.CSV)
 
 
-def test_the_command_line_has_it(kept, capsys) -> None:
+def test_the_command_line_has_the_comparison(kept, capsys) -> None:
     words = ["compare", "last~1", "last", "--results", kept, "--fail-on", "slower", "--csv"]
     assert app(words, standalone_mode=False) == 1
     assert capsys.readouterr().out.startswith("verdict,framework")

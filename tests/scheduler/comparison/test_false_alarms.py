@@ -37,13 +37,13 @@ def moved_cells(row, noise: float, luck: random.Random, *factors: float) -> set[
     return {index for index, pair in enumerate(pairs) if any(pair is one for one in moved)}
 
 
-def test_a_comparison_of_unchanged_cells_names_any_in_at_most_five_percent(cell) -> None:
+def test_at_most_five_percent_of_comparisons_of_unchanged_cells_name_a_cell(cell) -> None:
     (row,), luck = cell(repeats=1), random.Random(1)
     alarms = sum(bool(moved_cells(row, 0.05, luck, *[1.0] * CELLS)) for _ in range(COMPARISONS))
     assert alarms <= binom.ppf(0.999, COMPARISONS, ALPHA)
 
 
-def test_a_cell_that_is_slower_is_found_and_no_other_is_named(cell) -> None:
+def test_a_slower_cell_is_detected_and_no_other_is_named(cell) -> None:
     (row,), luck = cell(repeats=1), random.Random(2)
     factors = [1.05] + [1.0] * (CELLS - 1)
     found = [moved_cells(row, 0.01, luck, *factors) for _ in range(COMPARISONS)]

@@ -9,7 +9,7 @@ from velodrome.scheduler.errors import ConfigError
 FREE = CellRules()
 
 
-def test_cells_of_one_fingerprint_belong_together_whatever_their_version(cell) -> None:
+def test_cells_with_equal_fingerprints_match_whatever_their_version(cell) -> None:
     found = match_cells(
         cell(), cell(framework_version="3", environment_hash="x", node_id="n2"), FREE
     )
@@ -24,7 +24,7 @@ def test_cells_of_one_fingerprint_belong_together_whatever_their_version(cell) -
         ("gpu_model", None, "A100"),  # it was asked for by name since
     ],
 )
-def test_the_same_gpu_by_another_name_is_the_same(cell, field, base, candidate) -> None:
+def test_the_same_gpu_under_another_name_matches(cell, field, base, candidate) -> None:
     found = match_cells(cell(**{field: base}), cell(**{field: candidate}), FREE)
     assert len(found.pairs) == 1
     assert not (found.refused or found.vanished or found.appeared)
@@ -46,21 +46,19 @@ def test_the_same_gpu_by_another_name_is_the_same(cell, field, base, candidate) 
         ("model_hash", "aa", "bb"),
     ],
 )
-def test_a_fingerprint_that_differs_is_refused_and_the_field_named(
-    cell, field, base, candidate
-) -> None:
+def test_a_different_fingerprint_is_refused_with_the_field(cell, field, base, candidate) -> None:
     found = match_cells(cell(**{field: base}), cell(**{field: candidate}), FREE)
     assert found.pairs == ()
     (refused,) = found.refused
     assert refused.mismatches == (Mismatch(field, str(base), str(candidate)),)
 
 
-def test_what_an_earlier_version_did_not_write_down_is_held_against_nobody(cell) -> None:
+def test_values_missing_in_rows_of_earlier_versions_prevent_no_match(cell) -> None:
     found = match_cells(cell(model_hash=None, exclusive=None), cell(), FREE)
     assert (len(found.pairs), found.refused) == (1, ())
 
 
-def test_of_what_is_left_those_with_the_fewest_differences_are_paired(cell) -> None:
+def test_remaining_cells_are_paired_by_the_fewest_differences(cell) -> None:
     base = [*cell(threads=1), *cell(threads=2, seed=1)]
     candidate = [*cell(threads=8, seed=1), *cell(threads=4)]
     found = match_cells(base, candidate, FREE)
@@ -71,14 +69,14 @@ def test_of_what_is_left_those_with_the_fewest_differences_are_paired(cell) -> N
     }
 
 
-def test_what_nobody_asked_for_on_the_other_side_vanished_or_appeared(cell) -> None:
+def test_cells_without_a_counterpart_vanished_or_appeared(cell) -> None:
     found = match_cells([*cell(), *cell(model="lstm")], [*cell(), *cell(framework="jax")], FREE)
     assert len(found.pairs) == 1
     assert [rows[0].model for rows in found.vanished] == ["lstm"]
     assert [rows[0].framework for rows in found.appeared] == ["jax"]
 
 
-def test_a_subject_makes_no_difference_and_takes_along_what_comes_with_it(cell) -> None:
+def test_a_subject_and_what_depends_on_it_are_no_differences(cell) -> None:
     jax = cell(framework="jax", variant="jit")
     assert len(match_cells(cell(), jax, CellRules(frozenset({"framework"}))).pairs) == 1
     assert match_cells(cell(), jax, CellRules(frozenset({"variant"}))).pairs == ()
@@ -87,13 +85,13 @@ def test_a_subject_makes_no_difference_and_takes_along_what_comes_with_it(cell) 
     assert len(match_cells(cell(), elsewhere, CellRules(frozenset({"hostname"}))).pairs) == 1
 
 
-def test_a_framework_at_a_version_is_the_same_cell_where_versions_are_compared(cell) -> None:
+def test_a_framework_at_a_version_is_the_same_cell_if_versions_are_compared(cell) -> None:
     pinned = cell(framework="torch==2.12.1")
     assert match_cells(pinned, cell(), FREE).pairs == ()
     assert len(match_cells(pinned, cell(), CellRules(frozenset({"framework_version"}))).pairs) == 1
 
 
-def test_a_side_that_holds_two_contestants_in_one_cell_is_asked_which(cell) -> None:
+def test_a_side_with_two_contestants_in_one_cell_is_refused_with_the_remedy(cell) -> None:
     both = [*cell(framework="jax", variant="jit"), *cell(framework="jax", variant="eager")]
     with pytest.raises(ConfigError) as caught:
         match_cells(cell(), both, CellRules(frozenset({"framework"})))

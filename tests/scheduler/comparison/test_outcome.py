@@ -66,9 +66,7 @@ def together(*pairs):
     return [row for base, _ in pairs for row in base], [row for _, found in pairs for row in found]
 
 
-def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_first(
-    outcome_of, both
-) -> None:
+def test_each_time_has_a_verdict_and_the_largest_change_comes_first(outcome_of, both) -> None:
     models = {"lenet": 1.0, "lstm": 1.06, "alexnet": 0.8, "alexnet-plain": 1.015}
     found = outcome_of(
         *together(*(both(10, factor, model=name) for name, factor in models.items()))
@@ -81,14 +79,14 @@ def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_fi
     assert sizes[:4] == sorted(sizes[:4], reverse=True)
 
 
-def test_a_change_that_is_sure_but_below_the_practical_minimum_is_undecided(both, earlier) -> None:
+def test_a_certain_change_below_the_practical_minimum_is_undecided(both, earlier) -> None:
     pair = CellPair(*map(tuple, both(10, 1.012)))
     past = group_past_rows(earlier(pair.base))
     assert {time.verdict for time in compare_times([pair], 0.02, past=past)} == {Verdict.UNDECIDED}
     assert {time.verdict for time in compare_times([pair], 0.005, past=past)} == {Verdict.SLOWER}
 
 
-def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
+def test_one_of_many_cells_needs_stronger_evidence_than_one_alone(cell) -> None:
     wide = (0.96, 1.0, 1.04, 0.98, 1.02)
     pair = CellPair(tuple(cell(A, jitter=wide)), tuple(cell(A, 10.6, jitter=wide[::-1])))
     others = [CellPair(pair.base, tuple(cell(A, jitter=wide[::-1]))) for _ in range(200)]
@@ -98,7 +96,7 @@ def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
     assert {time.verdict for time in among if time.pair is pair} == {Verdict.UNDECIDED}
 
 
-def test_one_run_against_one_of_its_sweep_decides_nothing(cell) -> None:
+def test_one_run_against_one_of_the_same_sweep_decides_nothing(cell) -> None:
     found = compare_times(
         [CellPair(tuple(cell(A, repeats=1)), tuple(cell(A, 20, repeats=1)))], 0.02
     )
@@ -108,7 +106,7 @@ def test_one_run_against_one_of_its_sweep_decides_nothing(cell) -> None:
     }
 
 
-def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(outcome_of, both) -> None:
+def test_the_geometric_mean_counts_its_cells_and_excludes_failures(outcome_of, both) -> None:
     pairs = [both(10, 2.0), both(10, 0.5, model="lstm"), both(change=CRASHED, model="alexnet")]
     found = outcome_of(*together(*pairs))
     assert found.means["gradient"].count == 2
@@ -124,7 +122,7 @@ def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(outcome_of,
         (CRASHED, CRASHED | {"status": "timed_out"}, OutcomeTurn.CHANGED, ("crashed", "timed_out")),
     ],
 )
-def test_a_status_that_changed_is_told_both_ways(
+def test_a_changed_status_is_reported_in_both_directions(
     outcome_of, cell, before, after, turn, told
 ) -> None:
     sides = [cell(A) + cell(A, model="lstm", **before), cell(B) + cell(B, model="lstm", **after)]
@@ -132,7 +130,7 @@ def test_a_status_that_changed_is_told_both_ways(
     assert (change.turn, (change.base, change.candidate)) == (turn, told)
 
 
-def test_a_cell_that_fails_in_part_is_compared_and_told(outcome_of, cell) -> None:
+def test_a_partly_failing_cell_is_compared_and_reported(outcome_of, cell) -> None:
     candidate = cell(B)
     candidate[2] = changed_row(candidate[2], **CRASHED)
     found = outcome_of(cell(A), candidate)
@@ -142,7 +140,7 @@ def test_a_cell_that_fails_in_part_is_compared_and_told(outcome_of, cell) -> Non
     assert found.times[0].candidate.repeats == 4
 
 
-def test_the_same_failure_on_both_sides_is_no_news(outcome_of, cell) -> None:
+def test_the_same_failure_on_both_sides_is_no_change(outcome_of, cell) -> None:
     found = outcome_of(
         cell(A) + cell(A, model="lstm", **CRASHED), cell(B) + cell(B, model="lstm", **CRASHED)
     )
@@ -152,7 +150,7 @@ def test_the_same_failure_on_both_sides_is_no_news(outcome_of, cell) -> None:
 @pytest.mark.parametrize(
     "bounds", [(math.inf, math.inf, math.inf), (-1, 2, 3), (3, 2, 1), (0, 0, 0)]
 )
-def test_a_time_that_no_clock_can_have_told_is_no_number(outcome_of, cell, bounds) -> None:
+def test_an_impossible_time_is_no_number(outcome_of, cell, bounds) -> None:
     forged = dict(zip(("low", "median", "high"), bounds, strict=True))
     candidate = cell(B, **{f"gradient_{name}_ns": value for name, value in forged.items()})
     assert [time.phase for time in outcome_of(cell(A), candidate).times] == ["forward"]
@@ -163,7 +161,7 @@ def node(sweep_id: str, **columns: object) -> NodeRow:
     return node_rows(to_table("nodes", [plain | columns]))[0]
 
 
-def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(outcome_of, both) -> None:
+def test_the_likeliest_cause_changed_only_in_the_cells_that_changed(outcome_of, both) -> None:
     moved = both(10, 1.2, NEWER)
     still = both(10, 1.0, framework="jax", variant="jit")
     found = outcome_of(*together(moved, still), nodes=[node(A), node(B, kernel="6.8")])
@@ -175,9 +173,7 @@ def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(outcome_of
     assert [cause.score for cause in found.causes] == [1, 1, 0]
 
 
-def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_none(
-    outcome_of, both
-) -> None:
+def test_other_blas_kernels_are_a_cause_and_unknown_kernels_are_none(outcome_of, both) -> None:
     base, candidate = both(10, 2.5)
     lesser, better = ({"kernels": [f"openblas 0.3.13 {core}"]} for core in ("PRESCOTT", "SKYLAKEX"))
     found = outcome_of(changed(base, **better), changed(candidate, **lesser))
@@ -187,7 +183,9 @@ def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_
     assert outcome_of(earlier, changed(candidate, **lesser)).causes == ()
 
 
-def test_what_changed_only_where_nothing_moved_is_no_likely_cause(outcome_of, both) -> None:
+def test_a_setting_that_changed_only_in_unchanged_cells_is_no_likely_cause(
+    outcome_of, both
+) -> None:
     moved = both(10, 1.2)
     still = both(10, 1.0, NEWER, framework="jax", variant="jit")
     found = outcome_of(*together(moved, still))
@@ -212,7 +210,7 @@ def canaries(rows, ns: float):
     ("canary", "sources", "first"),
     [(1.1, ChangeSource.MACHINE, "kernel"), (1.0, ChangeSource.FRAMEWORK, "torch version")],
 )
-def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
+def test_canaries_attribute_a_change_to_machine_or_framework_and_rank_its_causes(
     outcome_of, both, canary, sources, first
 ) -> None:
     base, candidate = both(10, 1.1, NEWER)
@@ -222,7 +220,7 @@ def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
     assert found.causes[0].name == first
 
 
-def test_a_driver_is_that_of_the_gpus_that_were_used(outcome_of, both) -> None:
+def test_the_driver_is_that_of_the_used_gpus(outcome_of, both) -> None:
     def gpus(driver: str):
         return [{"uuid": "G1", "driver": driver}, {"uuid": "G2", "driver": "999"}]
 
@@ -233,7 +231,9 @@ def test_a_driver_is_that_of_the_gpus_that_were_used(outcome_of, both) -> None:
     ]
 
 
-def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(outcome_of, cell) -> None:
+def test_another_node_of_the_type_is_a_cause_unless_the_sides_share_a_node(
+    outcome_of, cell
+) -> None:
     def on(sweep_id: str, hosts: str):
         return [
             changed_row(row, hostname=host, node_id=host)
@@ -244,7 +244,7 @@ def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(outcome_of
     assert outcome_of(on(A, "aabbb"), on(B, "bbbcc")).causes == ()
 
 
-def test_two_sides_that_differ_in_nothing_recorded_are_an_a_a_comparison(outcome_of, both) -> None:
+def test_sides_without_a_recorded_difference_are_an_a_a_comparison(outcome_of, both) -> None:
     assert outcome_of(*both()).is_same
     assert outcome_of(
         *both(change={"interference_free": False})
@@ -252,7 +252,7 @@ def test_two_sides_that_differ_in_nothing_recorded_are_an_a_a_comparison(outcome
     assert not outcome_of(*both(change=NEWER)).is_same
 
 
-def test_frameworks_that_are_compared_are_told_what_else_differs(outcome_of, cell) -> None:
+def test_a_comparison_of_frameworks_reports_what_else_differs(outcome_of, cell) -> None:
     other = cell(B, framework="numpy", variant="float64", notes=["float64"])
     found = outcome_of(cell(A), other, subjects={"framework"})
     assert [(difference.what, count) for difference, count in found.unfair] == [
@@ -263,7 +263,7 @@ def test_frameworks_that_are_compared_are_told_what_else_differs(outcome_of, cel
     assert found.causes == ()
 
 
-def test_nothing_comparable_is_an_error_that_names_the_field_and_the_mend(outcome_of, cell) -> None:
+def test_nothing_comparable_is_an_error_with_the_field_and_the_remedy(outcome_of, cell) -> None:
     with pytest.raises(ConfigError) as caught:
         outcome_of(cell(A), cell(B, node_type="t2", cpu_model="Another CPU"))
     assert str(caught.value) == (

@@ -25,7 +25,7 @@ def unit_of(pair: CellPair) -> ReplicationUnit:
     return collect_evidence(pair, "gradient").unit
 
 
-def test_the_sweeps_of_both_sides_say_what_is_replicated(cell) -> None:
+def test_the_sweeps_of_both_sides_determine_the_unit_of_replication(cell) -> None:
     few, many = tuple(cell(A, repeats=7)), tuple(cell(A, repeats=8))
     assert unit_of(CellPair(few, few)) is ReplicationUnit.PROCESS
     assert unit_of(CellPair(many, many)) is ReplicationUnit.PAIR
@@ -34,7 +34,7 @@ def test_the_sweeps_of_both_sides_say_what_is_replicated(cell) -> None:
     assert unit_of(CellPair(both, both)) is ReplicationUnit.SWEEP
 
 
-def test_two_nights_are_undecided_without_others_however_many_processes_agree(cell) -> None:
+def test_two_sweeps_without_a_history_are_undecided_however_many_processes_agree(cell) -> None:
     pair = CellPair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
     (told,) = {time.comparison.reason for time in compare_times([pair], LEAST)}
     assert {time.verdict for time in compare_times([pair], LEAST)} == {Verdict.UNDECIDED}
@@ -42,7 +42,7 @@ def test_two_nights_are_undecided_without_others_however_many_processes_agree(ce
     assert "compare within one sweep" in told
 
 
-def test_nights_that_vary_more_than_processes_take_the_verdict_back(cell, earlier) -> None:
+def test_sweeps_that_vary_more_than_processes_withdraw_the_verdict(cell, earlier) -> None:
     pair = CellPair(tuple(cell(A)), tuple(cell(B, 10.5)))
     calm, wild = (1, 1.001, 0.999, 1, 1.001, 1, 0.999), (1, 1.05, 0.95, 1.04, 0.97, 1.05, 1)
     verdicts = [
@@ -57,7 +57,7 @@ def test_nights_that_vary_more_than_processes_take_the_verdict_back(cell, earlie
     assert verdicts == [{Verdict.SLOWER}, {Verdict.UNDECIDED}]
 
 
-def test_another_node_or_another_cell_is_no_past(cell, earlier) -> None:
+def test_another_node_or_cell_is_no_history(cell, earlier) -> None:
     pair = CellPair(tuple(cell(A)), tuple(cell(B)))
     for change in ({"node_id": "n2"}, {"threads": 7}, {"model_hash": "other"}):
         past = group_past_rows(earlier(changed(pair.base, **change)))
@@ -66,13 +66,13 @@ def test_another_node_or_another_cell_is_no_past(cell, earlier) -> None:
     assert newer.select_past(pair, "gradient").sweeps == 7
 
 
-def test_each_side_has_its_own_past_where_they_differ_on_purpose(cell, earlier) -> None:
+def test_each_side_has_its_own_history_if_they_differ_on_purpose(cell, earlier) -> None:
     sides = [cell(sweep, variant=name) for sweep, name in ((A, "eager"), (B, "compile"))]
     past = group_past_rows([row for side in sides for row in earlier(side)])
     assert len(past.select_past(CellPair(*map(tuple, sides)), "gradient").nodes) == 2
 
 
-def test_the_past_is_in_order_and_counts_a_lost_attempt_once(cell, earlier) -> None:
+def test_the_history_is_ordered_and_counts_a_lost_attempt_once(cell, earlier) -> None:
     rows = earlier(cell(A))
     lost = changed(rows[:1], attempt=0, gradient_median_ns=1e3)
     found = group_past_rows([*reversed(rows), *lost]).select_past(
@@ -83,7 +83,7 @@ def test_the_past_is_in_order_and_counts_a_lost_attempt_once(cell, earlier) -> N
     assert sweeps[1][0].median_ns == pytest.approx(1.002 * sweeps[0][0].median_ns)
 
 
-def test_neighbours_ran_in_the_same_round_on_the_same_node(cell) -> None:
+def test_pairs_ran_in_the_same_round_on_the_same_node(cell) -> None:
     def on_two(ms: float, starts: tuple[int, int]) -> tuple:
         """Repeats are numbered through over the nodes, from any number on."""
         return tuple(
@@ -99,7 +99,7 @@ def test_neighbours_ran_in_the_same_round_on_the_same_node(cell) -> None:
     assert ratios == pytest.approx([1.1] * 6)
 
 
-def test_a_round_that_failed_on_one_side_is_no_pair_and_shifts_none(cell) -> None:
+def test_a_round_that_failed_on_one_side_forms_no_pair_and_shifts_none(cell) -> None:
     base, candidate = cell(A, repeats=4), cell(A, 11, repeats=4)
     candidate[:1] = changed(candidate[:1], status="crashed")
     ratios = [
@@ -111,7 +111,7 @@ def test_a_round_that_failed_on_one_side_is_no_pair_and_shifts_none(cell) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("night", [0.005, 0.01])
-def test_nights_that_shift_a_cell_make_at_most_five_percent_of_comparisons_false(
+def test_variation_between_sweeps_makes_at_most_five_percent_of_comparisons_false(
     cell, night
 ) -> None:
     (row,), luck = cell(repeats=1), random.Random(7)

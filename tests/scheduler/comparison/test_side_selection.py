@@ -62,7 +62,7 @@ def test_sweeps_and_conditions_select_rows(text, sweeps, which, rows_in) -> None
         ("2025* framework=jax", "BASE:1:1: there is no sweep '2025*'."),
     ],
 )
-def test_what_cannot_be_meant_is_told_with_its_column(text, said, rows_in) -> None:
+def test_an_invalid_side_is_reported_with_its_column(text, said, rows_in) -> None:
     with pytest.raises(ConfigError) as caught:
         selected(text, rows_in)
     assert str(caught.value).startswith(said)
@@ -78,18 +78,20 @@ def test_what_cannot_be_meant_is_told_with_its_column(text, said, rows_in) -> No
         ("node_type=a", "node_type!=a", {"node_type"}),
     ],
 )
-def test_what_both_pin_otherwise_is_what_is_compared(base, candidate, found) -> None:
+def test_the_subject_is_the_field_with_different_values_on_both_sides(
+    base, candidate, found
+) -> None:
     assert find_subjects(parse_side(base, "BASE"), parse_side(candidate, "CANDIDATE")) == found
 
 
-def test_a_task_that_was_lost_and_done_again_counts_once(cell) -> None:
+def test_a_lost_and_repeated_task_counts_once(cell) -> None:
     lost = cell(OLD, status="lost")
     again = cell(OLD, attempt=2)
     _, rows = select_rows(parse_side("last", "BASE"), (OLD,), lambda sweep_id: [*lost, *again])
     assert [(row.status, row.attempt) for row in rows] == [("ok", 2)] * 5
 
 
-def test_runs_of_the_candidate_are_no_part_of_its_base(rows_in) -> None:
+def test_the_base_excludes_the_candidates_runs(rows_in) -> None:
     _, everything = select_rows(parse_side("*", "BASE"), KNOWN, rows_in)
     _, newest = select_rows(parse_side("last", "CANDIDATE"), KNOWN, rows_in)
     assert {row.sweep_id for row in subtract_runs(everything, newest)} == {OLD, MIDDLE}

@@ -57,7 +57,7 @@ def shown(results: Path, form: Form, sweep_id: str, capsys: pytest.CaptureFixtur
     return capsys.readouterr().out
 
 
-def test_it_names_who_reached_the_ceilings_and_how_near_each_cell_came(
+def test_the_report_names_the_frameworks_at_the_ceilings_and_the_efficiency_of_each_cell(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = shown(results, Form.MARKDOWN, SWEEP, capsys)
@@ -74,7 +74,7 @@ def test_it_names_who_reached_the_ceilings_and_how_near_each_cell_came(
     assert cells["torch eager", "lenet b64", "gradient"].endswith(" %")
 
 
-def test_more_than_the_ceiling_is_flagged(
+def test_a_rate_above_the_ceiling_is_flagged(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = json.loads(shown(results, Form.JSON, SWEEP, capsys))
@@ -85,7 +85,7 @@ def test_more_than_the_ceiling_is_flagged(
     assert len(flagged) == 2
 
 
-def test_the_ceilings_of_an_earlier_sweep_are_told_as_such(
+def test_ceilings_of_an_earlier_sweep_are_marked_as_such(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = csv.DictReader(io.StringIO(shown(results, Form.CSV, LATER, capsys)))
@@ -96,7 +96,7 @@ def test_the_ceilings_of_an_earlier_sweep_are_told_as_such(
     assert SWEEP in text
 
 
-def test_rows_of_a_sweep_that_is_not_over_have_their_efficiency_too(
+def test_rows_of_an_unfinished_sweep_have_an_efficiency_too(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report(results, SWEEP, ReportKind.TIMES, Form.JSON, None)

@@ -33,7 +33,7 @@ def measured(ms: float, repeat: int = 0, node_type: str = "t1", threads: int = 2
     )
 
 
-def test_the_first_process_of_each_other_sweep_tells_how_processes_differ(store: Store) -> None:
+def test_the_first_process_of_each_other_sweep_estimates_process_variation(store: Store) -> None:
     for day in range(1, 7):
         store.put(sweep(day), measured(math.exp(0.01 * day)))
         store.put(sweep(day), measured(100.0, repeat=1))  # what a day has in common counts, too
@@ -46,7 +46,7 @@ def test_the_first_process_of_each_other_sweep_tells_how_processes_differ(store:
 
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, math.inf])
-def test_a_time_of_another_sweep_that_cannot_be_tells_nothing(
+def test_an_impossible_time_of_another_sweep_is_ignored(
     store: Store, root: Path, ms: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for day in range(1, 7):
@@ -59,7 +59,7 @@ def test_a_time_of_another_sweep_that_cannot_be_tells_nothing(
     assert "6 other sweeps" in capsys.readouterr().out
 
 
-def test_five_other_sweeps_another_task_and_another_type_of_node_tell_nothing(store: Store) -> None:
+def test_five_other_sweeps_other_tasks_and_other_node_types_give_no_estimate(store: Store) -> None:
     for day in range(1, 6):
         store.put(sweep(day), measured(1.0))
     store.put(sweep(6), measured(1.0, node_type="t2"))
@@ -68,7 +68,7 @@ def test_five_other_sweeps_another_task_and_another_type_of_node_tell_nothing(st
     assert read_cell_history(store, sweep(9)) == {}
 
 
-def test_another_sweep_that_cannot_be_read_costs_no_report_of_this_one(
+def test_an_unreadable_other_sweep_breaks_no_report(
     store: Store, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for day in range(1, 7):
@@ -80,7 +80,7 @@ def test_another_sweep_that_cannot_be_read_costs_no_report_of_this_one(
     assert "1.00 ms ✓" in capsys.readouterr().out
 
 
-def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_are_named(
+def test_a_single_process_shows_the_interval_of_other_sweeps_and_names_them(
     store: Store, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for day in range(1, 7):
@@ -106,7 +106,7 @@ def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_ar
     assert page.index("1 of 1 timed runs had interference") < page.index("±4.9 % by sweeps")
 
 
-def test_a_single_process_alone_in_its_store_is_shown_as_one_process(
+def test_a_single_process_without_other_sweeps_is_shown_as_one_process(
     store: Store, root: Path, tmp_path: Path
 ) -> None:
     store.put(sweep(9), measured(1.0))

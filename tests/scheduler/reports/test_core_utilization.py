@@ -43,7 +43,7 @@ def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:
     assert use.peak_rss_bytes == 3 * 2**20
 
 
-def test_repeats_are_read_together_each_reading_with_the_same_weight() -> None:
+def test_readings_of_all_repeats_have_the_same_weight() -> None:
     again = replace(MEASURED, repeat=1, readings=(Reading(100, "forward", 190.0, 90, 1),))
     (use,) = used(MEASURED, again)
     assert use.forward_cores == pytest.approx((0.9 + 1.1 + 1.9) / 3)
@@ -80,7 +80,7 @@ def test_more_cores_than_threads_are_marked() -> None:
     assert table_rows(used(MEASURED))[0]["gradient cores"] == "1.50"
 
 
-def test_a_run_without_readings_says_so_and_one_without_a_time_is_left_out() -> None:
+def test_a_run_without_readings_is_marked_and_one_without_a_time_is_left_out() -> None:
     failed = replace(MEASURED, repeat=1, status=Status.CRASHED, forward=None)
     assert used(failed) == ()
     (line,) = table_rows(used(replace(MEASURED, readings=())))

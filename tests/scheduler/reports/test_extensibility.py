@@ -92,11 +92,11 @@ def test_the_evidence_is_the_reason_or_the_note_with_error_and_command() -> None
     assert re.search(r"rerun: \S*velodrome measure neon probe-lrn\n", text)
 
 
-def test_models_that_are_no_probes_are_left_out() -> None:
+def test_models_other_than_probes_are_left_out() -> None:
     assert collect_outcomes(typed([row("torch", "lenet")])) == ()
 
 
-def test_what_failed_at_any_number_of_threads_or_in_any_repeat_has_failed() -> None:
+def test_a_probe_that_failed_in_any_repeat_or_thread_count_has_failed() -> None:
     again = row("torch", repeat=1, status="crashed", reason="SIGSEGV")
     assert words([row("torch"), row("torch", threads=2, status="timed_out")])[
         ("torch", "probe-lrn")
@@ -109,7 +109,7 @@ def test_what_failed_at_any_number_of_threads_or_in_any_repeat_has_failed() -> N
 NO = {"gradient_error": None, "expected": "unsupported", "unexpected": False}
 
 
-def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
+def test_a_variant_that_differs_from_the_default_is_noted() -> None:
     compiled = row("torch", variant="compile", status="unsupported", reason="no graph", **NO)
     text = shown([row("torch", variant="channels_last"), compiled, row("torch")])
     assert "agreed, partly [1]" in text
@@ -118,7 +118,7 @@ def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
     assert grid.places[("probe-lrn", "torch")].default.impl.variant == "eager"
 
 
-def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> None:
+def test_frameworks_are_counted_and_probes_that_did_not_run_are_named() -> None:
     text = render_markdown_grids(build_grids(collect_outcomes(typed(ROWS))))
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     names = [name for name in FRAMEWORKS if name in ("torch", "tensorflow", "theano", "neon")]
@@ -138,7 +138,7 @@ def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> Non
     assert errors == {"torch": "3e-07", "tensorflow": "3e-07", "theano": "none", "neon": "none"}
 
 
-def test_devices_have_tables_of_their_own() -> None:
+def test_each_device_has_its_own_table() -> None:
     assert (
         len(
             build_grids(
@@ -149,7 +149,7 @@ def test_devices_have_tables_of_their_own() -> None:
     )
 
 
-def test_a_surprise_is_marked() -> None:
+def test_an_unexpected_result_is_marked() -> None:
     assert "unsupported ! [1]" in shown([row("neon", status="unsupported", unexpected=True)])
 
 
@@ -163,7 +163,7 @@ def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
     }
 
 
-def test_outcomes_stand_in_the_order_of_the_probes() -> None:
+def test_outcomes_follow_the_order_of_the_probes() -> None:
     found: tuple[ProbeOutcome, ...] = collect_outcomes(
         typed([row("torch", "probe-gru"), row("torch", "probe-lrn")])
     )

@@ -34,11 +34,11 @@ def row(**changes: object) -> TaskRow:
     return task_row_with(**plain | changes)
 
 
-def test_cells_that_were_treated_alike_differ_in_nothing_whoever_was_faster() -> None:
+def test_equally_treated_cells_have_no_differences_whichever_is_faster() -> None:
     assert list_differences(row(), row(framework="jax", gradient_median_ns=9e6)) == ()
 
 
-def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> None:
+def test_every_setting_that_affects_the_time_is_listed() -> None:
     composed = "composed: Lrn with reduce_window"
     other = row(
         framework="numpy",
@@ -58,7 +58,7 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
     )
 
 
-def test_blas_kernels_are_named_and_a_row_that_does_not_tell_says_so() -> None:
+def test_blas_kernels_are_named_or_listed_as_unknown() -> None:
     ours, theirs = ["mkl 2024.0 AVX512", "openblas 0.3.31 SKYLAKEX"], ["openblas 0.3.13 PRESCOTT"]
     assert list_differences(row(kernels=ours), row(kernels=theirs)) == (
         Difference(
@@ -84,7 +84,7 @@ def test_blas_kernels_are_named_and_a_row_that_does_not_tell_says_so() -> None:
         ({"notes": ["precision is highest: no TF32"]}, "float32, no TF32"),
     ],
 )
-def test_precision_is_what_it_computes_in(changes: dict[str, object], told: str) -> None:
+def test_precision_is_the_computing_dtype(changes: dict[str, object], told: str) -> None:
     assert read_precision(row(**changes)) == told
 
 
@@ -92,7 +92,7 @@ def test_the_layout_is_read_from_the_variant() -> None:
     assert read_layout(row(variant="channels_last")) == "channels_last"
 
 
-def test_others_words_stay_in_one_line_and_move_no_cursor() -> None:
+def test_foreign_text_stays_in_one_line_without_control_sequences() -> None:
     (found,) = list_differences(row(), row(notes=["\x1b[2Jall\nis well\r\n"]))
     assert found.text == "notes: none / all is well"
 

@@ -69,12 +69,12 @@ def tab(page: Path) -> Iterator[Tab]:
         yield tab
 
 
-def test_it_asks_for_nothing_but_itself_and_complains_of_nothing(tab: Tab, page: Path) -> None:
+def test_the_page_loads_nothing_else_and_logs_no_error(tab: Tab, page: Path) -> None:
     assert tab.requests == [page.as_uri()]
     assert tab.console == []
 
 
-def test_the_grid_and_every_figure_are_there(tab: Tab, page: Path) -> None:
+def test_the_page_shows_the_grid_and_every_figure(tab: Tab, page: Path) -> None:
     assert tab.run("document.querySelectorAll('#grid td button').length") >= 20
     drawn = (
         "[...document.querySelectorAll('.chart')].map((one) => one.querySelectorAll('path').length)"
@@ -101,7 +101,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(tab: Tab, scheme: str) -> N
     tab.look(1280)
 
 
-def test_what_stands_behind_a_place_opens_and_two_can_be_set_beside_each_other(tab: Tab) -> None:
+def test_details_of_a_place_open_and_two_can_be_shown_side_by_side(tab: Tab) -> None:
     tab.run("document.querySelectorAll('#grid td button')[0].click()")
     assert "gradient time" in tab.run("document.querySelector('.card:popover-open').textContent")
     tab.run("document.querySelector('.card:popover-open .compare-with').click()")
@@ -112,7 +112,7 @@ def test_what_stands_behind_a_place_opens_and_two_can_be_set_beside_each_other(t
     tab.run("document.querySelector('#beside').hidePopover()")
 
 
-def test_the_checks_behind_a_place_are_a_table_that_fits_a_phone(tab: Tab, page: Path) -> None:
+def test_the_checks_of_a_place_are_a_table_that_fits_a_phone(tab: Tab, page: Path) -> None:
     tab.look(375)
     tab.run("document.querySelectorAll('#grid td button')[0].click()")
     table = "document.querySelector('.card:popover-open details.checks[open] table')"
@@ -127,7 +127,7 @@ def test_the_checks_behind_a_place_are_a_table_that_fits_a_phone(tab: Tab, page:
     tab.look(1280)
 
 
-def test_the_studys_figures_are_shown_only_when_asked_for(tab: Tab) -> None:
+def test_the_studys_figures_are_shown_only_on_request(tab: Tab) -> None:
     shown = "getComputedStyle(document.querySelector('td.published')).display"
     assert tab.run(shown) == "none"
     tab.run("document.getElementById('show-published').click()")

@@ -80,7 +80,9 @@ def root(filled: Path, tmp_path: Path) -> Path:
     ("value", "columns"),
     [*((value, REAL) for value in IMPOSSIBLE), *((0.0, [name]) for name in MEDIANS)],
 )
-def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: list[str]) -> None:
+def test_an_impossible_value_breaks_no_report(
+    root: Path, tmp_path: Path, value: float, columns: list[str]
+) -> None:
     spoilt(root, columns, value)
     with redirect_stdout(io.StringIO()) as said:
         for kind in ReportKind:
@@ -102,7 +104,9 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
 
 @pytest.mark.parametrize("name", MEDIANS)
 @pytest.mark.parametrize("value", IMPOSSIBLE)
-def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: float) -> None:
+def test_a_row_with_an_impossible_median_has_no_time_and_names_the_number(
+    name: str, value: float
+) -> None:
     row = {**dict.fromkeys(TABLES["tasks"].names), "status": "ok", "verified": True}
     row |= {**dict.fromkeys(MEDIANS, 1e6), name: value}
     (found,) = drop_impossible_values(to_table("tasks", [row])).to_pylist()
@@ -111,7 +115,7 @@ def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: fl
     assert all(found[median] is None for median in MEDIANS)
 
 
-def test_other_numbers_that_cannot_be_are_none_and_the_time_stands() -> None:
+def test_other_impossible_numbers_become_null_and_the_time_stays() -> None:
     row = {"status": "ok", "forward_median_ns": 1e6, "forward_low_ns": 0.0, "loss_error": math.nan}
     (found,) = drop_impossible_values(pa.Table.from_pylist([row])).to_pylist()
     assert found == {
@@ -122,7 +126,7 @@ def test_other_numbers_that_cannot_be_are_none_and_the_time_stands() -> None:
     }
 
 
-def test_a_sound_row_is_left_as_it_is() -> None:
+def test_a_valid_row_is_unchanged() -> None:
     row = {"status": "ok", "forward_median_ns": 1e6, "gradient_drift": -0.1, "loss_error": 0.0}
     table = to_table("tasks", [row])
     assert drop_impossible_values(table) is table

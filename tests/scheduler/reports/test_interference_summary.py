@@ -32,7 +32,7 @@ def ran(task: str, interference: str = "", **changes: object) -> TaskRow:
     return task_row_with(**plain | about | changes)
 
 
-def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:
+def test_a_sweep_with_interference_reports_the_affected_runs_and_the_sources() -> None:
     rows = [ran("1", OTHERS), ran("2", f"{OTHERS}; {STEAL}"), ran("3"), ran("4")]
     assert describe_interference(rows) == (
         "2 of 4 timed runs had interference: other processes on their cores in 2, "
@@ -41,11 +41,11 @@ def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:
     )
 
 
-def test_a_sweep_that_nothing_disturbed_or_of_which_that_is_not_known_says_nothing() -> None:
+def test_a_sweep_without_known_interference_reports_nothing() -> None:
     assert describe_interference([ran("1"), ran("2", interference_free=None)]) == ""
 
 
-def test_what_was_not_timed_and_attempts_that_were_made_good_do_not_count() -> None:
+def test_untimed_runs_and_repeated_attempts_do_not_count() -> None:
     rows = [
         ran("1", OTHERS),
         ran("1", attempt=2),
@@ -58,11 +58,11 @@ def test_what_was_not_timed_and_attempts_that_were_made_good_do_not_count() -> N
     )
 
 
-def test_what_nobody_has_a_word_for_is_counted_all_the_same() -> None:
+def test_an_unknown_source_is_counted_too() -> None:
     assert describe_interference([ran("1", "an earthquake")]).endswith("another source in 1")
 
 
-def test_controls_in_a_results_folder_reach_no_headline() -> None:
+def test_control_characters_in_results_reach_no_headline() -> None:
     told = describe_interference([ran("1", "its cores were used by others: evil\x1b[31m (pid 1)")])
     assert "\x1b" not in told and "other processes on their cores" in told
 
@@ -108,7 +108,7 @@ GROWTH = list(range(0, 10_000, 1000))
         (on_gpu(lost=True), "a lost GPU"),
     ],
 )
-def test_each_text_that_an_agent_writes_has_its_kind(
+def test_each_interference_text_of_an_agent_has_its_kind(
     readings: Sequence[Reading], kind: str
 ) -> None:
     cpus = CpuCounts(task_cpus=1, core_cpus=1, machine_cpus=4)

@@ -119,7 +119,7 @@ def test_a_table_of_tasks_keeps_them_apart(width: int, capsys: pytest.CaptureFix
 
 
 @given(st.lists(st.lists(st.text("ab ", max_size=20), min_size=1), min_size=1, max_size=6))
-def test_columns_fit_the_room_and_break_no_word(columns: list[list[str]]) -> None:
+def test_columns_fit_the_width_and_break_no_word(columns: list[list[str]]) -> None:
     for room in (0, 10, 40, 200):
         widths = compute_widths(columns, room)
         if widths:

@@ -39,17 +39,17 @@ BY_HAND_MS = (100.0, 101.0, 102.0, 103.0, 104.0, 130.0)
 BY_HAND_Z = (-1.12415, -0.67449, -0.22483, 0.22483, 0.67449, 12.36566)
 
 
-def test_z_scores_are_those_worked_by_hand() -> None:
+def test_z_scores_agree_with_those_worked_by_hand() -> None:
     assert compute_robust_z(BY_HAND_MS) == pytest.approx(BY_HAND_Z, abs=1e-5)
 
 
-def test_the_median_absolute_deviation_is_that_of_the_manual_of_r() -> None:
+def test_the_median_absolute_deviation_agrees_with_rs_manual() -> None:
     # help(mad): mad(c(1:9), constant = 1) == mad(c(1:8, 100), constant = 1), and it is 2.
     assert compute_robust_z([*range(1, 10)])[-1] == pytest.approx(4 / (1.4826 * 2))
     assert compute_robust_z([*range(1, 9), 100])[-1] == pytest.approx(95 / (1.4826 * 2))
 
 
-def test_where_more_than_half_tie_whatever_differs_is_infinitely_far() -> None:
+def test_if_more_than_half_tie_any_other_value_is_infinitely_far() -> None:
     assert compute_robust_z([5.0, 5.0, 5.0, 5.1, 4.0]) == (0, 0, 0, math.inf, -math.inf)
 
 
@@ -71,24 +71,24 @@ def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[Outlier
     return find_outliers(collect_task_times(task_rows(store.read("tasks", SWEEP))))
 
 
-def test_the_slow_node_is_named_with_its_evidence(store: Store) -> None:
+def test_a_slow_node_is_named_with_its_evidence(store: Store) -> None:
     (outlier,) = found_in(store, runs(BY_HAND_MS))
     assert (outlier.machine.hostname, outlier.verdict, outlier.tasks) == ("host-n5", "slow", 1)
     assert outlier.worst.z == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
     assert outlier.ratio == pytest.approx(130 / 102.5)
 
 
-def test_a_fast_node_is_odd_too(store: Store) -> None:
+def test_a_fast_node_is_an_outlier_too(store: Store) -> None:
     (outlier,) = found_in(store, runs([100, 101, 100, 99, 70]))
     assert (outlier.machine.node_id, outlier.verdict) == ("n4", "fast")
 
 
-def test_a_time_that_a_check_disproved_makes_no_node_odd(store: Store) -> None:
+def test_a_time_with_a_failed_check_makes_no_node_an_outlier(store: Store) -> None:
     disproved = run("n5", 1, "lenet", status=Status.DISAGREED, reason="drained failed")
     assert found_in(store, [*runs([100, 101, 100, 99, 100]), disproved]) == ()
 
 
-def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None:
+def test_an_outlier_in_several_tasks_is_named_once(store: Store) -> None:
     models = ("lenet", "lstm", "alexnet")
     fleet = [one for model in models[:2] for one in runs(BY_HAND_MS, model)]
     fleet += runs([100, 101, 102, 103, 104, 160], models[2])
@@ -98,13 +98,13 @@ def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None
     assert outlier.ratio == pytest.approx(130 / 102.5)  # the median of three
 
 
-def test_what_is_far_in_deviations_and_near_in_time_is_left_alone() -> None:
+def test_a_large_deviation_with_a_small_difference_in_time_is_no_outlier() -> None:
     times = {0: 100.0, 1: 100.1, 2: 100.2, 3: 99.9}
     assert find_outliers([heat(0, times | {4: 104.9})]) == ()
     assert len(find_outliers([heat(0, times | {4: 105.2})])) == 1
 
 
-def test_nodes_that_differ_among_each_other_have_no_odd_one(store: Store) -> None:
+def test_nodes_that_all_differ_have_no_outlier(store: Store) -> None:
     assert found_in(store, runs([100, 120, 140, 160, 180, 200])) == ()
 
 
@@ -116,7 +116,7 @@ def test_fewer_than_four_nodes_are_not_compared(store: Store) -> None:
     )
 
 
-def test_nodes_are_compared_with_those_of_their_own_type_alone(store: Store) -> None:
+def test_nodes_are_compared_only_with_those_of_their_own_type(store: Store) -> None:
     other = [
         run(f"n{i}", 200, node_type="t2", hostname=f"other-{i}", node_id=f"o{i}")
         for i in range(10, 14)
@@ -130,7 +130,7 @@ def test_frameworks_of_another_version_are_not_compared(store: Store) -> None:
     assert found_in(store, fleet) == ()
 
 
-def test_of_repeats_the_median_counts_so_that_one_bad_run_names_nobody(store: Store) -> None:
+def test_the_median_of_repeats_counts_so_that_one_bad_run_names_no_node(store: Store) -> None:
     fleet = [
         run("n4", 300 if (i, r) == (2, 0) else 100 + i, repeat=10 * r + i, node_id=f"n{i}")
         for r in range(3)
@@ -145,7 +145,7 @@ def test_a_model_without_gradients_is_compared_by_its_forward_time(store: Store)
     assert outlier.machine.node_id == "n5"
 
 
-def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
+def test_rows_without_a_possible_time_are_left_out() -> None:
     row = CELL | {"gradient_median_ns": None}
     assert (
         collect_task_times(
@@ -156,7 +156,7 @@ def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
     assert collect_task_times(typed([row | {"forward_median_ns": math.nan}])) == ()
 
 
-def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Store) -> None:
+def test_a_slow_gpu_among_equal_gpus_of_one_node_is_named_by_its_uuid(store: Store) -> None:
     fleet = [
         make_measurement(
             device="gpu",
@@ -176,7 +176,7 @@ def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Stor
     assert table_rows([outlier])[0]["GPU"] == "GPU-3"
 
 
-def test_what_may_be_chance_among_many_tasks_names_nobody() -> None:
+def test_a_deviation_that_may_be_chance_among_many_tasks_names_no_node() -> None:
     alike = [heat(number, {node: 100.0 + node for node in range(6)}) for number in range(21)]
     slow, slower, fast = (
         heat(number, {node: ms if node == 2 else 100.0 + node for node in range(6)})
@@ -215,7 +215,7 @@ class TestByChance:
 
         return [find_outliers([task(number) for number in range(10)]) for _ in range(self.SWEEPS)]
 
-    def test_alike_nodes_give_a_false_alarm_in_under_one_percent_of_sweeps(self) -> None:
+    def test_equal_nodes_give_a_false_alarm_in_under_one_percent_of_sweeps(self) -> None:
         assert sum(map(bool, self.fleets({}))) < 0.01 * self.SWEEPS
 
     def test_a_node_that_is_8_percent_slow_is_named_in_over_95_percent(self) -> None:
@@ -241,7 +241,7 @@ class TestForms:
         assert outlier_status(rows) == 1
         return capsys.readouterr().out
 
-    def test_json_and_csv_are_a_row_per_odd_one(
+    def test_json_and_csv_have_a_row_per_outlier(
         self, results: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (row,) = json.loads(self.shown(results, Form.JSON, capsys))
@@ -252,7 +252,7 @@ class TestForms:
         assert (told["hostname"], told["worst_machines"]) == ("host-n5", "6")
 
     @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
-    def test_tables_name_it_with_its_worst_task_and_say_how_it_was_judged(
+    def test_tables_name_an_outlier_with_its_worst_task_and_the_rule(
         self, results: Path, form: Form, capsys: pytest.CaptureFixture[str]
     ) -> None:
         text = self.shown(results, form, capsys)
@@ -263,13 +263,13 @@ class TestForms:
         assert "1.4826 MAD" in text
 
     @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
-    def test_the_usual_report_ends_by_naming_it(
+    def test_the_default_report_ends_with_the_outliers(
         self, results: Path, form: Form, capsys: pytest.CaptureFixture[str]
     ) -> None:
         text = self.shown(results, form, capsys, ReportKind.TIMES)
         assert "outlier: host-n5 is slow, 1.27x the median of its type in 1 of 1 task" in text
 
-    def test_without_an_odd_one_nothing_is_named_and_the_status_is_0(
+    def test_without_an_outlier_nothing_is_named_and_the_status_is_0(
         self, store: Store, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         found_in(store, runs([100, 101, 99, 100]))
@@ -280,7 +280,7 @@ class TestForms:
         report(root, "", ReportKind.OUTLIERS, Form.CSV, None)
         assert capsys.readouterr().out == ",".join(COLUMNS) + "\n"
 
-    def test_of_many_odd_ones_one_line_names_three(self) -> None:
+    def test_one_line_names_three_of_many_outliers(self) -> None:
         times = {node: 100.0 if node < 20 else 200.0 + node for node in range(25)}
         found = find_outliers([heat(0, times)])
         assert len(found) == 5

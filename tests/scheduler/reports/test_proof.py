@@ -30,7 +30,7 @@ def check(name: str, outcome: str = "passed", reason: str = "", **figures: float
     }
 
 
-def test_a_check_is_proved_of_a_cell_if_it_passed_in_every_run() -> None:
+def test_a_check_is_passed_by_a_cell_if_it_passed_in_every_run() -> None:
     noisy = {"proved": ["possible"], "unproved": ["drained forward: cannot_tell: noise"]}
     proof = summarize_proof(typed([row(**TOLD), row(**noisy)]))
     assert proof.proved == ("possible",)
@@ -46,17 +46,17 @@ def test_an_outcome_that_a_reason_mentions_is_not_the_outcome() -> None:
 
 
 @pytest.mark.parametrize("kept", [{}, {"proved": None, "unproved": None}])
-def test_a_row_of_a_version_that_kept_no_checks_is_told_as_such(kept: dict) -> None:
+def test_a_row_of_a_version_without_checks_is_marked_as_such(kept: dict) -> None:
     text = shown([row("torch", **kept), row("jax", **TOLD)])
     assert "1 of 2 cells with a time: measured by a version that recorded no checks" in text
     assert text.count("✓") >= 4
 
 
-def test_a_run_that_ended_before_any_check_is_not_of_another_version() -> None:
+def test_a_run_that_ended_before_any_check_is_not_marked_as_an_old_version() -> None:
     assert summarize_proof(typed([failed("torch", proved=[], unproved=[])])) == CellProof()
 
 
-def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_grid() -> None:
+def test_an_inconclusive_check_keeps_the_mark_and_is_counted_below_the_grid() -> None:
     undecided = TOLD | {"unproved": [LONG, LACKS]}
     text = shown([row("torch", **undecided), row("jax", **TOLD), row("mxnet", **undecided)])
     assert "1.00 ms ✓" in text
@@ -64,13 +64,13 @@ def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_gr
     assert "a check was not applicable in 2 of 3 cells with a time: follows parameters (2)" in text
 
 
-def test_where_every_check_passed_nothing_stands_below_the_grid() -> None:
+def test_if_every_check_passed_no_line_follows_the_grid() -> None:
     (table,) = tables_of([row("torch", **TOLD)])
     assert table.remarks == ()
     assert describe_undecided_checks([]) == ()
 
 
-def test_the_line_names_what_could_not_tell_most_often_first() -> None:
+def test_the_line_names_the_most_frequent_inconclusive_check_first() -> None:
     drained = "drained forward: cannot_tell: noise"
     proofs = [
         CellProof(unproved=(LONG, drained)),
@@ -82,13 +82,13 @@ def test_the_line_names_what_could_not_tell_most_often_first() -> None:
     )
 
 
-def test_csv_has_what_was_proved_and_what_was_not() -> None:
+def test_csv_lists_passed_and_unproved_checks() -> None:
     (line,) = csv.DictReader(io.StringIO(csv_of([row("torch", **TOLD | {"unproved": [LONG]})])))
     assert line["proved"] == "possible; drained"
     assert line["unproved"] == LONG
 
 
-def test_what_a_row_says_is_shown_without_escape_sequences() -> None:
+def test_texts_of_a_row_are_shown_without_escape_sequences() -> None:
     proof = summarize_proof(
         typed([row(proved=[], unproved=["drained forward: cannot_tell: \x1b]0;x\x07evil"])])
     )
@@ -96,7 +96,7 @@ def test_what_a_row_says_is_shown_without_escape_sequences() -> None:
     assert text.endswith("evil") and text.isprintable()
 
 
-def test_of_several_runs_the_page_tells_the_one_that_ended_worst_and_how_many_did() -> None:
+def test_the_page_shows_the_worst_of_several_runs_and_their_number() -> None:
     late = check("drained", "failed", "the device was not done", excess_ns=2e6)
     lines = build_check_lines(
         [[check("drained"), check("possible")], [late], [check("drained", "cannot_tell")]]
@@ -109,7 +109,7 @@ def test_of_several_runs_the_page_tells_the_one_that_ended_worst_and_how_many_di
     assert (lines[1].figures, lines[1].reason) == ("excess 2.00 ms", "the device was not done")
 
 
-def test_a_check_that_this_velodrome_does_not_know_is_left_out() -> None:
+def test_an_unknown_check_is_left_out() -> None:
     assert build_check_lines([[check("of_another_version")]]) == ()
 
 
@@ -131,7 +131,7 @@ def test_a_check_that_this_velodrome_does_not_know_is_left_out() -> None:
         ("ratio", float("inf"), "ratio: unknown"),
     ],
 )
-def test_a_figure_has_the_unit_that_its_name_ends_with(
+def test_a_figure_has_the_unit_at_the_end_of_its_name(
     name: str, value: float | None, text: str
 ) -> None:
     assert format_figure(name, value) == text

@@ -15,21 +15,21 @@ from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.reports.task_rows import select_unexpected
 
 
-def test_the_best_of_a_line_has_no_ratio_and_the_others_say_how_far_behind_they_are() -> None:
+def test_the_best_of_a_line_has_no_ratio_and_the_others_have_one() -> None:
     slow = row("tensorflow", forward_median_ns=1.5e6, forward_low_ns=1.5e6, forward_high_ns=1.5e6)
     text = shown([row("torch"), slow])
     assert "1.50 ms 1.50x ✓" in text
     assert "1.00 ms ✓" in text
 
 
-def test_a_cell_without_a_number_gives_its_reason_and_the_command_that_runs_it_again() -> None:
+def test_a_cell_without_a_number_has_its_reason_and_rerun_command() -> None:
     text = shown([row("torch"), failed("tensorflow")])
     assert "crashed [1]" in text
     assert "[1] tensorflow plain, lenet b64: crashed: killed by SIGSEGV" in text
     assert re.search(r"rerun: \S*velodrome measure tensorflow lenet\n", text)
 
 
-def test_a_cell_of_which_one_repeat_failed_keeps_its_number_and_says_so() -> None:
+def test_a_cell_with_one_failed_repeat_keeps_its_number_and_says_so() -> None:
     text = shown([row("torch"), failed("torch", repeat=1)])
     assert "1.00 ms" in text
     assert "1 of 2 repeats: crashed" in text
@@ -39,7 +39,7 @@ def test_a_cell_of_which_one_repeat_failed_keeps_its_number_and_says_so() -> Non
     "write",
     [lambda rows, first: render_markdown(rows, first), lambda rows, first: drawn(rows, first)],
 )
-def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
+def test_a_sweep_with_interference_says_so_before_any_number(write) -> None:
     story = "its cores were used by others while it was timed, 50 % of one core: stress (pid 7)"
     rows = [
         row("torch", interference_free=False, interference=story),
@@ -51,13 +51,13 @@ def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
     assert "other processes on their cores in 1 (stress)" in text
 
 
-def test_a_lost_attempt_that_was_made_good_is_not_shown() -> None:
+def test_a_lost_and_repeated_attempt_is_not_shown() -> None:
     text = shown([failed("torch", status="lost", attempt=1), row("torch", attempt=2)])
     assert "lost" not in text
     assert "1.00 ms" in text
 
 
-def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first() -> None:
+def test_versions_of_a_framework_follow_it_and_its_default_variant_comes_first() -> None:
     rows = [
         row("torch==2.9.1", variant="eager"),
         row("theano"),
@@ -72,7 +72,7 @@ def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first()
     )
 
 
-def test_no_place_of_a_table_is_blank() -> None:
+def test_no_cell_of_a_table_is_blank() -> None:
     rows = [row("torch", "lenet"), row("tensorflow", "lstm")]
     (table,) = [
         build_table(platform, cells) for platform, cells in collect_cells(typed(rows)).items()
@@ -80,7 +80,7 @@ def test_no_place_of_a_table_is_blank() -> None:
     assert all(entry.text for line in table.lines for entry in line.entries)
 
 
-def test_devices_and_thread_counts_stand_in_tables_of_their_own() -> None:
+def test_each_device_and_thread_count_has_its_own_table() -> None:
     assert (
         len(
             collect_cells(
@@ -98,12 +98,12 @@ def test_pre_training_is_the_sum_of_the_three_stages() -> None:
     assert "9.00 ms" in shown(rows)
 
 
-def test_pre_training_is_not_shown_where_a_stage_is_missing() -> None:
+def test_pre_training_is_not_shown_if_a_stage_is_missing() -> None:
     family = "autoencoder-400-200-100"
     assert "pre-training" not in shown([row("torch", f"{family}/ae{n}") for n in (1, 2)])
 
 
-def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
+def test_an_expected_failure_is_not_unexpected() -> None:
     told = {"expected": "unsupported", "expected_reason": "no LRN there", "unexpected": False}
     rows = [row("torch"), failed("neon", status="unsupported", reason="no Lrn", **told)]
     text = shown(rows)
@@ -114,7 +114,7 @@ def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
 
 
 @pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])
-def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
+def test_unexpected_results_in_both_directions_are_marked_and_come_first(write) -> None:
     told = {"expected": "unsupported", "expected_reason": "no LRN there"}
     rows = [
         failed("theano", status="unsupported", unexpected=False, **told),
@@ -129,19 +129,19 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
     assert "neon plain, lenet b64: agreed, expected unsupported: no LRN there" in rest
 
 
-def test_a_repeat_that_surprises_makes_its_cell_a_surprise() -> None:
+def test_one_unexpected_repeat_makes_its_cell_unexpected() -> None:
     rows = [row("torch", unexpected=False), failed("torch", repeat=1, unexpected=True)]
     ((cell,),) = [cells.values() for cells in collect_cells(typed(rows)).values()]
     assert cell.is_unexpected
     assert len(select_unexpected(typed(rows))) == 1
 
 
-def test_a_lost_attempt_that_was_made_good_is_no_surprise() -> None:
+def test_a_lost_and_repeated_attempt_is_not_unexpected() -> None:
     lost = failed("torch", status="lost", attempt=1, unexpected=True)
     assert select_unexpected(typed([lost, row("torch", attempt=2, unexpected=False)])) == []
 
 
-def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
+def test_rows_of_versions_without_expectations_are_expected_to_agree() -> None:
     assert [one.framework for one in select_unexpected(typed([row("torch"), failed("neon")]))] == [
         "neon"
     ]
@@ -154,7 +154,7 @@ def test_a_composed_operation_is_listed_once_with_its_models() -> None:
     assert "TF32" not in shown(rows)
 
 
-def test_a_framework_that_computes_in_another_type_than_the_title_says_so() -> None:
+def test_a_framework_that_computes_in_another_dtype_than_the_title_says_so() -> None:
     text = shown([row("numpy", variant="float64"), row("torch")])
     assert "numpy float64: computes in float64, from float32 weights and batches" in text
 
@@ -169,12 +169,12 @@ def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
         assert not set(text) & set("\x1b\x07\r\u202e")
 
 
-def test_markup_in_a_reason_is_shown_as_it_is() -> None:
+def test_markup_in_a_reason_is_shown_literally() -> None:
     text = shown([failed("torch", reason="[red]boom[/red]")])
     assert "[red]boom[/red]" in text
 
 
-def test_markdown_has_a_line_per_course_and_phase_and_escapes_bars() -> None:
+def test_markdown_has_a_line_per_workload_and_phase_and_escapes_bars() -> None:
     rows = [row("torch"), failed("tensorflow", reason="a|b")]
     text = render_markdown(tables_of(rows))
     assert "| lenet b64 | forward | 1.00 ms ✓ | crashed [1] ✗ ! |" in text

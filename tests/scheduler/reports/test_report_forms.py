@@ -64,7 +64,7 @@ def test_every_kind_has_every_form(
         assert None not in lines[0]
 
 
-def test_extensibility_is_of_probes_alone(
+def test_the_extensibility_report_covers_only_probes(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = json.loads(text(results, ReportKind.EXTENSIBILITY, Form.JSON, capsys))
@@ -76,7 +76,7 @@ def test_extensibility_is_of_probes_alone(
     }
 
 
-def test_utilization_is_of_what_was_timed(
+def test_the_utilization_report_covers_only_timed_runs(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = json.loads(text(results, ReportKind.UTILIZATION, Form.JSON, capsys))
@@ -88,7 +88,7 @@ def test_utilization_is_of_what_was_timed(
     assert {line["share"] for line in lines} == {0.95}
 
 
-def test_a_picture_is_drawn_of_any_kind(
+def test_every_kind_can_be_drawn_as_a_figure(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "picture.svg"
@@ -97,7 +97,7 @@ def test_a_picture_is_drawn_of_any_kind(
     assert f"wrote {picture}" in capsys.readouterr().out.replace("\n", "")
 
 
-def test_nothing_to_report_is_told_with_the_mend(store: Store, root: Path) -> None:
+def test_nothing_to_report_is_an_error_with_the_remedy(store: Store, root: Path) -> None:
     store.put(SWEEP, measured("torch", "eager", "lenet", Status.CRASHED))
     with pytest.raises(ConfigError, match=r"there is no probe in this sweep\. Run sweeps/probes"):
         report(root, "", ReportKind.EXTENSIBILITY, Form.TERMINAL, None)

@@ -24,17 +24,17 @@ def test_a_time_of_one_process_has_no_interval() -> None:
     assert combine_repeats([Repeat(10, 9, 11)]).half_width is None
 
 
-def test_a_time_of_three_has_no_interval_and_says_how_far_they_are_apart() -> None:
+def test_a_time_of_three_processes_has_a_spread_and_no_interval() -> None:
     assert combine_repeats([Repeat(10, 9, 11), Repeat(14, 13, 20), Repeat(12, 8, 13)]) == Time(
         12, processes=3, spread=1.4
     )
 
 
-def test_repeats_that_no_clock_has_measured_have_no_interval() -> None:
+def test_impossible_repeats_have_no_interval() -> None:
     assert combine_repeats([Repeat(0, 0, 1), Repeat(1, 0, 2)]) == Time(0.5, processes=2)
 
 
-def test_a_familys_total_is_the_sum_of_its_parts_and_its_interval_of_all_of_theirs() -> None:
+def test_a_familys_total_sums_its_parts_and_their_intervals() -> None:
     assert add_times([Time(1, 0.5, 2), Time(10, 9, 11)]) == Time(11, 9.5, 13)
     assert add_times([Time(1, 0.5, 2), Time(10)]) == Time(11)
     assert not add_times([Time(1), Time(10, instability="slow noise")]).is_stable
@@ -63,7 +63,7 @@ def test_durations_have_three_figures_in_the_unit_that_suits(ns: float, text: st
         (Time(2e6), "2.00 ms"),
     ],
 )
-def test_a_time_shows_as_much_of_how_far_it_may_be_off_as_is_known(time: Time, text: str) -> None:
+def test_a_time_shows_its_known_uncertainty(time: Time, text: str) -> None:
     assert format_time(time) == text
 
 
@@ -78,7 +78,7 @@ def test_a_single_process_shows_no_interval_in_any_form() -> None:
     assert first["forward_interval"] == "none: 1 process"
 
 
-def test_processes_that_differ_by_much_show_no_percentage() -> None:
+def test_widely_differing_processes_show_no_percentage() -> None:
     rows = [row("torch"), row("torch", repeat=1, **scaled(27.0))]
     text = shown(rows)
     assert "spread 27x [1] ~" in text
@@ -88,7 +88,7 @@ def test_processes_that_differ_by_much_show_no_percentage() -> None:
     assert line["gradient_low_ns"] == ""
 
 
-def test_six_processes_show_an_interval_and_the_csv_says_whose_it_is() -> None:
+def test_six_processes_show_an_interval_and_the_csv_names_its_source() -> None:
     rows = six(forward_low_ns=None, forward_high_ns=None)
     assert "1.00 ms ±0.5% ✓" in shown(rows)  # 0.0040 / 1.005 to the slowest, 0.005 to the fastest
     (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
@@ -109,7 +109,7 @@ def test_canaries_around_the_tasks_give_a_single_process_an_interval_and_are_nam
 
 
 @pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])
-def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> None:
+def test_each_phase_is_marked_by_its_own_samples_with_the_reason_below(write) -> None:
     loose = {"status": "unstable", "forward_stable": False, "forward_instability": "slow"}
     grid, _, below = write([row("torch", **loose)]).partition("[1] torch")
     assert "1.00 ms [1] ~" in grid
@@ -117,7 +117,7 @@ def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> No
     assert below.startswith(" plain, lenet b64 forward: unstable: low-frequency noise")
 
 
-def test_the_gradients_doubt_is_not_the_forward_times() -> None:
+def test_instability_of_the_gradient_does_not_mark_the_forward_time() -> None:
     loose = {"status": "unstable", "forward_stable": True, "stable": False}
     text = shown([row("torch", **loose, gradient_instability="few")])
     assert "1.00 ms ✓" in text and "3.00 ms [1] ~" in text
@@ -139,7 +139,7 @@ def test_grid_and_csv_agree_on_each_phase() -> None:
     assert told in shown(rows)
 
 
-def test_times_with_the_same_doubt_share_a_footnote() -> None:
+def test_times_with_the_same_instability_reason_share_a_footnote() -> None:
     loose = {
         "status": "unstable",
         "stable": False,
@@ -151,12 +151,12 @@ def test_times_with_the_same_doubt_share_a_footnote() -> None:
     assert "[1] torch plain, lenet b64 forward and 3 more: unstable: too few" in text
 
 
-def test_rows_from_before_doubts_had_words_are_marked_all_the_same() -> None:
+def test_rows_of_versions_without_instability_reasons_are_marked_too() -> None:
     text = shown([row("torch", status="unstable", stable=False)])
     assert "1.00 ms [1] ~" in text and "did not settle: the time did not settle" not in text
 
 
-def test_three_samples_of_old_rows_claim_nothing_either() -> None:
+def test_three_samples_of_old_rows_give_no_interval_either() -> None:
     rows = six(gradient_samples=3)
     ((cell,),) = [cells.values() for cells in collect_cells(typed(rows)).values()]
     exact = [Repeat(value, value, value) for value in (3e6 * (1 + 0.002 * n) for n in range(6))]

@@ -84,7 +84,7 @@ def test_every_row_gets_its_share_of_the_ceiling() -> None:
     ]
 
 
-def test_more_than_the_ceiling_is_shown_as_it_is() -> None:
+def test_a_share_above_the_ceiling_is_shown_unchanged() -> None:
     rows = [*SWEEP, row("lenet", 20, 0.05)]
     assert fill_rows(rows, Ceilings(rows))[4].gradient_efficiency > 1
 
@@ -98,7 +98,7 @@ def test_more_than_the_ceiling_is_shown_as_it_is() -> None:
         {"node_type": "t2", "node_id": "n2"},
     ],
 )
-def test_a_ceiling_holds_for_its_node_device_threads_and_type_alone(
+def test_a_ceiling_applies_only_to_its_node_device_threads_and_dtype(
     change: dict[str, object],
 ) -> None:
     assert Ceilings(SWEEP).of(row("lenet", 20, 50, **change), RateUnit.FLOPS) is None
@@ -111,11 +111,11 @@ def test_the_threads_that_feed_a_gpu_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("change", [{"status": "crashed"}, {"verified": False}])
-def test_what_was_not_proven_is_no_ceiling(change) -> None:
+def test_an_unverified_rate_is_no_ceiling(change) -> None:
     assert Ceilings([row("gemm-1024", 100, 160, **change)]).of(SWEEP[3], RateUnit.FLOPS) is None
 
 
-def test_another_node_of_the_type_stands_in_for_one_without_a_ceiling() -> None:
+def test_a_node_without_a_ceiling_uses_that_of_another_node_of_its_type() -> None:
     lenet = row("lenet", 20, 50, node_id="n2", hostname="host2")
     found = fill_rows([lenet], Ceilings(SWEEP))[0]
     assert found.ceiling_source == "torch eager, gemm-1024, on host1, of the same type"
@@ -123,7 +123,7 @@ def test_another_node_of_the_type_stands_in_for_one_without_a_ceiling() -> None:
     assert fill_rows([lenet], Ceilings([*SWEEP, own]))[0].ceiling_source == "torch eager, gemm-1024"
 
 
-def test_an_older_sweep_stands_in_and_is_named() -> None:
+def test_ceilings_of_an_older_sweep_are_used_and_named() -> None:
     older = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=3))
     lenet = row("lenet", 20, 50)
     found = fill_rows([lenet], Ceilings([lenet], [older]))[0]
@@ -131,7 +131,7 @@ def test_an_older_sweep_stands_in_and_is_named() -> None:
     assert found.gradient_efficiency == pytest.approx(2e9 / 50e-3 / (FLOP / 90e-3))
 
 
-def test_a_sweep_of_last_season_does_not() -> None:
+def test_ceilings_of_a_sweep_ninety_days_ago_are_not_used() -> None:
     old = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=90))
     assert fill_rows([row("lenet", 20, 50)], Ceilings([], [old]))[0].gradient_efficiency is None
 

@@ -17,28 +17,28 @@ def near(*levels: float) -> np.ndarray:
     return np.array(levels) + 0.001 * np.array([0, 1, -1, 0.5, -0.5])[: len(levels)]
 
 
-def test_sides_that_mix_two_levels_look_of_two_kinds() -> None:
+def test_sides_that_mix_two_levels_look_bimodal() -> None:
     found = find_best_cut(near(A, A, B), near(B, A, B))
     assert found.p < 0.001
     assert float(found.gap) == pytest.approx(0.05, abs=0.002)
 
 
-def test_a_cut_between_the_sides_is_what_a_step_looks_like_and_no_sign_of_kinds() -> None:
+def test_a_cut_between_the_sides_is_a_step_and_no_sign_of_bimodality() -> None:
     assert find_best_cut(near(A, A, A), near(B, B, B)).p == 1
     assert find_best_cut(near(B, B, B), near(A, A, A)).p == 1
 
 
-def test_a_single_disturbed_process_makes_no_kind() -> None:
+def test_a_single_process_with_interference_makes_no_mode() -> None:
     assert find_best_cut(near(A, A, B), near(A, A, A)).p > 0.02
 
 
-def test_normal_values_look_of_two_kinds_as_often_as_is_said() -> None:
+def test_normal_values_look_bimodal_as_often_as_stated() -> None:
     values = np.random.default_rng(3).standard_normal((20_000, 2, 4))
     found = find_best_cut(values[:, 0], values[:, 1])
     assert np.mean(found.p <= 0.02) == pytest.approx(0.02, abs=0.004)
 
 
-def test_the_share_that_is_left_worked_by_hand() -> None:
+def test_the_remaining_share_worked_by_hand() -> None:
     # 0, 1, 10, 11: around 5.5 the squares are 101, around 0.5 and 10.5 they are 1.
     found = find_best_cut(np.array([0.0, 10]), np.array([1.0, 11]))
     assert float(found.gap) == pytest.approx(10)
@@ -46,14 +46,14 @@ def test_the_share_that_is_left_worked_by_hand() -> None:
     assert 0 < float(found.p) < 0.2
 
 
-def test_the_past_of_a_cell_shows_kinds_that_two_sweeps_mix_and_no_step_between_sweeps() -> None:
+def test_a_cells_history_shows_modes_mixed_within_sweeps_but_no_step_between_sweeps() -> None:
     mixed = [near(A, B, A), near(B, B, A), near(A, A, B)]
     stepped = [near(A, A, A), near(A, A, A), near(B, B, B)]
     assert find_cut_among_sweeps(mixed).p < 0.001
     assert find_cut_among_sweeps(stepped).p == 1
 
 
-def test_where_many_cells_are_of_two_kinds_three_against_three_may_be_luck_and_ten_not() -> None:
+def test_if_many_cells_are_bimodal_three_against_three_may_be_chance_and_ten_not() -> None:
     draw = np.random.default_rng(4)
     noise = 0.002 * draw.standard_normal((2, 30, 3))
     sides = noise + B * (draw.random((2, 30, 3)) < 0.5)
@@ -65,7 +65,7 @@ def test_where_many_cells_are_of_two_kinds_three_against_three_may_be_luck_and_t
     assert may_be_chance(found, steps, 10, 10).tolist() == [False, False]
 
 
-def test_cells_of_one_kind_raise_no_doubt() -> None:
+def test_unimodal_cells_raise_no_doubt() -> None:
     draw = np.random.default_rng(5)
     sides = 0.01 * draw.standard_normal((2, 400, 30, 5))
     variances = (sides[0].var(axis=-1, ddof=1) + sides[1].var(axis=-1, ddof=1)) / 2
@@ -74,6 +74,6 @@ def test_cells_of_one_kind_raise_no_doubt() -> None:
     assert doubted.mean() < 0.1
 
 
-def test_how_many_repeats_make_such_luck_too_rare() -> None:
+def test_the_number_of_repeats_that_makes_chance_rare_enough() -> None:
     # 1 cell: 2^(1 - 2n) is 0.0078 for 4 and 0.0020 for 5. 30 cells: 0.015 for 6, 0.0037 for 7.
     assert (count_repeats_needed(1), count_repeats_needed(30)) == (5, 7)

@@ -25,30 +25,30 @@ def slower(number: float, canary: float) -> list[CanaryRun]:
     ]
 
 
-def test_a_canary_that_slowed_down_as_much_tells_of_the_machine() -> None:
+def test_an_equally_slower_canary_attributes_the_change_to_the_machine() -> None:
     assert attribute_change(BASE, slower(1.3, 1.28)).cause is ChangeSource.MACHINE
 
 
-def test_a_canary_that_stood_still_tells_of_the_framework() -> None:
+def test_an_unchanged_canary_attributes_the_change_to_the_framework() -> None:
     assert attribute_change(BASE, slower(1.3, 1.0)).cause is ChangeSource.FRAMEWORK
 
 
-def test_a_canary_that_got_faster_while_the_number_got_slower_tells_of_the_framework() -> None:
+def test_a_faster_canary_with_a_slower_number_attributes_the_change_to_the_framework() -> None:
     assert attribute_change(BASE, slower(1.3, 0.8)).cause is ChangeSource.FRAMEWORK
 
 
-def test_getting_faster_is_shared_out_alike() -> None:
+def test_a_speed_up_is_attributed_in_the_same_way() -> None:
     assert attribute_change(BASE, slower(0.7, 0.72)).cause is ChangeSource.MACHINE
     assert attribute_change(BASE, slower(0.7, 1.0)).cause is ChangeSource.FRAMEWORK
 
 
-def test_half_of_the_move_is_too_uncertain_to_tell() -> None:
+def test_a_canary_with_half_of_the_change_attributes_nothing() -> None:
     found = attribute_change(BASE, slower(1.21, 1.1))
     assert found.cause is ChangeSource.UNKNOWN
     assert "uncertain" in found.reason
 
 
-def test_canaries_that_scatter_as_wide_as_the_move_tell_nothing() -> None:
+def test_canaries_that_scatter_as_widely_as_the_change_attribute_nothing() -> None:
     wild = [row(100e6, 8e6, 10e6), row(100e6, 12e6, 13e6), row(100e6, 9e6, 11e6)]
     found = attribute_change(wild, slower(1.1, 1.05))
     assert found.cause is ChangeSource.UNKNOWN
@@ -68,7 +68,7 @@ def test_the_interval_of_the_canary_is_that_of_a_hand_worked_pooled_t_test() -> 
     assert found.high == pytest.approx(math.exp(0.22 + half), rel=1e-6)
 
 
-def test_two_canaries_around_a_single_task_are_enough_for_a_large_move() -> None:
+def test_two_canaries_around_a_single_task_suffice_for_a_large_change() -> None:
     assert (
         attribute_change([row(1e8, 1e7, 1.01e7)], [row(1.5e8, 1e7, 1e7)]).cause
         is ChangeSource.FRAMEWORK
@@ -79,12 +79,12 @@ def test_two_canaries_around_a_single_task_are_enough_for_a_large_move() -> None
     )
 
 
-def test_canaries_that_agree_to_the_last_digit_are_not_taken_for_noiseless() -> None:
+def test_identical_canaries_do_not_count_as_noiseless() -> None:
     found = attribute_change([row(1e8, 1e7, 1e7)] * 2, [row(1.01e8, 1.004e7, 1.004e7)] * 2)
     assert found.cause is ChangeSource.UNKNOWN
 
 
-def test_without_canaries_or_with_different_ones_nothing_is_blamed() -> None:
+def test_without_comparable_canaries_nothing_is_attributed() -> None:
     assert unknown(attribute_change(BASE, [row(2e8, None, None)])) == "no canary on one side"
     assert "different canary models" in unknown(
         attribute_change(BASE, [row(2e8, 1e7, 1e7, "numpy 3")])

@@ -18,11 +18,11 @@ def exact(*medians_ns: float) -> list[Repeat]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_fewer_than_six_processes_of_which_nothing_else_is_known_claim_nothing(count: int) -> None:
+def test_fewer_than_six_processes_without_a_history_have_no_interval(count: int) -> None:
     assert compute_cell_interval(exact(*range(100, 100 + count))) is None
 
 
-def test_six_processes_claim_students_interval_and_no_less_than_their_range() -> None:
+def test_six_processes_have_students_interval_or_at_least_their_range() -> None:
     # Logs 0 to 0.05: mean 0.025, deviation 0.0187083, t of 5 degrees 2.57058, half 0.0196333.
     found = compute_cell_interval(exact(*(math.exp(0.01 * n) for n in range(6))))
     assert found == CellInterval(1.0, math.exp(0.05))
@@ -33,7 +33,7 @@ def test_six_processes_claim_students_interval_and_no_less_than_their_range() ->
     assert far.high_ns == pytest.approx(math.exp(0.3))
 
 
-def test_one_process_has_the_interval_that_other_sweeps_give_it_and_names_them() -> None:
+def test_one_process_takes_its_interval_from_other_sweeps_and_names_them() -> None:
     # Logs 0, 0.01 .. 0.05: deviation 0.0187083, t of 5 degrees 2.57058, half 0.0480914.
     past = estimate_from_sweeps(math.exp(0.01 * n) for n in range(6))
     assert past is not None and (past.degrees, past.source) == (5, "6 other sweeps")
@@ -43,7 +43,7 @@ def test_one_process_has_the_interval_that_other_sweeps_give_it_and_names_them()
     assert found.high_ns == pytest.approx(math.exp(0.02 + 0.0480914))
 
 
-def test_a_cell_that_is_no_longer_what_it_was_has_an_interval_that_holds_both() -> None:
+def test_a_changed_cells_interval_covers_its_old_and_new_times() -> None:
     found = compute_cell_interval(
         exact(140.0), [estimate_from_sweeps([100, 101, 102, 100, 101, 102])]
     )
@@ -51,7 +51,7 @@ def test_a_cell_that_is_no_longer_what_it_was_has_an_interval_that_holds_both() 
     assert found.low_ns == 100 and found.high_ns > 140
 
 
-def test_canaries_tell_how_far_processes_differ_and_not_where_they_lie() -> None:
+def test_canaries_estimate_the_spread_of_processes_but_not_the_median() -> None:
     canaries = estimate_from_canaries(1e6 * math.exp(0.01 * n) for n in range(6))
     assert canaries is not None and canaries.source == "6 canaries"
     found = compute_cell_interval(exact(100.0), [canaries])
@@ -62,12 +62,12 @@ def test_canaries_tell_how_far_processes_differ_and_not_where_they_lie() -> None
 
 
 @pytest.mark.parametrize("tell", [estimate_from_sweeps, estimate_from_canaries])
-def test_five_others_tell_nothing(tell) -> None:
+def test_five_other_sweeps_are_too_few(tell) -> None:
     assert tell([100.0] * 5) is None
     assert tell([*[100.0] * 5, 0.0]) is None  # no time
 
 
-def test_others_never_make_an_interval_narrower_than_what_processes_or_samples_leave_open() -> None:
+def test_other_sweeps_never_narrow_an_interval_below_that_of_processes_or_samples() -> None:
     alike = ProcessVariation(1e-9, 5, "others")
     assert compute_cell_interval([Repeat(100, 90, 111)], [alike]).high_ns > 111
     differing = compute_cell_interval(exact(100, 101, 102), [alike])
@@ -75,7 +75,7 @@ def test_others_never_make_an_interval_narrower_than_what_processes_or_samples_l
     assert differing.low_ns == pytest.approx(101 * math.exp(-0.0246), abs=0.01)
 
 
-def test_an_interval_of_more_than_its_own_median_is_none() -> None:
+def test_an_interval_wider_than_its_median_is_omitted() -> None:
     wide = ProcessVariation(
         math.log(2) / 2.570582, 5, "others"
     )  # half of it is as much as the median
@@ -87,7 +87,7 @@ def test_an_interval_of_more_than_its_own_median_is_none() -> None:
 
 
 @pytest.mark.parametrize("kind", ["normal", "two kinds"])
-def test_what_is_claimed_holds_the_median_of_all_processes(kind: str) -> None:
+def test_the_interval_covers_the_median_of_all_processes(kind: str) -> None:
     draw = random.Random(kind)
 
     def process() -> float:

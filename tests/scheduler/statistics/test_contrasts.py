@@ -16,13 +16,13 @@ def t_of(contrast) -> float:
     return float(contrast.distance / np.sqrt(contrast.variance * contrast.factor))
 
 
-def test_as_many_processes_on_either_side_are_students_test() -> None:
+def test_equal_numbers_of_processes_give_students_test() -> None:
     found = contrast_processes(BASE, CANDIDATE)
     published = stats.ttest_ind(CANDIDATE, BASE)
     assert (t_of(found), found.degrees) == pytest.approx((published.statistic, published.df))
 
 
-def test_the_error_of_unequal_sides_is_welchs() -> None:
+def test_unequal_sides_have_welchs_error() -> None:
     found = contrast_processes(BASE, CANDIDATE[:2])
     published = stats.ttest_ind(CANDIDATE[:2], BASE, equal_var=False)
     assert t_of(found) == pytest.approx(published.statistic)
@@ -30,17 +30,17 @@ def test_the_error_of_unequal_sides_is_welchs() -> None:
     assert found.degrees == pytest.approx(1 / (1 / 27 + 4 / 9))
 
 
-def test_one_process_against_one_has_no_degrees() -> None:
+def test_one_process_against_one_has_no_degrees_of_freedom() -> None:
     assert contrast_processes(BASE[:1], CANDIDATE[:1]).degrees == 0
 
 
-def test_pairs_are_the_paired_test_of_the_textbooks() -> None:
+def test_pairs_give_the_textbooks_paired_test() -> None:
     found = contrast_pairs(BASE, CANDIDATE)
     published = stats.ttest_rel(CANDIDATE, BASE)
     assert (t_of(found), found.degrees) == pytest.approx((published.statistic, published.df))
 
 
-def test_what_sweeps_vary_is_half_the_mean_square_of_successive_differences() -> None:
+def test_the_variance_between_sweeps_is_half_the_mean_square_of_successive_differences() -> None:
     # Differences 0.01, 0.03, -0.02: squares 1, 9, 4 (e-4), their mean over 2: 7/3 e-4. Degrees of 4
     # values: 2 * 9 / 8. One sweep against one: twice a sweep's variance.
     found = contrast_sweeps(np.array([0.0]), np.array([0.1]), [np.array([0.0, 0.01, 0.04, 0.02])])
@@ -53,7 +53,7 @@ def test_two_values_have_one_degree_of_freedom_and_many_two_thirds_of_theirs() -
     assert successive_degrees(301) == pytest.approx(200, rel=0.01)
 
 
-def test_several_sweeps_on_a_side_and_the_past_are_pooled_by_their_degrees() -> None:
+def test_several_sweeps_on_a_side_and_the_history_are_pooled_by_their_degrees() -> None:
     past = [np.array([0.0, 0.02])]  # 2e-4, 1 degree
     found = contrast_sweeps(np.array([0.0, 0.01, 0.02]), np.array([0.1]), past)  # 1e-4, 2 degrees
     assert float(found.variance) == pytest.approx((2 * 1e-4 + 2e-4) / 3)
@@ -61,13 +61,13 @@ def test_several_sweeps_on_a_side_and_the_past_are_pooled_by_their_degrees() -> 
     assert found.factor == pytest.approx(1 / 3 + 1)
 
 
-def test_the_past_of_two_nodes_is_not_one_series() -> None:
+def test_histories_of_two_nodes_are_not_one_series() -> None:
     nodes = [np.array([0.0, 0.01]), np.array([1.0, 1.01])]
     found = contrast_sweeps(np.array([0.0]), np.array([0.0]), nodes)
     assert float(found.variance) == pytest.approx(0.01**2 / 2)
 
 
-def test_the_degrees_of_successive_differences_are_what_simulation_has() -> None:
+def test_the_degrees_of_successive_differences_agree_with_simulation() -> None:
     # Of a chi-square with v degrees over v, the variance is 2 / v.
     values = np.random.default_rng(1).standard_normal((40_000, 8))
     found = contrast_sweeps(values[:, :1], values[:, :1], [values]).variance

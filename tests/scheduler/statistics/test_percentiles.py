@@ -15,12 +15,12 @@ def test_the_95th_of_100_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.05, 72), (0.95, 72), (0.99, 368), (0.5, 6)])
-def test_there_is_none_where_samples_do_not_reach_so_far(share: float, least: int) -> None:
+def test_a_percentile_beyond_the_samples_is_none(share: float, least: int) -> None:
     assert percentile([*map(float, range(least - 1))], share) is None
     assert percentile([*map(float, range(least))], share) is not None
 
 
-def test_dependent_samples_reach_less_far_and_have_wider_bounds() -> None:
+def test_dependent_samples_support_fewer_percentiles_with_wider_bounds() -> None:
     values = [*map(float, range(400))]
     alone, dependent = percentile(values, 0.95), percentile(values, 0.95, inflated=4.0)
     assert alone is not None and dependent is not None
@@ -28,7 +28,7 @@ def test_dependent_samples_reach_less_far_and_have_wider_bounds() -> None:
     assert percentile(values, 0.95, inflated=8.0) is None
 
 
-def test_the_interval_holds_the_95th_percentile_in_95_of_100_cases() -> None:
+def test_the_interval_covers_the_95th_percentile_in_95_of_100_cases() -> None:
     draw = random.Random(2)
     runs = [percentile([draw.random() for _ in range(200)], 0.95) for _ in range(300)]
     held = sum(run is not None and run.low <= 0.95 <= run.high for run in runs)

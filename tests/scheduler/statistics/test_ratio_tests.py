@@ -25,7 +25,7 @@ def exact(*medians_ns: float) -> list[Repeat]:
     return [Repeat(median, median, median) for median in medians_ns]
 
 
-def test_the_test_of_a_cell_alone_is_students_on_logarithms() -> None:
+def test_the_test_of_a_single_cell_is_students_on_logarithms() -> None:
     base, candidate = [100.0, 104, 98, 103, 101], [110.0, 109, 118, 112, 114]
     logs = [[math.log(value) for value in side] for side in (candidate, base)]
     published = stats.ttest_ind(*logs)
@@ -51,14 +51,14 @@ def test_two_against_two_worked_by_hand() -> None:
     assert found.low == pytest.approx(math.exp(0.1 - 4.30265 * 0.0002**0.5), rel=1e-5)
 
 
-def test_repeats_that_agree_by_luck_are_no_surer_than_their_own_samples() -> None:
+def test_repeats_that_agree_by_chance_are_no_more_certain_than_their_samples() -> None:
     one = [Repeat(100, 90, 111)] * 3
     other = [Repeat(105, 95, 116)] * 3
     assert compare(one, other).verdict is Verdict.UNDECIDED
     assert compare(exact(100, 100, 100), exact(105, 105, 105)).verdict is Verdict.SLOWER
 
 
-def test_a_difference_too_small_to_matter_is_undecided_and_known_to_be_alike() -> None:
+def test_a_difference_too_small_to_matter_is_undecided_and_equivalent() -> None:
     base, candidate = exact(100, 100.1, 99.9, 100), exact(101, 101.1, 100.9, 101)
     found = compare(base, candidate)
     assert found.p < 0.001
@@ -66,7 +66,7 @@ def test_a_difference_too_small_to_matter_is_undecided_and_known_to_be_alike() -
     assert compare(base, candidate, least=0.005).verdict is Verdict.SLOWER
 
 
-def test_a_noisy_pair_is_undecided_and_not_known_to_be_alike() -> None:
+def test_a_noisy_pair_is_undecided_and_not_equivalent() -> None:
     found = compare(exact(100, 130, 90), exact(101, 125, 95))
     assert found.verdict is Verdict.UNDECIDED and not found.is_alike
 
@@ -77,7 +77,7 @@ def test_one_process_against_one_decides_nothing_however_far_apart() -> None:
     assert found.verdict is Verdict.UNDECIDED
 
 
-def test_one_process_borrows_the_spread_of_the_other_side() -> None:
+def test_one_process_uses_the_spread_of_the_other_side() -> None:
     # Student with one variance: error = s sqrt(1/4 + 1), 3 degrees.
     base = exact(100, 102, 101, 99)
     logs = [math.log(value) for value in (100, 102, 101, 99)]
@@ -86,7 +86,7 @@ def test_one_process_borrows_the_spread_of_the_other_side() -> None:
     assert found.degrees == 3 and found.verdict is Verdict.SLOWER
 
 
-def test_base_and_candidate_change_sides_and_so_does_the_verdict() -> None:
+def test_swapping_base_and_candidate_swaps_the_verdict() -> None:
     base, candidate = exact(100, 103, 101), exact(80, 82, 81)
     there, back = compare(base, candidate), compare(candidate, base)
     assert (there.verdict, back.verdict) == (Verdict.FASTER, Verdict.SLOWER)
@@ -109,13 +109,13 @@ def test_the_rank_test_is_exact(base: list[float], candidate: list[float], p: fl
     assert compute_rank_p(base, candidate) == pytest.approx(p)
 
 
-def test_holm_on_a_case_worked_by_hand() -> None:
+def test_holms_correction_worked_by_hand() -> None:
     # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, never falling.
     found = adjust_by_holm(np.array([0.01, 0.04, 0.03, 0.005]))
     assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_of_many_cells_each_must_be_surer() -> None:
+def test_with_many_cells_each_needs_stronger_evidence() -> None:
     one = within_sweep(exact(100, 103, 97, 100), exact(105, 108, 102, 105))
     others = [within_sweep(exact(100, 103, 97, 101), exact(101, 98, 100, 103)) for _ in range(29)]
     alone, among = compare_all([one])[0], compare_all([one, *others])[0]
@@ -135,7 +135,7 @@ def test_a_geometric_mean_worked_by_hand() -> None:
     assert found.high == pytest.approx(math.exp(stats.t.ppf(0.975, degrees) * 0.025), rel=1e-4)
 
 
-def test_a_night_may_shift_all_cells_so_across_sweeps_a_mean_is_no_surer_than_its_cells() -> None:
+def test_across_sweeps_a_geometric_mean_is_no_more_certain_than_its_cells() -> None:
     cells = [replace(ratio_of(1.1, error=0.03), unit=ReplicationUnit.SWEEP) for _ in range(9)]
     found = geometric_mean(cells)
     assert found is not None
@@ -143,14 +143,14 @@ def test_a_night_may_shift_all_cells_so_across_sweeps_a_mean_is_no_surer_than_it
     assert found.high == pytest.approx(1.1 * math.exp(half))
 
 
-def test_there_is_no_mean_of_nothing_and_no_interval_where_one_cell_has_none() -> None:
+def test_no_cells_have_no_mean_and_one_cell_without_an_interval_leaves_none() -> None:
     assert geometric_mean([]) is None
     found = geometric_mean([ratio_of(1.1, error=0.01), compare(exact(100), exact(100))])
     assert found is not None and (found.low, found.high) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize(("base", "candidate"), [(2, 2), (2, 5), (3, 3), (1, 4)])
-def test_of_two_that_are_alike_at_most_five_percent_are_called_different(
+def test_at_most_five_percent_of_equal_pairs_are_called_different(
     base: int, candidate: int
 ) -> None:
     draw = random.Random(100 * base + candidate)
@@ -188,7 +188,7 @@ def jittered(draw: random.Random, count: int, noise: float, factor: float = 1.0)
     return exact(*(factor * 100 * math.exp(draw.gauss(0, noise)) for _ in range(count)))
 
 
-def test_thirty_cells_find_in_one_what_it_could_not_show_alone() -> None:
+def test_thirty_cells_detect_in_one_what_it_could_not_show_alone() -> None:
     draw, found = random.Random(1), []
     for _ in range(40):
         sides = [(jittered(draw, 3, 0.01), jittered(draw, 3, 0.01)) for _ in range(29)]
@@ -201,7 +201,7 @@ def test_thirty_cells_find_in_one_what_it_could_not_show_alone() -> None:
     assert alone < 20 < 34 <= moderated
 
 
-def test_a_step_that_luck_of_kinds_can_make_is_withheld_with_what_mends_it() -> None:
+def test_a_step_that_bimodality_can_explain_is_withheld_with_the_remedy() -> None:
     draw = random.Random(2)
     mixed = [
         within_sweep(*(exact(*(draw.choice((100, 105)) + draw.gauss(0, 0.1) for _ in range(3)))
@@ -216,7 +216,7 @@ def test_a_step_that_luck_of_kinds_can_make_is_withheld_with_what_mends_it() -> 
     assert "processes are of two kinds in" in found.reason and "give `repeats: " in found.reason
 
 
-def test_a_cell_whose_past_is_of_two_kinds_needs_more_repeats() -> None:
+def test_a_cell_with_a_bimodal_history_needs_more_repeats() -> None:
     past = CellPast((tuple(exact(100, 105, 105.1 - 5 * (at % 2)) for at in range(6)),))
     sides = exact(100, 100.1, 99.9), exact(105, 105.1, 104.9)
     assert compare_all([within_sweep(*sides)])[0].verdict is Verdict.SLOWER
@@ -225,7 +225,7 @@ def test_a_cell_whose_past_is_of_two_kinds_needs_more_repeats() -> None:
     assert compare_all([larger])[0].verdict is Verdict.SLOWER
 
 
-def test_two_sweeps_without_a_past_make_no_claim_and_say_what_to_do() -> None:
+def test_two_sweeps_without_a_history_are_undecided_and_say_what_to_do() -> None:
     found = compare_all([across_sweeps({"a": exact(100, 100.1)}, {"b": exact(150, 150.1)})])[0]
     assert (found.verdict, found.unit, found.degrees) == (
         Verdict.UNDECIDED,
@@ -236,7 +236,7 @@ def test_two_sweeps_without_a_past_make_no_claim_and_say_what_to_do() -> None:
     assert (found.low, found.high) == (0.0, math.inf)
 
 
-def test_what_sweeps_vary_is_the_error_of_two_sweeps_however_many_processes_they_have() -> None:
+def test_the_variation_between_sweeps_is_the_error_however_many_processes_they_have() -> None:
     levels = [100, 101, 100, 101, 100, 101]
     past = CellPast((tuple(exact(*[level] * 10) for level in levels),))
     sides = {"a": exact(*[100] * 50)}, {"b": exact(*[101.5] * 50)}
@@ -246,7 +246,7 @@ def test_what_sweeps_vary_is_the_error_of_two_sweeps_however_many_processes_they
     assert (found.verdict, found.past_sweeps) == (Verdict.UNDECIDED, 6)
 
 
-def test_two_sweeps_on_each_side_need_no_past() -> None:
+def test_two_sweeps_on_each_side_need_no_history() -> None:
     base = {"a": exact(100, 100.1), "b": exact(100.2, 100)}
     candidate = {"c": exact(120, 120.1), "d": exact(120.2, 120)}
     found = compare_all([across_sweeps(base, candidate)])[0]
@@ -254,7 +254,7 @@ def test_two_sweeps_on_each_side_need_no_past() -> None:
     assert (found.base_units, found.candidate_units) == (2, 2)
 
 
-def test_pairs_decide_from_eight_on_and_both_errors_are_told() -> None:
+def test_pairs_decide_from_eight_on_and_both_errors_are_reported() -> None:
     drift = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
     luck = [1.0, 1.001, 0.999, 1.002, 0.998, 1.001, 1.0, 0.999]
     base = exact(*(100 * each for each in drift))
@@ -273,13 +273,13 @@ def test_pairs_decide_from_eight_on_and_both_errors_are_told() -> None:
     assert few.paired_error
 
 
-def test_processes_that_differ_beyond_all_reason_have_no_smallest_step_and_no_verdict() -> None:
+def test_processes_that_differ_absurdly_have_no_smallest_step_and_no_verdict() -> None:
     wild = [within_sweep(exact(1e-2, 1e17), exact(1e17, 1e-2)) for _ in range(2)]
     assert {one.smallest_step for one in compare_all(wild * 100)} == {None}
     assert {one.verdict for one in compare_all(wild)} == {Verdict.UNDECIDED}
 
 
-def test_the_smallest_step_is_found_four_times_in_five() -> None:
+def test_the_smallest_step_is_detected_four_times_in_five() -> None:
     draw = random.Random(3)
     example = compare(*[exact(100, 103, 97, 101.5, 98.5)] * 2)
     noise = math.sqrt(example.error**2 * 5 / 2)

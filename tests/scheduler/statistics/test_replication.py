@@ -19,7 +19,7 @@ def test_the_interval_of_three_worked_by_hand() -> None:
     assert found.high_ns == pytest.approx(math.exp(0.01 + 0.0248414))
 
 
-def test_it_is_students_as_a_library_has_it() -> None:
+def test_the_interval_agrees_with_a_librarys_students_t() -> None:
     medians = [100.0, 104, 98, 103, 101, 99]
     published = stats.ttest_1samp([math.log(one) for one in medians], 0).confidence_interval(0.95)
     found = combine_repeats(exact(*medians))
@@ -33,19 +33,19 @@ def test_one_process_has_its_own_interval_and_no_degrees_of_freedom() -> None:
     assert compute_spread([alone]).degrees == 0
 
 
-def test_repeats_alike_by_luck_vary_as_much_as_their_own_samples_leave_open() -> None:
+def test_repeats_equal_by_chance_vary_as_much_as_their_samples_allow() -> None:
     found = compute_spread([Repeat(100, 98, 102.04), Repeat(100, 98, 102.04)])
     assert math.sqrt(found.variance) == pytest.approx(math.log(102.04 / 98) / 3.92, rel=1e-4)
 
 
-def test_the_median_is_within_its_interval_however_far_an_outlier_is() -> None:
+def test_an_outlier_never_moves_the_median_out_of_its_interval() -> None:
     found = combine_repeats(exact(*[100.0] * 19, 400.0))
     assert found.low_ns <= found.median_ns == 100 <= found.high_ns
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize("within", [0.002, 0.02])
-def test_the_interval_holds_the_median_over_processes_in_95_of_100_cases(
+def test_the_interval_covers_the_median_over_processes_in_95_of_100_cases(
     count: int, within: float
 ) -> None:
     """Between processes 1 %."""

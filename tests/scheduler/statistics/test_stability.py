@@ -25,11 +25,11 @@ def exact(*medians_ns: float) -> list[Repeat]:
         (0.031, 5),
     ],
 )
-def test_how_many_repeats_it_takes_by_students_table(deviation: float, needed: int) -> None:
+def test_the_needed_repeats_follow_students_table(deviation: float, needed: int) -> None:
     assert count_repeats_needed(deviation, 0.05) == needed
 
 
-def test_of_many_repeats_it_is_the_rule_of_pyperf() -> None:
+def test_the_needed_repeats_follow_pyperfs_rule_for_many_repeats() -> None:
     # n = 4 * 1.96^2 * s^2 / W^2, W the whole width: s 3 %, W 1 %.
     rule = 4 * 1.96**2 * 0.03**2 / 0.01**2
     assert count_repeats_needed(0.03, 0.005) == pytest.approx(rule, rel=0.03)
@@ -39,12 +39,12 @@ def test_too_many_repeats_are_not_recommended() -> None:
     assert count_repeats_needed(1.0, 0.01) is None
 
 
-def test_repeats_that_agree_are_steady() -> None:
+def test_agreeing_repeats_are_stable() -> None:
     found = assess_stability(exact(100, 101, 99.5))
     assert (found.is_stable, found.reason, found.more) == (True, "", 0)
 
 
-def test_repeats_that_differ_are_told_with_how_many_more_it_takes() -> None:
+def test_differing_repeats_report_how_many_more_are_needed() -> None:
     # Deviation 5 %, three of them: 2.484 * 5 %. 1.96^2 (0.05 / 0.0488)^2 = 4.03, by t seven.
     found = assess_stability(exact(*map(math.exp, (0.0, 0.05, 0.10))))
     assert not found.is_stable
@@ -52,7 +52,7 @@ def test_repeats_that_differ_are_told_with_how_many_more_it_takes() -> None:
     assert found.more == 7 - 3
 
 
-def test_one_repeat_is_as_steady_as_its_samples_and_tells_nothing_of_others() -> None:
+def test_one_repeat_is_as_stable_as_its_samples_and_recommends_no_number() -> None:
     found = assess_stability(exact(100))
     assert found.is_stable and found.more is None
 
@@ -61,7 +61,7 @@ def test_one_repeat_is_as_steady_as_its_samples_and_tells_nothing_of_others() ->
     ("ratio", "text"),
     [(1.0, "0.0%"), (1.034, "3.4%"), (1.99, "99.0%"), (2.0, "2.0x"), (27.3, "27x")],
 )
-def test_how_far_processes_are_apart_is_told_in_percent_and_from_twice_on_in_times(
+def test_the_spread_of_processes_is_in_percent_and_from_twofold_on_a_factor(
     ratio: float, text: str
 ) -> None:
     assert format_spread(ratio) == text

@@ -21,7 +21,7 @@ from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import task_rows
 
 
-def test_every_part_of_a_report_is_there(tree: Element) -> None:
+def test_the_page_has_every_part_of_a_report(tree: Element) -> None:
     headings = {one.text for one in tree.all("h2")}
     assert headings == {
         "Summary",
@@ -38,18 +38,18 @@ def test_every_part_of_a_report_is_there(tree: Element) -> None:
     assert "bay-01" in tree.by_id("hardware").text
 
 
-def test_no_place_of_any_table_is_blank(tree: Element) -> None:
+def test_no_cell_of_any_table_is_blank(tree: Element) -> None:
     places = [one for table in tree.all("table") for one in table.all("td")]
     assert len(places) > 100
     assert [one for one in places if not one.text and "stick" not in one.attributes["class"]] == []
 
 
-def test_a_place_of_the_grid_shows_time_interval_proof_and_distance(tree: Element) -> None:
+def test_a_grid_cell_shows_time_interval_verification_and_distance(tree: Element) -> None:
     shown = " ".join(next(tree.by_id("grid-1").all("button")).text.split())
     assert shown == "1.00 ms ✓ 1 process best"
 
 
-def test_the_kernels_that_ran_stand_behind_a_time_and_those_of_few_are_marked(
+def test_details_of_a_time_name_its_kernels_and_rare_ones_are_marked(
     tree: Element,
 ) -> None:
     for told, core in (("torch eager: lenet", "SKYLAKEX"), ("theano corrmm: lenet", "BARCELONA")):
@@ -60,7 +60,7 @@ def test_the_kernels_that_ran_stand_behind_a_time_and_those_of_few_are_marked(
     assert marked.text == "≠ openblas 0.3.13 BARCELONA"
 
 
-def test_what_has_no_time_shows_its_reason_with_the_evidence_behind_it(tree: Element) -> None:
+def test_a_cell_without_a_time_shows_its_reason_and_details(tree: Element) -> None:
     (crashed,) = [one for one in tree.by_id("grid").all("button") if one.text.startswith("crashed")]
     assert "killed by SIGSEGV" in crashed.text
     behind = tree.by_id(crashed.attributes["popovertarget"]).text
@@ -71,7 +71,7 @@ def test_what_has_no_time_shows_its_reason_with_the_evidence_behind_it(tree: Ele
     assert "Expected: unsupported: neon has no LSTM" in told
 
 
-def test_behind_a_place_stand_the_checks_of_what_was_timed(
+def test_details_of_a_cell_list_the_checks_of_its_times(
     store: Store, root: Path, tmp_path: Path
 ) -> None:
     late = "the device was not done"
@@ -108,20 +108,20 @@ def test_behind_a_place_stand_the_checks_of_what_was_timed(
     ]
 
 
-def test_every_place_of_a_grid_has_what_stands_behind_it(tree: Element) -> None:
+def test_every_grid_cell_has_details(tree: Element) -> None:
     ids = {one.attributes["id"] for one in tree.all(of="card")}
     asked_for = {one.attributes["popovertarget"] for one in tree.by_id("grid").all("button")}
     assert asked_for <= ids
 
 
-def test_the_summary_tells_what_is_missing_and_what_was_not_expected(tree: Element) -> None:
+def test_the_summary_reports_missing_and_unexpected_results(tree: Element) -> None:
     told = tree.by_id("summary").text
     assert "have a time; in each of them the loss and all gradients agree" in told
     assert "2 cells ended unexpectedly" in told
     assert "needs 2 GPUs, no node has them" in told
 
 
-def test_every_figure_is_drawn_and_told_as_a_table(tree: Element) -> None:
+def test_every_figure_is_drawn_and_has_a_table(tree: Element) -> None:
     found = specs(tree)
     kinds = {name.rsplit("-", 1)[0] for name in found}
     assert kinds == {
@@ -139,7 +139,7 @@ def test_every_figure_is_drawn_and_told_as_a_table(tree: Element) -> None:
     assert all(list(one.all("table")) for one in tree.all("figure"))
 
 
-def test_a_figure_that_cannot_be_says_why(store: Store, root: Path, tmp_path: Path) -> None:
+def test_a_missing_figure_gives_the_reason(store: Store, root: Path, tmp_path: Path) -> None:
     store.put(SWEEP, measured("torch", "eager", "lenet", readings=()))
     tree = page_of(root, tmp_path)
     assert "No energy per gradient is known" in tree.by_id("energy").text
@@ -160,7 +160,7 @@ def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Pa
     assert cells in rows.values()
 
 
-def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path) -> None:
+def test_an_unfinished_sweep_reports_the_number_of_missing_runs(results: Path) -> None:
     rows = task_rows(Store.for_reading(results).read("tasks"))
     shown = build_page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
     told = [one.text for one in shown.summary if one.is_warning]
@@ -168,7 +168,7 @@ def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path
 
 
 @pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_time_that_cannot_be_costs_no_page(
+def test_an_impossible_time_breaks_no_page(
     store: Store, root: Path, tmp_path: Path, median_ns: float
 ) -> None:
     for size in (8, 16):
@@ -182,12 +182,12 @@ def test_a_time_that_cannot_be_costs_no_page(
     assert "lenet" in page_of(root, tmp_path).by_id("grid").text
 
 
-def test_a_place_that_cannot_be_written_to_is_told(results: Path, tmp_path: Path) -> None:
+def test_an_unwritable_place_is_reported(results: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be written.*another file with --html"):
         write_page(results, "", tmp_path / "none" / "report.html")
 
 
-def test_a_large_sweep_gives_an_overview_of_all_and_grids_as_far_as_there_is_room(
+def test_a_large_sweep_has_a_complete_overview_and_a_limited_number_of_grids(
     results: Path,
 ) -> None:
     rows = Store.for_reading(results).read("tasks").to_pylist()

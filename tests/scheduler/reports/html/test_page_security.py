@@ -15,7 +15,7 @@ from velodrome.scheduler.reports.html.templating import embed_json
 from velodrome.scheduler.results.store import Store
 
 
-def test_nothing_is_loaded_from_elsewhere(tree: Element, text: str) -> None:
+def test_the_page_loads_nothing(tree: Element, text: str) -> None:
     loading = {
         "src",
         "srcset",
@@ -35,7 +35,7 @@ def test_nothing_is_loaded_from_elsewhere(tree: Element, text: str) -> None:
     assert not re.search(r"url\(|@import|expression\(", style)
 
 
-def test_the_policy_allows_what_is_in_the_page_and_no_more(text: str) -> None:
+def test_the_content_security_policy_allows_only_the_pages_own_content(text: str) -> None:
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
     rules = dict(rule.strip().split(" ", 1) for rule in policy.replace("&#39;", "'").split(";"))
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
@@ -83,7 +83,7 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
     assert "onerror" in json.dumps(specs(evil))
 
 
-def test_no_value_ends_the_script_that_it_stands_in() -> None:
+def test_no_value_ends_its_script() -> None:
     value = {"a": EVIL + "\u2028\u2029]]>", EVIL: [1.5, None]}
     assert not set("<>&\u2028\u2029") & set(embed_json(value))
     assert json.loads(embed_json(value)) == value

@@ -6,7 +6,7 @@ from html_pages import Element
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
 
 
-def test_the_studys_figures_stand_beside_ours_only_where_it_is_the_same_cell(tree: Element) -> None:
+def test_the_studys_figures_appear_beside_ours_only_for_the_same_cell(tree: Element) -> None:
     table = next(tree.by_id("study").all("table"))
     ours = [one for one in table.all("tr") if one.text.startswith("theano")]
     assert "1.6 ms" in ours[0].text
@@ -19,7 +19,7 @@ def test_the_studys_figures_stand_beside_ours_only_where_it_is_the_same_cell(tre
         assert "one Tesla M40, cuDNN v4; other definition" in told
 
 
-def test_what_the_study_did_not_give_is_said_and_not_made_up() -> None:
+def test_figures_missing_from_the_study_are_marked_as_missing() -> None:
     study = load_published()
     assert study.text("theano", "alexnet", 256, "gradient") == NOT_GIVEN
     assert study.text("theano==1.0.4", "lenet", 64, "gradient") == "1.6 ms"
