@@ -60,17 +60,17 @@ def test_the_command_makes_the_same_task_again(task: Task) -> None:
     st.floats(0, 1e3, allow_subnormal=False).filter(lambda s: s == 0 or s > 1e-6),
 )
 @settings(deadline=None, max_examples=30)
-def test_a_number_is_read_again_as_it_was(target: float, samples: int, seconds: float) -> None:
+def test_a_number_is_read_back_unchanged(target: float, samples: int, seconds: float) -> None:
     task = replace(TASK, timing=Timing(target, samples, seconds, seconds + 1))
     assert typed(rerun_command(task)).key == task.key
 
 
-def test_less_than_the_usual_least_time_needs_no_second_option() -> None:
+def test_less_than_the_default_minimum_time_needs_no_second_option() -> None:
     timing = typed("velodrome measure torch lenet --threads 1 --max-seconds 0.5").timing
     assert (timing.min_seconds, timing.max_seconds) == (0.5, 0.5)
 
 
-def test_a_part_of_a_gpus_name_with_blanks_is_quoted() -> None:
+def test_a_gpu_name_with_blanks_is_quoted() -> None:
     assert "--gpu-model 'H100 80GB'" in rerun_command(replace(ON_GPU, gpu_model="H100 80GB"))
 
 
@@ -86,7 +86,7 @@ def test_a_part_of_a_gpus_name_with_blanks_is_quoted() -> None:
         ),
     ],
 )
-def test_an_option_that_is_wrong_is_told_with_the_mend(options: str, said: str) -> None:
+def test_a_wrong_option_is_reported_with_the_remedy(options: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         typed(f"velodrome measure torch lenet --threads 1 {options}")
     assert said in str(caught.value)

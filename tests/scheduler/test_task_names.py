@@ -55,7 +55,7 @@ def row(task: Task, sweep: str = "20261124-063012-00000001") -> TaskRow:
     return task_rows(build_tables(sweep, measured)["tasks"])[0]
 
 
-def test_every_field_of_a_key_is_tried_here() -> None:
+def test_every_field_of_a_task_key_is_covered() -> None:
     assert OTHER.keys() == asdict(TASK).keys() - {"limits", "canary"} == TASK.deciding.keys()
 
 
@@ -94,12 +94,12 @@ def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
 
 
 @pytest.mark.parametrize("other", PAIRS)
-def test_two_cells_that_are_followed_have_two_names(other: Task) -> None:
+def test_two_cells_of_a_history_have_two_names(other: Task) -> None:
     cells = build_history([row(TASK), row(other)])
     assert len(set(label_cells(cells).values())) == len(cells)
 
 
-def test_cells_on_two_gpus_of_a_node_are_told_apart_by_these() -> None:
+def test_cells_on_two_gpus_of_a_node_are_distinguished_by_the_gpus() -> None:
     rows = [changed_row(row(TASK), gpu_uuids=[uuid]) for uuid in ("GPU-1", "GPU-2")]
     names = label_cells(map(NodeCell.of, rows))
     assert sorted(name[-5:] for name in names.values()) == ["GPU-1", "GPU-2"]
@@ -134,7 +134,7 @@ def explained() -> Iterator[object]:
 GPUS = ("A100", "A100", "L4")
 
 
-def test_all_tasks_of_a_sweep_have_names_of_their_own_wherever_they_are_shown(tasks) -> None:
+def test_all_tasks_of_a_sweep_have_distinct_names_wherever_they_are_shown(tasks) -> None:
     assert len(tasks) > 200
     assert len({one.name for one in explained()}) == len(tasks)
     assert len({task.label for task in tasks}) == len(tasks)

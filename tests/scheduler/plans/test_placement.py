@@ -84,26 +84,26 @@ class TestThreads:
             "(4 SMT threads: ask for `logical` to use them)"
         ]
 
-    def test_a_task_that_logical_makes_run_is_not_also_said_to_fit_nowhere(self) -> None:
+    def test_a_task_that_runs_with_logical_threads_is_not_unplaceable(self) -> None:
         made = planned("threads: [8, logical]\nrepeats: 1", node("a", 4, smt=2))
         assert (where_to(made), made.unplaceable) == ([("a", 8, 0)], ())
 
-    def test_an_exclusion_by_number_holds_for_what_a_node_makes_of_physical(self) -> None:
+    def test_an_exclusion_by_number_applies_to_a_nodes_physical_cores(self) -> None:
         text = "threads: [1, physical]\nrepeats: 1\nexclude: [{threads: 4}]"
         assert where_to(planned(text, node("a", 4))) == [("a", 1, 0)]
 
 
 class TestConditions:
-    def test_a_gpu_is_wanted_where_there_is_none(self) -> None:
+    def test_a_gpu_task_does_not_fit_a_node_without_gpus(self) -> None:
         made = planned("devices: [gpu]", node("a"))
         assert reasons(made) == ["needs 1 GPU, no node has one"]
         assert made.unplaceable[0].status is Status.UNPLACEABLE
 
-    def test_more_gpus_are_wanted_than_any_node_has(self) -> None:
+    def test_a_task_with_more_gpus_than_any_node_fits_nowhere(self) -> None:
         made = planned("devices: [gpu:4]", node("a", gpus=("H100", "H100")), node("b"))
         assert reasons(made) == ["needs 4 GPUs, no node has more than 2; nearest: host-a"]
 
-    def test_a_gpu_model_is_a_part_of_its_name_in_any_case(self) -> None:
+    def test_a_gpu_model_matches_a_part_of_its_name_in_any_case(self) -> None:
         nodes = (node("a", gpus=("NVIDIA A100",)), node("b", gpus=("NVIDIA H100 80GB HBM3",)))
         made = planned("devices: [{gpu: h100}]\nrepeats: 1\nthreads: [1]", *nodes)
         assert where_to(made) == [("b", 1, 0)]
@@ -113,7 +113,7 @@ class TestConditions:
             "nearest: host-a"
         ]
 
-    def test_a_gpu_model_is_whole_words_of_its_name(self) -> None:
+    def test_a_gpu_model_matches_whole_words_of_its_name(self) -> None:
         nodes = (node("a", gpus=("NVIDIA L40S",)), node("b", gpus=("NVIDIA A10G",)))
         l40s, a10g = (
             planned("devices: [{gpu: L4}]", *nodes),
@@ -142,7 +142,7 @@ class TestConditions:
             "needs the label rack=3, no node has it"
         ]
 
-    def test_an_environment_is_wanted_for_the_nodes_platform(self) -> None:
+    def test_an_environment_must_exist_for_the_nodes_platform(self) -> None:
         """torch is locked for linux-x86_64 alone, numpy for any platform."""
         arm, intel = replace(node("a"), architecture="aarch64"), node("b")
         made = planned("threads: [1]\nrepeats: 1", arm, intel)
@@ -153,7 +153,7 @@ class TestConditions:
         numpy = parse_sweep("frameworks: [numpy]\nmodels: [lenet]", "s.yaml", FRAMEWORKS)
         assert make_plan(expand_cells(numpy), numpy, [arm], {}).unplaceable == ()
 
-    def test_room_for_environments_is_what_the_sweep_asks_for_or_the_locks_say(self) -> None:
+    def test_disk_space_for_environments_comes_from_the_sweep_or_the_locks(self) -> None:
         """The smallest environment of torch for a CPU takes 960 MB."""
         full, roomy = (replace(node(name), free_disk_bytes=size) for name, size in SIZES)
         made = planned("threads: [1]\nrepeats: 1", full, roomy)
@@ -166,7 +166,7 @@ class TestConditions:
         ]
         assert planned("limits: {disk: 20GiB}", node("unknown")).unplaceable == ()
 
-    def test_conditions_that_no_node_fulfils_together_name_the_nearest(self) -> None:
+    def test_conditions_that_no_node_meets_together_name_the_nearest_node(self) -> None:
         nodes = (node("a", 2, gpus=("H100",)), node("b", 16, gib=64))
         made = planned("threads: [8]\ndevices: [gpu]", *nodes)
         assert reasons(made) == [
@@ -178,7 +178,7 @@ class TestConditions:
             "nearest: host-b, lacks 1 GPU"
         ]
 
-    def test_without_a_node_that_is_the_reason(self) -> None:
+    def test_a_fleet_without_nodes_is_the_reason(self) -> None:
         assert reasons(planned("")) == ["there is no node"]
 
     def test_a_framework_without_a_path_for_the_device_is_unsupported_and_not_dropped(self) -> None:
@@ -192,7 +192,7 @@ class TestConditions:
 class TestWhere:
     NODES = (node("a"), node("b"), node("c", 8))
 
-    def test_any_is_one_node_and_what_is_compared_shares_it(self) -> None:
+    def test_any_means_one_node_shared_by_compared_cells(self) -> None:
         text = "frameworks: [torch, tensorflow, numpy]\nmodels: [lenet, alexnet, lstm]\nrepeats: 2"
         sweep = parse_sweep(text, "s.yaml", FRAMEWORKS)
         made = make_plan(expand_cells(sweep), sweep, self.NODES, {})
@@ -200,7 +200,7 @@ class TestWhere:
         assert nodes_of_models == {("lenet", "a"), ("alexnet", "b"), ("lstm", "c")}
         assert len(made.placements) == 3 * 3 * 2
 
-    def test_of_types_to_be_had_any_is_one_without_gpus_that_nobody_asked_for(self) -> None:
+    def test_any_prefers_a_node_type_without_unneeded_gpus(self) -> None:
         sweep = parse_sweep(
             "frameworks: [torch]\nmodels: [lenet, lstm, alexnet]\nthreads: [1]\n"
             "devices: [cpu, gpu]\nwhere: any\nrepeats: 1\n",
@@ -212,7 +212,7 @@ class TestWhere:
         went = {(one.task.gpu_count, one.node_id) for one in made.placements}
         assert went == {(0, "c-cpu"), (1, "b-l4")}
 
-    def test_each_type_is_one_node_of_every_kind(self) -> None:
+    def test_each_type_means_one_node_of_every_type(self) -> None:
         made = planned("where: each-type\nthreads: [1]\nrepeats: 1", *self.NODES)
         assert [one.node_id for one in made.placements] == ["a", "c"]
         assert [one.spot for one in made.placements] == [
@@ -220,11 +220,11 @@ class TestWhere:
             self.NODES[2].node_type,
         ]
 
-    def test_each_node_is_every_node_that_fits(self) -> None:
+    def test_each_node_means_every_suitable_node(self) -> None:
         made = planned("where: each-node\nthreads: [6]\nrepeats: 1", *self.NODES, node("d", 6))
         assert [one.node_id for one in made.placements] == ["c", "d"]
 
-    def test_each_gpu_is_every_gpu_of_the_wanted_model(self) -> None:
+    def test_each_gpu_means_every_gpu_of_the_requested_model(self) -> None:
         nodes = (node("a", gpus=("H100", "A100", "H100")), node("b", gpus=("H100",)))
         text = "where: each-gpu\nthreads: [1]\nrepeats: 1\ndevices: [{gpu: H100}]"
         assert [one.gpu_uuid for one in planned(text, *nodes).placements] == [
@@ -233,12 +233,12 @@ class TestWhere:
             "b-gpu0",
         ]
 
-    def test_each_gpu_takes_as_many_at_a_time_as_are_wanted(self) -> None:
+    def test_each_gpu_takes_the_requested_number_at_a_time(self) -> None:
         text = "where: each-gpu\nthreads: [1]\nrepeats: 1\ndevices: [gpu:2]"
         made = planned(text, node("a", gpus=("H100",) * 5))
         assert [one.gpu_uuid for one in made.placements] == ["a-gpu0,a-gpu1", "a-gpu2,a-gpu3"]
 
-    def test_parts_of_a_gpu_are_not_taken_two_at_a_time(self) -> None:
+    def test_mig_partitions_are_not_taken_two_at_a_time(self) -> None:
         parts = tuple(Gpu(0, "NVIDIA H100 MIG 3g.40gb", f"MIG-{n}", 2**35) for n in range(2))
         made = planned("threads: [1]\nrepeats: 1\ndevices: [gpu:2]", replace(node("a"), gpus=parts))
         assert reasons(made) == ["needs 2 GPUs, the nodes have NVIDIA H100 MIG 3g.40gb"]
@@ -246,7 +246,7 @@ class TestWhere:
         made = planned(each, replace(node("a"), gpus=parts))
         assert [one.gpu_uuid for one in made.placements] == ["MIG-0", "MIG-1"]
 
-    def test_each_gpu_of_a_task_on_the_cpu_is_each_node(self) -> None:
+    def test_each_gpu_means_each_node_for_a_cpu_task(self) -> None:
         made = planned("where: each-gpu\nthreads: [1]\nrepeats: 1", *self.NODES)
         assert [one.node_id for one in made.placements] == ["a", "b", "c"]
 
@@ -257,14 +257,14 @@ class TestOrder:
         there, back = [("a", 1, 0), ("a", 2, 0)], [("a", 2, 1), ("a", 1, 1)]
         assert where_to(made) == [*there, *back, ("a", 1, 2), ("a", 2, 2)]
 
-    def test_a_steady_drift_falls_on_every_task_alike_in_an_even_number_of_rounds(self) -> None:
+    def test_a_steady_drift_affects_every_task_equally_in_an_even_number_of_rounds(self) -> None:
         made = planned("threads: [1, 2, 3]\nrepeats: 4", node("a"))
         moments: dict[int, list[int]] = {}
         for moment, (_, threads, _) in enumerate(where_to(made)):
             moments.setdefault(threads, []).append(moment)
         assert len({sum(each) for each in moments.values()}) == 1
 
-    def test_repeats_of_a_task_are_numbered_through_over_its_nodes(self) -> None:
+    def test_repeats_of_a_task_are_numbered_across_its_nodes(self) -> None:
         text = "where: each-node\nthreads: [1]\nrepeats: 2"
         made = planned(text, node("a"), node("b"))
         assert where_to(made) == [("a", 1, 0), ("b", 1, 2), ("b", 1, 3), ("a", 1, 1)]
@@ -283,7 +283,7 @@ class TestOrder:
         now = make_plan(expand_cells(sweep), sweep, [node("a"), node("c")], {}, numbers)
         assert where_to(now) == [("a", 1, 4), ("c", 1, 2), ("c", 1, 3), ("a", 1, 5)]
 
-    def test_a_task_carries_what_the_sweep_says_and_the_lock_of_its_environment(self) -> None:
+    def test_a_task_has_the_settings_of_its_sweep_and_the_lock_of_its_environment(self) -> None:
         text = (
             "frameworks: [torch, tensorflow]\nmodels: [lenet]\nseed: 3\nexclusive: false\n"
             "timing: {target: 5%}\nlimits: {deadline: 1m}\nsampling_hz: 2"

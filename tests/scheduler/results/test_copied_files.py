@@ -28,9 +28,7 @@ class TestCopies:
         assert not fault.loses_rows
 
     @pytest.mark.parametrize("table", TABLES)
-    def test_of_a_file_of_which_some_rows_are_elsewhere_the_others_count(
-        self, results: Path, table: str
-    ) -> None:
+    def test_rows_of_a_partly_copied_file_count_once(self, results: Path, table: str) -> None:
         first, second = files(results, table)
         whole = pa.concat_tables([pq.ParquetFile(path).read() for path in (first, second)])
         second.unlink()
@@ -51,9 +49,7 @@ class TestCopies:
             assert store.read(table, SWEEP).num_rows == 2 * count
         assert Store.for_reading(results).read("tasks").num_rows == 4
 
-    def test_attempts_that_are_restored_beside_their_compacted_file_count_once(
-        self, results: Path
-    ) -> None:
+    def test_attempts_restored_beside_their_compacted_file_count_once(self, results: Path) -> None:
         kept = {path: path.read_bytes() for table in TABLES for path in files(results, table)}
         Store(results).compact(SWEEP)
         for path, content in kept.items():

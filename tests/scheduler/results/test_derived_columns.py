@@ -43,7 +43,7 @@ def columns(store: Store, sweep_id: str, model: str) -> tuple[object, ...]:
     return row["ceiling_flops_per_s"], row["ceiling_source"], row["gradient_efficiency"]
 
 
-def test_a_finished_sweep_tells_how_near_each_task_came_to_its_node_s_ceiling(
+def test_a_finished_sweep_has_the_efficiency_of_each_task(
     store: Store,
 ) -> None:
     lenet = ran("lenet", 50, 64)
@@ -56,7 +56,7 @@ def test_a_finished_sweep_tells_how_near_each_task_came_to_its_node_s_ceiling(
     assert efficiency == pytest.approx(own / 50e-3 / (2 * FLOP / 100e-3))
 
 
-def test_its_nodes_keep_their_ceilings(store: Store) -> None:
+def test_nodes_keep_their_ceilings(store: Store) -> None:
     keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("copy", 100, 1))
     assert store.read("nodes", SWEEP)["ceilings"].to_pylist() == [
         [
@@ -69,19 +69,19 @@ def test_its_nodes_keep_their_ceilings(store: Store) -> None:
     ]
 
 
-def test_a_sweep_without_ceilings_is_held_to_an_earlier_one_s(store: Store) -> None:
+def test_a_sweep_without_ceilings_uses_those_of_an_earlier_sweep(store: Store) -> None:
     keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("copy", 100, 1))
     keep(store, LATER, ran("lenet", 50, 64))
     assert columns(store, LATER, "lenet")[1] == f"torch eager, gemm-1024, in sweep {SWEEP}"
     assert store.read("nodes", LATER)["ceilings"].to_pylist() == [None]  # it measured none
 
 
-def test_without_any_ceiling_nothing_is_made_up(store: Store) -> None:
+def test_without_any_ceiling_the_columns_are_null(store: Store) -> None:
     keep(store, SWEEP, ran("lenet", 50, 64))
     assert columns(store, SWEEP, "lenet") == (None, None, None)
 
 
-def test_a_sweep_that_was_gone_on_with_is_filled_anew(store: Store) -> None:
+def test_a_resumed_sweep_is_filled_again(store: Store) -> None:
     keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("lenet", 50, 64))
     keep(store, SWEEP, ran("gemm-2048", 400, 2048))
     assert columns(store, SWEEP, "lenet")[1] == "torch eager, gemm-2048"

@@ -33,7 +33,7 @@ def measurement(*gpus: GpuReading) -> Measurement:
     )
 
 
-def test_means_of_each_phase_and_joules_of_a_call_have_columns_of_their_own() -> None:
+def test_means_per_phase_and_energy_per_gradient_have_their_own_columns() -> None:
     row = task_row("s", measurement())
     assert list(row) == TABLES["tasks"].names
     told = {
@@ -52,7 +52,7 @@ def test_means_of_each_phase_and_joules_of_a_call_have_columns_of_their_own() ->
     assert {name: row[name] for name in told} == told
 
 
-def test_others_on_a_gpu_are_counted_and_nobody_known_is_not_nobody() -> None:
+def test_other_processes_on_a_gpu_are_counted_and_unknown_is_not_zero() -> None:
     kinds = (None, (), OTHERS, (*OTHERS, GpuProcess(9, "", None)))
     rows = utilization_rows(
         "s", measurement(*(GpuReading(0, "a", other_processes=kind) for kind in kinds))

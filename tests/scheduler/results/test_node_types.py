@@ -27,7 +27,7 @@ def node(name: str, gib: float) -> Node:
     return Node(name, name, "CPU", cores, size, machine_ram_bytes=size, machine_cpus=1)
 
 
-def test_a_node_has_the_type_that_rows_of_it_have(placed: Store) -> None:
+def test_a_node_has_the_type_of_its_rows(placed: Store) -> None:
     before, after = node("n1", 15.51), node("n1", 15.49)
     placed.begin(SWEEP, TEXT, Plan())
     placed.put_nodes(SWEEP, [before])
@@ -39,7 +39,7 @@ def test_a_node_has_the_type_that_rows_of_it_have(placed: Store) -> None:
     assert {one.node_type for one in placed.nodes(LATER)} == {before.node_type}
 
 
-def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(store: Store) -> None:
+def test_equal_machines_are_one_node_type_and_stay_one(store: Store) -> None:
     sweep = parse_sweep(TEXT, "s.yaml")
     types = store.types()
     fleet = [
@@ -63,7 +63,7 @@ def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(sto
 
 
 @pytest.mark.slow
-def test_what_is_measured_after_an_upgrade_goes_on_with_the_history_of_this_machine(
+def test_measurements_after_an_upgrade_continue_the_history_of_a_machine(
     tmp_path,
 ) -> None:
     results = tmp_path / "results"
@@ -86,7 +86,7 @@ def test_what_is_measured_after_an_upgrade_goes_on_with_the_history_of_this_mach
     assert json.loads(done.stdout)["node_type"] == "0ld0ld0ld0", done.stderr
 
 
-def test_what_cannot_be_read_of_one_sweep_costs_no_names_of_another(place, placed: Store) -> None:
+def test_an_unreadable_sweep_does_not_affect_type_names_of_another(place, placed: Store) -> None:
     for sweep_id, name in ((SWEEP, "n1"), (LATER, "n2")):
         placed.begin(sweep_id, TEXT, Plan())
         placed.put_nodes(sweep_id, [replace(node(name, 15.51), cpu_model=name)])

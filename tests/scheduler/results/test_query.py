@@ -33,7 +33,7 @@ def filled(store: Store) -> Store:
 
 
 class TestRows:
-    def test_every_table_is_there_even_without_rows(self, filled: Store) -> None:
+    def test_every_table_exists_even_without_rows(self, filled: Store) -> None:
         for table in TABLES:
             rows = run_query(filled, f"select * from {table}")
             assert rows.schema.names == TABLES[table].names
@@ -59,14 +59,14 @@ class TestRows:
         found = run_query(filled, query).to_pylist()
         assert found == [{"batch_size": 1, "ns": 902.0}, {"batch_size": 2, "ns": 902.0}]
 
-    def test_a_bucket_is_asked_as_a_folder_is(self, place, placed: Store) -> None:  # type: ignore[no-untyped-def]
+    def test_a_bucket_is_queried_like_a_folder(self, place, placed: Store) -> None:  # type: ignore[no-untyped-def]
         placed.put(SWEEP, measurement(0))
         (row,) = run_query(
             Store.for_reading(place.results), "select sum(elapsed_ns) s from samples"
         )["s"].to_pylist()
         assert row == sum(range(900, 905))
 
-    def test_a_file_that_is_broken_is_told(self, filled: Store, root: Path) -> None:
+    def test_a_broken_file_is_reported(self, filled: Store, root: Path) -> None:
         (path,) = (root / "samples" / f"sweep={OTHER}").iterdir()
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(
@@ -114,7 +114,7 @@ class TestErrors:
             "select * from filled",  # a variable of this process
         ],
     )
-    def test_it_reaches_nothing_but_the_tables(
+    def test_a_query_reaches_only_the_tables(
         self, filled: Store, tmp_path: Path, text: str
     ) -> None:
         before = sorted(tmp_path.rglob("*"))
@@ -147,7 +147,7 @@ class TestForms:
         assert lines[0].split() == ["batch_size", "status", "half", "none"]
         assert lines[-1] == "2 rows"
 
-    def test_a_file_in_the_form_that_its_name_says(
+    def test_a_file_has_the_format_of_its_extension(
         self, filled: Store, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for ending in ("parquet", "csv", "json"):
@@ -158,7 +158,7 @@ class TestForms:
         assert (tmp_path / "rows.csv").read_text().count("\n") == 3
         assert len(json.loads((tmp_path / "rows.json").read_text())) == 2
 
-    def test_what_cannot_be_is_told(self, filled: Store, root: Path, tmp_path: Path) -> None:
+    def test_impossible_output_is_reported(self, filled: Store, root: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="its extension names no format"):
             query(self.TEXT, root, None, tmp_path / "rows.xls")
         with pytest.raises(ConfigError, match="Parquet is not text"):
@@ -169,7 +169,7 @@ class TestForms:
             query(self.TEXT, root, None, tmp_path / "nowhere" / "rows.csv")
 
 
-def test_text_of_others_is_shown_without_control_characters_and_formulas(
+def test_foreign_text_is_shown_without_control_characters_and_formulas(
     store: Store, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.put(SWEEP, measurement(0, status=Status.CRASHED, reason="\x1b]0;gone\x07=1+1[red]"))

@@ -169,7 +169,7 @@ def test_no_query_changes_a_file(filled: tuple[Store, Path]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrapping", WRAPPED, ids=unlocked)
-def test_no_statement_changes_a_file_even_where_none_is_refused(
+def test_no_statement_changes_a_file_even_if_none_is_refused(
     filled: tuple[Store, Path], wrapping: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """All in one connection, so that what one statement opens the next could use."""
@@ -184,13 +184,13 @@ def test_no_statement_changes_a_file_even_where_none_is_refused(
 
 
 @pytest.mark.parametrize("statement", READING_OTHERS, ids=unlocked)
-def test_nothing_but_the_tables_is_read(filled: tuple[Store, Path], statement: str) -> None:
+def test_only_the_tables_are_read(filled: tuple[Store, Path], statement: str) -> None:
     store, home = filled
     with pytest.raises(VelodromeError):
         run_query(store, wrapped(statement, "{0}", home))
 
 
-def test_the_corpus_does_write_where_duckdb_is_open(tmp_path: Path) -> None:
+def test_the_corpus_writes_if_duckdb_is_unrestricted(tmp_path: Path) -> None:
     own = tmp_path / "own.csv"
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE tasks AS SELECT 1 AS x")
@@ -198,7 +198,7 @@ def test_the_corpus_does_write_where_duckdb_is_open(tmp_path: Path) -> None:
     assert own.read_text() == "x\n1\n"
 
 
-def test_what_reads_is_answered_as_before(filled: tuple[Store, Path]) -> None:
+def test_reading_queries_are_answered_as_before(filled: tuple[Store, Path]) -> None:
     store, _ = filled
     for text in (
         "EXPLAIN FROM tasks",

@@ -71,7 +71,7 @@ NODE = Node(
 )
 
 
-def test_the_columns_of_the_results_page_are_all_there_in_its_order() -> None:
+def test_all_columns_of_the_results_page_exist_in_its_order() -> None:
     page = (
         "sweep_id task_id repeat attempt status reason log_tail rerun framework framework_version "
         "variant model batch_size device threads dtype node_id hostname node_type cpu_model "
@@ -89,7 +89,7 @@ def test_the_columns_of_the_results_page_are_all_there_in_its_order() -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_says_its_version_and_the_unit_of_what_is_counted(name: str) -> None:
+def test_every_table_has_its_version_and_the_units_of_its_numbers(name: str) -> None:
     schema = TABLES[name]
     assert schema.metadata == {VERSION_KEY: VERSION.encode()}
     for field in schema:
@@ -97,7 +97,7 @@ def test_every_table_says_its_version_and_the_unit_of_what_is_counted(name: str)
             assert field.metadata[b"unit"], field.name
 
 
-def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
+def test_a_task_row_has_every_column_from_its_field() -> None:
     row = task_row("s1", MEASUREMENT)
     assert list(row) == TABLES["tasks"].names
     expected = {
@@ -159,7 +159,7 @@ CHECKS = (
 )
 
 
-def test_a_check_is_proved_if_it_passed_in_every_timed_phase() -> None:
+def test_a_check_counts_as_proved_if_it_passed_in_every_timed_phase() -> None:
     row = task_row("s1", replace(MEASUREMENT, checks=CHECKS))
     assert row["proved"] == ["possible", "drained"]
     assert row["unproved"] == [
@@ -177,12 +177,12 @@ def test_a_check_is_proved_if_it_passed_in_every_timed_phase() -> None:
     assert len(kept["checks"]) == len(CHECKS)
 
 
-def test_a_row_whose_task_reached_no_check_is_not_one_of_a_version_without_them() -> None:
+def test_a_row_without_reached_checks_differs_from_one_of_an_old_version() -> None:
     row = task_row("s1", MEASUREMENT)
     assert (row["proved"], row["unproved"], row["checks"]) == ([], [], [])
 
 
-def test_what_disagreed_after_it_was_timed_has_no_time_and_is_not_verified() -> None:
+def test_a_task_that_disagreed_after_timing_has_no_time_and_is_not_verified() -> None:
     late = checked("not_seen_before", "forward", "failed", "it was kept")
     reason = "not_seen_before of forward failed: it was kept"
     measurement = replace(
@@ -203,14 +203,14 @@ def test_what_disagreed_after_it_was_timed_has_no_time_and_is_not_verified() -> 
     assert samples_table("s1", [measurement]).num_rows == len(MEASUREMENT.samples)
 
 
-def test_a_warm_up_that_never_settled_is_told_in_the_row() -> None:
+def test_a_warm_up_that_never_converged_is_in_the_row() -> None:
     assert MEASUREMENT.forward is not None
     restless = MEASUREMENT.forward._replace(settled=False, drift=0.03)
     row = task_row("s1", replace(MEASUREMENT, forward=restless))
     assert (row["warm_up_converged"], row["forward_drift"]) == (False, 0.03)
 
 
-def test_samples_that_bound_nothing_leave_no_bounds_in_the_row_and_say_why() -> None:
+def test_samples_without_an_interval_leave_no_bounds_and_a_reason_in_the_row() -> None:
     assert MEASUREMENT.forward is not None
     few = MEASUREMENT.forward._replace(samples=3, stable=False, doubt="few", bounded=False)
     row = task_row("s1", replace(MEASUREMENT, forward=few))
@@ -225,7 +225,7 @@ def test_a_model_without_gradients_is_as_stable_as_its_forward_time() -> None:
     assert (row["gradient_median_ns"], row["gradient_samples"]) == (None, None)
 
 
-def test_what_was_not_reached_is_null() -> None:
+def test_unreached_fields_are_null() -> None:
     nothing = Measurement(
         task=Task("torch", "eager", "of-my-own", 1),
         repeat=0,
@@ -247,7 +247,7 @@ def test_what_was_not_reached_is_null() -> None:
     assert set(build_tables("s1", nothing)) == {"tasks"}
 
 
-def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
+def test_a_utilization_row_holds_a_reading_of_the_node_or_of_one_gpu() -> None:
     two = (GpuReading(0, "GPU-0", percent=50.0, power_w=300.0), GpuReading(1, "GPU-1"))
     readings = (*MEASUREMENT.readings, Reading(400, "gradient", 1.0, 1, 1, gpus=two))
     measurement = replace(MEASUREMENT, readings=readings)
@@ -268,7 +268,7 @@ def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
     assert task_row("s1", measurement)["gpu_percent_mean"] == 50.0
 
 
-def test_what_others_did_is_in_the_rows_and_who_it_may_have_been_is_not() -> None:
+def test_rows_hold_the_load_of_others_but_no_suspected_processes() -> None:
     others = {
         "other_cpu_percent": 4.0,
         "other_cores_percent": 5.0,
@@ -329,7 +329,7 @@ def test_every_row_fits_its_table() -> None:
         assert table.schema.equals(TABLES[name], check_metadata=True)
 
 
-def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
+def test_a_row_has_its_expectation_and_whether_it_is_unexpected() -> None:
     lacks = ExpectedOutcome(("unsupported", "timed_out"), "no LRN there")
     row = task_row("s", MEASUREMENT, lacks)
     assert (row["expected"], row["expected_reason"]) == ("unsupported or timed_out", "no LRN there")
@@ -341,7 +341,7 @@ def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
     assert task_row("s", MEASUREMENT)["unexpected"] is False
 
 
-def test_a_models_hash_is_of_what_it_computes() -> None:
+def test_a_models_hash_covers_its_computation() -> None:
     lenet = MODELS["lenet"]
     assert model_hash(lenet._replace(name="other", about="others", batch_size=1)) == model_hash(
         lenet
@@ -352,12 +352,12 @@ def test_a_models_hash_is_of_what_it_computes() -> None:
     assert len({model_hash(model) for model in MODELS.values()}) == len(MODELS)
 
 
-def test_a_models_hash_stays_where_it_was_when_kinds_of_layers_get_more_fields() -> None:
+def test_new_fields_of_layers_do_not_change_a_models_hash() -> None:
     # Results of years are held together by it: change it only with what is computed.
     assert model_hash(MODELS["lenet"]) == "631746f5e25d"
 
 
-def test_percentiles_are_those_of_samples_per_call_as_far_as_these_reach() -> None:
+def test_percentiles_are_computed_from_samples_per_call_up_to_their_reach() -> None:
     samples = tuple(Sample("forward", rank, 2, rank, 2 * rank) for rank in range(1, 101))
     row = task_row("s", replace(MEASUREMENT, samples=samples))
     assert row["forward_p95_ns"] == pytest.approx(95.65)  # worked in test_percentiles.py
@@ -365,7 +365,7 @@ def test_percentiles_are_those_of_samples_per_call_as_far_as_these_reach() -> No
     assert row["gradient_p95_ns"] is None  # no sample was kept
 
 
-def test_percentiles_of_samples_that_depend_on_each_other_reach_less_far() -> None:
+def test_percentiles_of_dependent_samples_reach_less_far() -> None:
     samples = tuple(Sample("forward", rank, 2, rank, 2 * rank) for rank in range(1, 101))
     assert MEASUREMENT.forward is not None
     forward = MEASUREMENT.forward._replace(worth=50.0)

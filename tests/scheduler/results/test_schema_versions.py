@@ -25,7 +25,7 @@ KNOWN = " and ".join(str(number) for number in range(1, int(VERSION) + 1))
 ROW_COUNTS = {"tasks": 1, "samples": 6, "utilization": 2, "nodes": 1, "parameters": 1}
 
 
-def test_some_file_of_before_the_renaming_has_every_column_that_was_renamed() -> None:
+def test_a_fixture_from_before_the_renaming_has_every_renamed_column() -> None:
     store = Store.for_reading(FIXTURES / "v1" / "before-renaming")
     for table, earlier in RENAMED.items():
         row = store.read(table).to_pylist()[0]
@@ -50,7 +50,7 @@ def test_a_query_for_an_old_column_names_the_new_one(table: str, query: str) -> 
             run_query(store, query.format(old, table))
 
 
-def test_there_are_files_of_every_version() -> None:
+def test_fixtures_exist_of_every_version() -> None:
     assert {path.parent.name for path in WRITTEN} == {
         f"v{number}" for number in range(1, int(VERSION) + 1)
     }
@@ -58,7 +58,7 @@ def test_there_are_files_of_every_version() -> None:
 
 @pytest.mark.parametrize("written", WRITTEN, ids=lambda path: f"{path.parent.name}-{path.name}")
 class TestEarlierVersions:
-    def test_every_table_is_read_with_the_columns_of_today(self, written: Path) -> None:
+    def test_every_table_is_read_with_the_current_columns(self, written: Path) -> None:
         store = Store.for_reading(written)
         for table, count in ROW_COUNTS.items():
             rows = store.read(table)
@@ -69,13 +69,13 @@ class TestEarlierVersions:
         assert (row["gradient_median_ns"], row["peak_rss_bytes"]) == (1e7, 2**28)
         assert row["verified"] is True
 
-    def test_what_they_did_not_know_is_null(self, written: Path) -> None:
+    def test_columns_unknown_to_old_files_are_null(self, written: Path) -> None:
         (path,) = written.glob("tasks/*/*.parquet")
         known = names_in_file("tasks", pq.read_schema(path).names)
         (row,) = Store.for_reading(written).read("tasks").to_pylist()
         assert [name for name in set(row) - set(known) if row[name] is not None] == []
 
-    def test_a_column_whose_name_changed_is_read_under_todays(self, written: Path) -> None:
+    def test_a_renamed_column_is_read_under_its_current_name(self, written: Path) -> None:
         store = Store.for_reading(written)
         for table, earlier in RENAMED.items():
             (path,) = written.glob(f"{table}/*/*.parquet")
@@ -86,7 +86,7 @@ class TestEarlierVersions:
                 known = as_written.get(name, as_written.get(before))
                 assert (row[name], by_sql[name]) == (known, known), name
 
-    def test_sql_reads_them_too(self, written: Path) -> None:
+    def test_sql_reads_old_files_too(self, written: Path) -> None:
         store = Store.for_reading(written)
         query = (
             "select framework, median(elapsed_ns), any_value(canary_model) as canary "
@@ -95,7 +95,7 @@ class TestEarlierVersions:
         (row,) = run_query(store, query).to_pylist()
         assert row == {"framework": "torch", "median(elapsed_ns)": 10_000_001.0, "canary": None}
 
-    def test_a_report_says_where_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
+    def test_a_report_says_which_rows_have_no_checks(self, written: Path, tmp_path: Path) -> None:
         kept_none = "1 of 1 cell with a time: measured by a version that recorded no checks"
         (table,) = [
             build_table(*each)
@@ -107,7 +107,7 @@ class TestEarlierVersions:
         write_page(written, "", tmp_path / "page.html")
         assert (kept_none in (tmp_path / "page.html").read_text()) is lacks_checks
 
-    def test_what_is_measured_now_stands_beside_them(self, written: Path, tmp_path: Path) -> None:
+    def test_new_rows_are_stored_beside_old_files(self, written: Path, tmp_path: Path) -> None:
         root = tmp_path / "results"
         shutil.copytree(written, root)
         store = Store(root)
@@ -122,7 +122,7 @@ class TestEarlierVersions:
         (earlier,) = found.values()
         assert (earlier["proved"], earlier["checks"]) == (before["proved"], before["checks"])
 
-    def test_they_can_be_gone_on_with(self, written: Path, tmp_path: Path) -> None:
+    def test_a_sweep_of_old_files_can_be_continued(self, written: Path, tmp_path: Path) -> None:
         root = tmp_path / "results"
         for path in written.glob("*/*/*.parquet"):
             target = root / path.relative_to(written)
@@ -151,16 +151,16 @@ def test_a_file_of_a_later_version_is_refused_with_its_number(root: Path, tmp_pa
 
 
 class TestSchemaPage:
-    def test_it_is_as_the_code_says(self) -> None:
+    def test_the_schema_page_is_up_to_date(self) -> None:
         kept = Path(__file__).parents[3] / "docs" / "schema.md"
         assert kept.read_text() == page(), "it is not up to date: make docs"
 
-    def test_every_table_and_column_is_there(self) -> None:
+    def test_the_schema_page_has_every_table_and_column(self) -> None:
         assert list(ROWS) == list(TABLES)
         for table in TABLES.values():
             for field in table:
                 assert f"| `{field.name}` |" in page()
 
-    def test_a_comment_behind_a_column_is_its_meaning(self) -> None:
+    def test_a_comment_after_a_column_is_its_meaning(self) -> None:
         line = "| `verified` | bool |  | loss and gradients agree with the float64 reference |"
         assert line in page()

@@ -73,7 +73,7 @@ class TestRoundTrip:
         ("table", "rows"),
         [("tasks", 4), ("samples", 20), ("utilization", 12), ("parameters", 4), ("nodes", 2)],
     )
-    def test_everybody_reads_every_row_of_every_table(
+    def test_pyarrow_pandas_and_duckdb_read_every_row_of_every_table(
         self, filled_root: Path, table: str, rows: int
     ) -> None:
         folder = filled_root / table
@@ -89,7 +89,7 @@ class TestRoundTrip:
         assert sum(count for _, count in found) == rows
         assert len(duckdb.sql(f"select * {query}").fetchall()) == rows
 
-    def test_values_come_back_as_they_went_in(self, filled_root: Path) -> None:
+    def test_values_are_read_as_they_were_written(self, filled_root: Path) -> None:
         store = Store.for_reading(filled_root)
         rows = store.read("tasks", SWEEP).to_pylist()
         assert {row["task_id"] for row in rows} == {task(number).key for number in range(3)}
@@ -98,13 +98,15 @@ class TestRoundTrip:
         (parameter,) = store.read("parameters", OTHER).to_pylist()
         assert (parameter["name"], parameter["shape"]) == ("w", [2, 3])
 
-    def test_every_file_says_its_version_and_is_packed_with_zstd(self, filled_root: Path) -> None:
+    def test_every_file_has_its_version_and_is_compressed_with_zstd(
+        self, filled_root: Path
+    ) -> None:
         for path in filled_root.glob("*/sweep=*/*.parquet"):
             found = pq.ParquetFile(path)
             assert found.schema_arrow.metadata[VERSION_KEY] == VERSION.encode()
             assert found.metadata.row_group(0).column(0).compression == "ZSTD"
 
-    def test_all_sweeps_are_read_where_none_is_named(self, filled_root: Path) -> None:
+    def test_all_sweeps_are_read_if_none_is_named(self, filled_root: Path) -> None:
         assert Store.for_reading(filled_root).read("tasks").num_rows == 4
 
 
@@ -121,7 +123,7 @@ def test_a_file_with_fewer_columns_is_read_with_nulls(store: Store, root: Path) 
     assert (row["task_id"], row["notes"]) == (task(0).key, None)
 
 
-def test_a_file_that_is_broken_is_told(store: Store, root: Path) -> None:
+def test_a_broken_file_is_reported(store: Store, root: Path) -> None:
     filled(store, count=1)
     (path,) = (root / "tasks").rglob("*.parquet")
     path.write_bytes(path.read_bytes()[:-20])
@@ -129,7 +131,7 @@ def test_a_file_that_is_broken_is_told(store: Store, root: Path) -> None:
         store.read("tasks")
 
 
-def test_a_results_folder_is_its_owners_alone(root: Path) -> None:
+def test_a_results_folder_belongs_to_its_owner_only(root: Path) -> None:
     before = os.umask(0o022)
     try:
         Store(root)
@@ -146,7 +148,7 @@ class TestFinished:
         assert placed.finished(SWEEP) == {(task(0).key, 0)}
 
     @pytest.mark.parametrize("status", Status)
-    def test_what_the_fleet_or_a_node_lacked_is_tried_again_and_nothing_else(
+    def test_only_failures_of_the_fleet_or_a_node_are_tried_again(
         self, store: Store, status: Status
     ) -> None:
         lacked = {Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE}
@@ -156,7 +158,7 @@ class TestFinished:
         assert store.finished(SWEEP) == {(task(0).key, 0)}
 
     @pytest.mark.parametrize("status", Status)
-    def test_an_attempt_that_is_kept_twice_is_one_row(self, placed: Store, status: Status) -> None:
+    def test_an_attempt_stored_twice_is_one_row(self, placed: Store, status: Status) -> None:
         group = [(measurement(number, status=status), TO_AGREE) for number in range(2)]
         with placed.hold_sweep(SWEEP):
             placed.put_all(SWEEP, group)
@@ -173,19 +175,19 @@ class TestFinished:
         assert placed.finished(SWEEP) == {(task(0).key, 0)}
         assert placed.read("tasks", SWEEP)["attempt"].to_pylist() == [1, 2]
 
-    def test_what_is_finished_is_never_counted_twice(self, placed: Store) -> None:
+    def test_a_finished_run_is_never_counted_twice(self, placed: Store) -> None:
         assert placed.put(SWEEP, measurement(0))
         assert not placed.put(SWEEP, measurement(0, attempt=2, status=Status.CRASHED))
         assert placed.read("tasks", SWEEP)["status"].to_pylist() == ["ok"]
 
-    def test_it_holds_after_compaction_too(self, placed: Store) -> None:
+    def test_finished_runs_stay_finished_after_compaction(self, placed: Store) -> None:
         filled(placed)
         placed.compact(SWEEP)
         assert len(placed.finished(SWEEP)) == 3
         assert placed.next_attempt(SWEEP, task(0).key, 0) == 2
         assert not placed.put(SWEEP, measurement(0, attempt=2))
 
-    def test_an_attempt_not_made_is_the_first(self, store: Store) -> None:
+    def test_the_next_attempt_of_an_unknown_task_is_the_first(self, store: Store) -> None:
         assert store.next_attempt(SWEEP, task(9).key, 0) == 1
 
 
@@ -200,7 +202,7 @@ class TestKeptTogether:
         assert placed.finished(SWEEP) == {(task(number).key, 0) for number in range(3)}
         assert placed.read("samples", SWEEP).num_rows == 15
 
-    def test_only_what_is_new_is_kept(self, store: Store) -> None:
+    def test_only_new_attempts_of_a_group_are_stored(self, store: Store) -> None:
         store.put(SWEEP, measurement(0))
         twice = [measurement(1), measurement(0), measurement(1, attempt=2)]
         assert store.put_all(SWEEP, [(one, TO_AGREE) for one in twice]) == 1
@@ -212,7 +214,7 @@ class TestKeptTogether:
         assert store.put_all(SWEEP, [(one, TO_AGREE) for one in both]) == 2
         assert store.read("tasks", SWEEP)["attempt"].to_pylist() == [1, 2]
 
-    def test_each_has_what_was_expected_of_it(self, store: Store) -> None:
+    def test_each_row_of_a_group_is_compared_with_its_expectation(self, store: Store) -> None:
         crashed = measurement(1, status=Status.CRASHED)
         store.put_all(SWEEP, [(measurement(0), TO_AGREE), (crashed, TO_AGREE)])
         assert store.read("tasks", SWEEP)["unexpected"].to_pylist() == [False, True]
@@ -228,7 +230,7 @@ class TestOrphans:
         place.filesystem.delete_file(path)
         return Path(path).name
 
-    def test_they_are_removed_and_nothing_else(
+    def test_only_orphaned_files_are_removed(
         self, place: Place, placed: Store, cut_off: str
     ) -> None:
         assert placed.drop_orphans(SWEEP) == 3
@@ -236,11 +238,11 @@ class TestOrphans:
         assert [place.names(table) for table in ("samples", "utilization")] == [kept, kept]
         assert placed.drop_orphans(SWEEP) == 0
 
-    def test_compaction_takes_none_of_them(self, placed: Store, cut_off: str) -> None:
+    def test_compaction_ignores_orphaned_files(self, placed: Store, cut_off: str) -> None:
         placed.compact(SWEEP)
         assert placed.read("samples", SWEEP).num_rows == 5
 
-    def test_the_same_attempt_done_again_takes_none_of_them(
+    def test_the_repeated_attempt_ignores_orphaned_files(
         self, place: Place, placed: Store, cut_off: str
     ) -> None:
         assert cut_off in place.names("samples")
@@ -248,14 +250,14 @@ class TestOrphans:
         assert cut_off not in place.names("samples")
         assert placed.read("samples", SWEEP).num_rows == 5
 
-    def test_nor_does_a_group_that_the_attempt_is_in_now(
+    def test_a_group_with_the_repeated_attempt_ignores_orphaned_files(
         self, place: Place, placed: Store, cut_off: str
     ) -> None:
         placed.put_all(SWEEP, [(measurement(1), TO_AGREE), (measurement(2), TO_AGREE)])
         assert cut_off not in place.names("samples")
         assert placed.read("samples", SWEEP).num_rows == 15
 
-    def test_files_of_tasks_that_are_compacted_are_none(self, store: Store, root: Path) -> None:
+    def test_files_of_compacted_tasks_are_not_orphans(self, store: Store, root: Path) -> None:
         filled(store, count=2)
         merged = store.read("tasks", SWEEP)
         for path in (root / "tasks").rglob("*.parquet"):
@@ -273,9 +275,7 @@ CHECKS = (
 
 
 class TestChecks:
-    def test_they_come_back_from_a_folder_and_a_bucket_before_and_after_compaction(
-        self, placed: Store
-    ) -> None:
+    def test_checks_survive_a_folder_a_bucket_and_compaction(self, placed: Store) -> None:
         with placed.hold_sweep(SWEEP):
             placed.put(SWEEP, replace(measurement(0), checks=CHECKS))
             placed.put(SWEEP, measurement(1))
@@ -301,7 +301,7 @@ class TestCompaction:
             assert name.startswith("sweep")
         assert placed.read("samples", SWEEP).equals(before)
 
-    def test_done_again_it_changes_no_file(self, place: Place, placed: Store) -> None:
+    def test_a_second_compaction_changes_no_file(self, place: Place, placed: Store) -> None:
         filled(placed)
         placed.compact(SWEEP)
         before = [place.filesystem.get_file_info(place.paths(table)) for table in TABLES]
@@ -311,7 +311,7 @@ class TestCompaction:
             [info.mtime for info in one] for one in after
         ]
 
-    def test_what_comes_later_is_taken_in(self, place: Place, placed: Store) -> None:
+    def test_later_rows_are_compacted_too(self, place: Place, placed: Store) -> None:
         filled(placed)
         placed.compact(SWEEP)
         placed.put(SWEEP, replace(measurement(7), samples=()))
@@ -322,7 +322,7 @@ class TestCompaction:
         assert placed.read("tasks", SWEEP).num_rows == 5
         assert placed.read("samples", SWEEP).num_rows == 20
 
-    def test_it_leaves_nothing_aside_once_the_store_is_opened_again(
+    def test_compaction_leaves_no_staging_file_after_reopening(
         self, store: Store, root: Path
     ) -> None:
         filled(store)
@@ -330,14 +330,14 @@ class TestCompaction:
         Store(root)
         assert list((root / "_staging").iterdir()) == []
 
-    def test_a_sweep_without_rows_is_left_alone(self, place: Place, placed: Store) -> None:
+    def test_a_sweep_without_rows_is_not_compacted(self, place: Place, placed: Store) -> None:
         placed.begin(SWEEP, TEXT, plan(0))
         placed.compact(SWEEP)
         assert [place.names(table) for table in TABLES] == [[]] * len(TABLES)
 
 
 @pytest.mark.slow
-def test_a_sample_takes_at_most_eight_bytes_and_is_found_fast(store: Store, root: Path) -> None:
+def test_a_sample_takes_eight_bytes_at_most_and_is_read_fast(store: Store, root: Path) -> None:
     count, at_ns, samples = 200_000, 10**15, []
     for index in range(count):  # lengths that differ by a percent, as real ones do
         elapsed_ns = 3_000_000 + (index * 7919) % 60_013

@@ -144,7 +144,7 @@ def copied(bucket: Place, name: str) -> str:
 
 @pytest.mark.slow
 class TestKilledAtEveryRequest:
-    def test_a_put_is_there_whole_or_not_at_all(self, bucket: Place, killing: Killing) -> None:
+    def test_a_put_is_atomic(self, bucket: Place, killing: Killing) -> None:
         fill(bucket.results)
         count, outcomes, was_killed = 0, set(), True
         while was_killed:
@@ -162,7 +162,7 @@ class TestKilledAtEveryRequest:
         assert outcomes == {COUNT, COUNT + 1}
         assert count == 3  # samples, tasks, and none
 
-    def test_a_compaction_loses_nothing_and_doubles_nothing(
+    def test_a_compaction_neither_loses_nor_duplicates_rows(
         self, bucket: Place, killing: Killing
     ) -> None:
         fill(bucket.results, 1)
@@ -183,9 +183,7 @@ class TestKilledAtEveryRequest:
 
 
 @pytest.mark.slow
-def test_an_upload_in_parts_that_was_cut_off_is_not_there(
-    bucket: Place, s3_server: S3Server
-) -> None:
+def test_an_interrupted_multipart_upload_leaves_no_file(bucket: Place, s3_server: S3Server) -> None:
     """A big object is put in parts, and is there with the last request alone."""
     store = fill(bucket.results, 1)
     objects = store._backend.objects  # type: ignore[attr-defined]
@@ -221,7 +219,7 @@ class Zeros:
 
 
 @pytest.mark.slow
-def test_whoever_reads_while_a_sweep_is_compacted_sees_every_row_once(bucket: Place) -> None:
+def test_a_reader_during_a_compaction_sees_every_row_once(bucket: Place) -> None:
     fill(bucket.results, 6)
     ours, reads = Store.for_reading(bucket.results), 0
     compacting = threading.Thread(target=Store(bucket.results).compact, args=(SWEEP,))
@@ -236,7 +234,7 @@ def test_whoever_reads_while_a_sweep_is_compacted_sees_every_row_once(bucket: Pl
 
 
 class TestClaims:
-    def test_two_cannot_work_on_one_sweep(self, bucket: Place, monkeypatch: Any) -> None:
+    def test_two_stores_cannot_work_on_one_sweep(self, bucket: Place, monkeypatch: Any) -> None:
         monkeypatch.setattr(lease, "PATIENCE_S", 0.0)
         store, other = Store(bucket.results), Store(bucket.results)
         with store.hold_sweep(SWEEP), pytest.raises(SweepBusy) as caught:
@@ -245,7 +243,7 @@ class TestClaims:
         assert "if it is dead, the sweep is free in" in str(caught.value)
         assert other.put(SWEEP, measurement(0))
 
-    def test_of_many_that_want_it_one_has_it_at_a_time(
+    def test_only_one_of_many_stores_holds_a_sweep_at_a_time(
         self, bucket: Place, monkeypatch: Any
     ) -> None:
         monkeypatch.setattr(lease, "PATIENCE_S", 20.0)
@@ -269,7 +267,7 @@ class TestClaims:
             thread.join()
         assert (most, held) == (1, 3)
 
-    def test_what_fails_while_a_sweep_is_held_is_not_taken_for_the_stores(
+    def test_an_error_of_the_caller_while_a_sweep_is_held_is_raised_unchanged(
         self, bucket: Place
     ) -> None:
         store = Store(bucket.results)
@@ -278,7 +276,7 @@ class TestClaims:
         assert store.put(SWEEP, measurement(0))
 
     @pytest.mark.slow
-    def test_one_that_was_silent_for_long_is_taken_over_and_finds_that_out(
+    def test_an_expired_lease_is_taken_over_and_its_holder_fails(
         self, bucket: Place, monkeypatch: Any
     ) -> None:
         monkeypatch.setattr(lease, "BEAT_S", 1000.0)  # as if its process stood still
@@ -298,7 +296,7 @@ class TestClaims:
         assert seen(other, "tasks") == keys(2)
 
     @pytest.mark.slow
-    def test_one_that_beats_is_not_taken_over(self, bucket: Place, monkeypatch: Any) -> None:
+    def test_a_renewed_lease_is_not_taken_over(self, bucket: Place, monkeypatch: Any) -> None:
         monkeypatch.setattr(lease, "BEAT_S", 0.1)
         monkeypatch.setattr(lease, "TTL_S", 1.5)
         monkeypatch.setattr(lease, "PATIENCE_S", 2.0)
@@ -307,7 +305,9 @@ class TestClaims:
             other.put(SWEEP, measurement(0))
 
 
-def test_a_bucket_that_says_no_later_is_told_as_such(bucket: Place, s3_server: S3Server) -> None:
+def test_a_bucket_that_denies_access_later_is_reported_as_such(
+    bucket: Place, s3_server: S3Server
+) -> None:
     store = fill(bucket.results, 1)
     s3_server.hook = lambda method, path: (False, lambda: None)
     for use in (
@@ -322,22 +322,24 @@ def test_a_bucket_that_says_no_later_is_told_as_such(bucket: Place, s3_server: S
 
 
 class TestOpening:
-    def test_a_bucket_that_is_not_there(self, s3: fs.FileSystem) -> None:
+    def test_a_missing_bucket_is_reported(self, s3: fs.FileSystem) -> None:
         with pytest.raises(ConfigError, match="there is no such bucket"):
             Store("s3://velodrome-nowhere/results")
         with pytest.raises(ConfigError, match="there is no such bucket"):
             Store.for_reading("s3://velodrome-nowhere/results")
 
-    def test_a_place_where_nothing_is(self, bucket: Place) -> None:
+    def test_an_empty_place_is_reported(self, bucket: Place) -> None:
         with pytest.raises(ConfigError, match="there is nothing here"):
             Store.for_reading(bucket.results)
 
-    def test_a_server_that_says_no(self, bucket: Place, s3_server: S3Server) -> None:
+    def test_a_server_that_denies_access_is_reported(
+        self, bucket: Place, s3_server: S3Server
+    ) -> None:
         s3_server.hook = lambda method, path: (False, lambda: None)
         with pytest.raises(ConfigError, match="it may not be used with the credentials"):
             Store(bucket.results)
 
-    def test_the_endpoint_in_the_address(
+    def test_the_endpoint_may_be_in_the_address(
         self, bucket: Place, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("AWS_ENDPOINT_URL")
@@ -348,7 +350,7 @@ class TestOpening:
         assert seen(Store.for_reading(results), "tasks") == keys(1)
 
 
-def test_locks_and_the_sweeps_text_come_back_on_another_machine(
+def test_locks_and_the_sweeps_text_are_read_on_another_machine(
     bucket: Place, tmp_path: Any
 ) -> None:
     used = VersionLocks(tmp_path / "used")
@@ -362,7 +364,7 @@ def test_locks_and_the_sweeps_text_come_back_on_another_machine(
     assert locks.texts("torch==2.1", locks.chosen_hash("torch==2.1", "cpu")) == texts
 
 
-def test_a_group_of_many_is_four_requests(bucket: Place, s3_server: S3Server) -> None:
+def test_a_large_group_takes_four_requests(bucket: Place, s3_server: S3Server) -> None:
     store = fill(bucket.results, 1)
     puts: list[str] = []
 

@@ -151,7 +151,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 class TestKilledAtEveryStep:
-    def test_a_put_is_there_whole_or_not_at_all(self, template: Path, tmp_path: Path) -> None:
+    def test_a_put_is_atomic(self, template: Path, tmp_path: Path) -> None:
         outcomes = set()
         for root in kill_everywhere(template, tmp_path / "killed", "put"):
             finished = seen_by_others(root, "tasks")
@@ -171,7 +171,7 @@ class TestKilledAtEveryStep:
         assert seen_by_others(root, "samples") == sorted(keys(COUNT + 1) * SAMPLES)
 
     @pytest.mark.parametrize("work", ["compact", "compact_in_two_steps"])
-    def test_a_compaction_loses_nothing_and_doubles_nothing(
+    def test_a_compaction_neither_loses_nor_duplicates_rows(
         self, template: Path, tmp_path: Path, work: str
     ) -> None:
         steps = kill_everywhere(template, tmp_path / "killed", work)
@@ -188,9 +188,7 @@ class TestKilledAtEveryStep:
             assert found == ["sweep.parquet", "sweep.parquet"]
         assert len(steps) > 20
 
-    def test_a_sweep_has_begun_with_its_text_and_plan_or_not_at_all(
-        self, template: Path, tmp_path: Path
-    ) -> None:
+    def test_the_start_of_a_sweep_is_atomic(self, template: Path, tmp_path: Path) -> None:
         begun = set()
         for root in kill_everywhere(template, tmp_path / "killed", "begin"):
             store = Store(root)
@@ -220,7 +218,7 @@ def writing(root: Path, sweep_id: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.slow
-def test_a_writer_killed_at_any_moment_loses_nothing_that_it_has_said_is_kept(
+def test_a_writer_killed_at_any_moment_loses_no_confirmed_row(
     tmp_path: Path,
 ) -> None:
     drawn = random.Random(5)
@@ -268,7 +266,7 @@ def test_sweeps_of_several_processes_share_a_results_folder(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_whoever_reads_while_a_sweep_is_compacted_sees_every_row_once(tmp_path: Path) -> None:
+def test_a_reader_during_a_compaction_sees_every_row_once(tmp_path: Path) -> None:
     count = 24
     root = fill(tmp_path / "results", count)
     code = WRITER + "Store(sys.argv[1]).compact(SWEEP)"
@@ -301,7 +299,7 @@ class TestFullDisk:
         finally:
             subprocess.run(["umount", str(place)], check=True)
 
-    def test_what_does_not_fit_is_told_and_not_half_there(self, small: Path) -> None:
+    def test_a_row_that_does_not_fit_is_reported_and_leaves_nothing(self, small: Path) -> None:
         store = Store(small)
         store.put(SWEEP, measurement(0))
         with pytest.raises(StoreFull) as caught:
@@ -314,14 +312,14 @@ class TestFullDisk:
         assert store.finished(SWEEP) == {(task(0).key, 0)}
         assert [path for path in (small / "_staging").rglob("*") if path.is_file()] == []
 
-    def test_what_fits_is_kept_after_what_did_not(self, small: Path) -> None:
+    def test_a_row_that_fits_is_kept_after_one_that_did_not(self, small: Path) -> None:
         store = Store(small)
         with pytest.raises(StoreFull):
             store.put(SWEEP, measurement(1, samples=100_000))
         assert store.put(SWEEP, measurement(1))
         assert store.finished(SWEEP) == {(task(1).key, 0)}
 
-    def test_a_compaction_without_room_leaves_the_rows_as_they_are(self, small: Path) -> None:
+    def test_a_compaction_without_disk_space_keeps_the_rows(self, small: Path) -> None:
         store = fill_up(small)
         before = seen_by_others(small, "samples")
         with pytest.raises(StoreFull):
@@ -332,13 +330,13 @@ class TestFullDisk:
         assert seen_by_others(small, "samples") == before
         assert len(list((small / "samples").rglob("*.parquet"))) == 1
 
-    def test_a_sweep_that_cannot_begin_is_told(self, small: Path) -> None:
+    def test_a_sweep_that_cannot_start_is_reported(self, small: Path) -> None:
         store = fill_up(small)
         with pytest.raises(StoreFull):
             store.begin("20261125-000000-ffff", TEXT, plan(3))
         assert store.sweep_ids() == (SWEEP,)
 
-    def test_a_full_disk_is_told_when_the_store_is_opened(self, small: Path) -> None:
+    def test_a_full_disk_is_reported_when_the_store_is_opened(self, small: Path) -> None:
         fill_up(small)
         with pytest.raises(StoreFull):
             Store(small)

@@ -36,7 +36,7 @@ def plan(*numbers: int) -> Plan:
 
 
 class TestBeginning:
-    def test_the_text_and_the_plan_are_kept(self, store: Store, root: Path) -> None:
+    def test_the_text_and_the_plan_are_stored(self, store: Store, root: Path) -> None:
         store.begin(SWEEP, TEXT, plan(0, 1))
         again = Store.for_reading(root)
         assert again.sweep_text(SWEEP) == TEXT
@@ -44,7 +44,7 @@ class TestBeginning:
         (summary,) = again.sweeps()
         assert (summary.sweep_id, summary.planned, summary.finished) == (SWEEP, 4, 0)
 
-    def test_begun_again_what_is_new_in_the_plan_is_added(self, store: Store) -> None:
+    def test_a_second_start_adds_new_placements_of_the_plan(self, store: Store) -> None:
         store.begin(SWEEP, TEXT, plan(0))
         elsewhere = Plan((Placement(task(0), 4, "n2", "n2"), Placement(task(0), 5, "n2", "n2")))
         store.begin(SWEEP, TEXT, elsewhere)
@@ -52,7 +52,7 @@ class TestBeginning:
         assert store.repeat_numbers(SWEEP) == {task(0).key: {"": 0, "n2": 4}}
         assert store.sweeps()[0].planned == 4
 
-    def test_what_fits_nowhere_is_planned_too(self, store: Store) -> None:
+    def test_an_unplaceable_task_is_planned_too(self, store: Store) -> None:
         store.begin(SWEEP, TEXT, Plan((), (Unplaceable(task(0), "there is no node"),)))
         assert store.sweeps()[0].planned == 1
         assert store.repeat_numbers(SWEEP) == {}
@@ -68,7 +68,7 @@ class TestBeginning:
             store.sweep_text(SWEEP)
         assert store.repeat_numbers(SWEEP) == {}
 
-    def test_a_node_is_kept_once(self, placed: Store) -> None:
+    def test_a_node_is_stored_once(self, placed: Store) -> None:
         store = placed
         store.put_nodes(SWEEP, [NODE, NODE])
         store.put_nodes(SWEEP, [NODE])
@@ -87,7 +87,7 @@ class TestNames:
         assert len(set(ids)) == 20
         assert [one[:15] for one in ids] == sorted(one[:15] for one in ids)
 
-    def test_sweeps_are_listed_newest_first_with_what_became_of_them(self, store: Store) -> None:
+    def test_sweeps_are_listed_newest_first_with_their_state(self, store: Store) -> None:
         store.begin(SWEEP, TEXT, plan(0, 1, 2))
         for number in range(3):
             store.put(SWEEP, measurement(number))
@@ -99,7 +99,7 @@ class TestNames:
     @pytest.mark.parametrize(
         ("text", "sweep_id"), [("last", OTHER), (SWEEP, SWEEP), ("20261124", SWEEP)]
     )
-    def test_a_sweep_is_named_by_its_id_its_beginning_or_as_the_last(
+    def test_a_sweep_is_named_by_its_id_a_prefix_or_last(
         self, store: Store, text: str, sweep_id: str
     ) -> None:
         store.begin(SWEEP, TEXT, plan(0))
@@ -115,7 +115,9 @@ class TestNames:
             ("../../etc", "there is no sweep '../../etc'"),
         ],
     )
-    def test_what_is_no_one_sweep_is_told(self, store: Store, text: str, said: str) -> None:
+    def test_an_ambiguous_or_unknown_sweep_is_reported(
+        self, store: Store, text: str, said: str
+    ) -> None:
         store.begin(SWEEP, TEXT, plan(0))
         store.begin(OTHER, TEXT, plan(0))
         with pytest.raises(ConfigError) as caught:
@@ -136,22 +138,22 @@ class TestOpening:
         assert caught.value.exit_status == 2
         return str(caught.value)
 
-    def test_a_file(self, tmp_path: Path) -> None:
+    def test_a_file_as_results_is_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.touch()
         assert self.said(path) == f"{path}: this is a file. Name a folder with --results."
 
-    def test_a_path_through_a_file(self, tmp_path: Path) -> None:
+    def test_a_path_through_a_file_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         assert "a part of this path is a file" in self.said(tmp_path / "file" / "results")
 
-    def test_an_address_of_another_kind(self) -> None:
+    def test_an_unknown_kind_of_address_is_reported(self) -> None:
         assert "ftp:// is no place for results. Name a folder, s3://" in self.said("ftp://host/x")
 
-    def test_a_bucket_without_a_name(self) -> None:
+    def test_a_bucket_without_a_name_is_reported(self) -> None:
         assert "it names no bucket" in self.said("s3://")
 
-    def test_a_key_in_an_address_which_is_not_shown_again(self) -> None:
+    def test_a_key_in_an_address_is_refused_and_not_shown(self) -> None:
         said = self.said("s3://AKIAKEY:s3cr3t@bucket/results")
         assert "a key does not belong into an address. Give it by the environment" in said
         assert "s3cr3t" not in said
@@ -160,18 +162,20 @@ class TestOpening:
         ("results", "same"),
         [("s3://bucket/x", True), ("gs://bucket/x", True), ("/srv/x", True), ("results", False)],
     )
-    def test_what_means_the_same_on_every_machine(self, results: str, *, same: bool) -> None:
+    def test_shared_places_mean_the_same_on_every_machine(
+        self, results: str, *, same: bool
+    ) -> None:
         assert is_shared_place(results) is same
 
     def test_a_file_address_is_a_path(self, tmp_path: Path) -> None:
         Store(f"file://{tmp_path}/results")
         assert (tmp_path / "results" / "_sweeps").is_dir()
 
-    def test_a_path_that_is_too_long(self, tmp_path: Path) -> None:
+    def test_a_path_that_is_too_long_is_reported(self, tmp_path: Path) -> None:
         assert "this path is too long" in self.said(tmp_path / ("x" * 300))
 
     @pytest.mark.parametrize("kind", ["Store", "Store.for_reading"])
-    def test_a_folder_without_rights(self, tmp_path: Path, kind: str) -> None:
+    def test_a_folder_without_permissions_is_reported(self, tmp_path: Path, kind: str) -> None:
         code = (
             "import os, sys\n"
             "from velodrome.scheduler.results.store import Store\n"
@@ -186,12 +190,12 @@ class TestOpening:
         assert "there are no rights to" in done.stdout, done.stderr
         assert done.stdout.rstrip().endswith(" 2")
 
-    def test_to_read_where_nothing_is(self, root: Path) -> None:
+    def test_reading_a_missing_folder_is_reported(self, root: Path) -> None:
         with pytest.raises(ConfigError, match="there is no such folder"):
             Store.for_reading(root)
         assert not root.exists()
 
-    def test_to_read_leaves_a_folder_as_it_is(self, tmp_path: Path) -> None:
+    def test_reading_does_not_change_a_folder(self, tmp_path: Path) -> None:
         assert Store.for_reading(tmp_path).sweeps() == ()
         assert list(tmp_path.iterdir()) == []
 
@@ -205,19 +209,17 @@ class TestHolding:
         assert caught.value.exit_status == 2
         assert other.put(SWEEP, measurement(0))
 
-    def test_they_can_work_on_different_sweeps(self, store: Store, root: Path) -> None:
+    def test_two_stores_can_work_on_different_sweeps(self, store: Store, root: Path) -> None:
         other = Store(root)
         with store.hold_sweep(SWEEP), other.hold_sweep(OTHER):
             assert store.put(SWEEP, measurement(0))
             assert other.put(OTHER, measurement(0))
 
-    def test_holding_what_is_held_is_no_wait(self, store: Store) -> None:
+    def test_holding_a_held_sweep_again_does_not_wait(self, store: Store) -> None:
         with store.hold_sweep(SWEEP), store.hold_sweep(SWEEP):
             assert store.put(SWEEP, measurement(0))
 
-    def test_opening_a_store_leaves_a_sweep_alone_that_is_at_work(
-        self, store: Store, root: Path
-    ) -> None:
+    def test_opening_a_store_does_not_touch_a_held_sweep(self, store: Store, root: Path) -> None:
         with store.hold_sweep(SWEEP):
             store.put(SWEEP, measurement(0))
             left = root / "_staging" / SWEEP / "half"

@@ -24,7 +24,7 @@ def test_sweeps_are_counted_back_from_the_last(text: str, which: int) -> None:
         ("2026112", "results: '2026112' begins 20261124"),
     ],
 )
-def test_what_is_no_sweep_is_told(text: str, said: str) -> None:
+def test_an_invalid_sweep_name_is_reported(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_sweep_id(text, KNOWN, "results")
     assert str(caught.value).startswith(said)

@@ -59,14 +59,14 @@ def outcomes(store: Store) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_of_every_outcome_all_repeats_are_tried_again_or_none(store: Store, status: Status) -> None:
+def test_all_or_no_repeats_of_an_outcome_are_tried_again(store: Store, status: Status) -> None:
     for placement in begun(store, ALIKE).placements:
         store.put(SWEEP, ended(placement, status))
     assert to_do(begun(store, ALIKE), store) == ([0, 1, 2] if status in LACKED else [])
 
 
 @pytest.mark.parametrize("later", [ALIKE, LARGE], ids=["mended", "joined"])
-def test_what_fitted_nowhere_runs_all_its_repeats_once_a_node_is_there(
+def test_an_unplaceable_task_runs_all_its_repeats_once_a_node_joins(
     placed: Store, later: Node
 ) -> None:
     begun(placed, SMALL)
@@ -85,7 +85,7 @@ def test_what_fitted_nowhere_runs_all_its_repeats_once_a_node_is_there(
     assert (summary.planned, summary.finished, summary.with_number) == (3, 3, 3)
 
 
-def test_a_task_that_another_node_makes_another_leaves_no_row_of_the_old_one(placed: Store) -> None:
+def test_a_task_changed_by_another_node_leaves_no_old_row(placed: Store) -> None:
     begun(placed, SMALL)
     with placed.hold_sweep(SWEEP):
         for placement in begun(placed, LARGE).placements:
@@ -94,7 +94,7 @@ def test_a_task_that_another_node_makes_another_leaves_no_row_of_the_old_one(pla
     assert {row[2:] for row in outcomes(placed)} == {("ok", 4)}
 
 
-def test_what_was_measured_stays_whatever_is_planned_now(placed: Store) -> None:
+def test_measured_rows_stay_whatever_the_new_plan(placed: Store) -> None:
     for placement in begun(placed, ALIKE).placements[:1]:
         placed.put(SWEEP, ended(placement))
     with placed.hold_sweep(SWEEP):
@@ -104,7 +104,7 @@ def test_what_was_measured_stays_whatever_is_planned_now(placed: Store) -> None:
     assert {row[2:] for row in outcomes(placed)} == {("ok", 1), ("ok", 4)}
 
 
-def test_what_still_fits_nowhere_is_one_row_and_another_reason_another(store: Store) -> None:
+def test_a_task_that_stays_unplaceable_has_one_row_per_reason(store: Store) -> None:
     for _ in range(3):
         begun(store, SMALL)
     assert outcomes(store) == [(0, 1, "unplaceable", 1)]

@@ -70,12 +70,12 @@ def test_text_is_safe_to_show_and_null_text_is_empty() -> None:
     assert row.log_tail == "one\ntwo"
 
 
-def test_cell_keys_are_in_order_and_do_not_tell_no_gpu_count_from_zero() -> None:
+def test_cell_keys_are_ordered_and_treat_a_missing_gpu_count_as_zero() -> None:
     keys = [CellKey.of(task_row_with(model=name)) for name in ("lstm", "lenet")]
     assert sorted(keys)[0].model == "lenet"
     assert keys[0] == CellKey.of(task_row_with(model="lstm", gpu_count=0))
 
 
-def test_notes_of_earlier_versions_have_the_prefix_of_today() -> None:
+def test_notes_of_earlier_versions_get_the_current_prefix() -> None:
     row = task_row_with(notes=["by hand: Lrn of sums", "composed: Gru in a scan", "not by hand: x"])
     assert row.notes == ("composed: Lrn of sums", "composed: Gru in a scan", "not by hand: x")

@@ -81,12 +81,12 @@ class TestCheck:
             status = check_results(results, as_json=True)
         return status, json.loads(out.getvalue())
 
-    def test_of_sound_results_nothing_is_said(self, results: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    def test_sound_results_have_no_findings(self, results: Path, capsys) -> None:  # type: ignore[no-untyped-def]
         assert self.check(results) == (0, [])
         assert check_results(results, as_json=False) == 0
         assert "every file in" in capsys.readouterr().out
 
-    def test_every_file_that_is_not_sound_is_listed_with_its_mend(self, results: Path) -> None:
+    def test_every_unsound_file_is_listed_with_its_remedy(self, results: Path) -> None:
         broken = {table: files(results, table)[0] for table in TABLES}
         a_damaged_page(broken["tasks"])
         for table in ("samples", "utilization", "nodes"):

@@ -19,7 +19,7 @@ from velodrome.scheduler.results.store_reader import retry_if_vanished
 @pytest.mark.parametrize("ill", ILLS)
 @pytest.mark.parametrize("table", TABLES)
 class TestEveryTable:
-    def test_what_is_sound_is_read_and_the_rest_is_named(
+    def test_sound_files_are_read_and_the_others_named(
         self, results: Path, table: str, ill: str
     ) -> None:
         path = files(results, table)[0]
@@ -43,7 +43,7 @@ class TestEveryTable:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_missing_file_is_no_fault_and_whoever_writes_refuses_an_unsound_one(
+def test_a_missing_file_is_no_fault_and_writers_refuse_an_unsound_file(
     results: Path, table: str
 ) -> None:
     first, second = files(results, table)
@@ -83,7 +83,7 @@ SPOILT = {"truncated": -20, "half": 100, "empty": 0}
 
 @pytest.mark.parametrize("ill", SPOILT)
 @pytest.mark.parametrize("table", TABLES)
-def test_in_a_bucket_what_is_sound_is_read_too(place, table: str, ill: str) -> None:  # type: ignore[no-untyped-def]
+def test_sound_files_in_a_bucket_are_read_too(place, table: str, ill: str) -> None:  # type: ignore[no-untyped-def]
     fill(place.results)
     (path, _) = (one for one in place.paths(table) if SWEEP in one)
     place.write(path, place.read(path)[: SPOILT[ill]])
@@ -93,7 +93,7 @@ def test_in_a_bucket_what_is_sound_is_read_too(place, table: str, ill: str) -> N
     assert [fault.path for fault in reader.faults] == [path]
 
 
-def test_a_file_that_goes_between_its_listing_and_its_reading_is_looked_for_again() -> None:
+def test_a_file_that_vanishes_between_listing_and_reading_is_listed_again() -> None:
     gone = fault_of_error("x.parquet", "tasks", SWEEP, FileNotFoundError())
     faults: list[FileFault] = []
     looks = iter((gone, gone, None))
@@ -110,7 +110,7 @@ def test_a_file_that_goes_between_its_listing_and_its_reading_is_looked_for_agai
     assert gone.problem == "it was listed, but is not there"
 
 
-def test_text_that_is_no_utf_8_is_found_by_whoever_asks_for_it(results: Path) -> None:
+def test_text_that_is_not_utf8_is_detected_by_the_query_that_reads_it(results: Path) -> None:
     path = files(results, "tasks")[0]
     table = pq.ParquetFile(path).read()
     column = pa.array([b"\xff"]).view(pa.string())
@@ -121,7 +121,7 @@ def test_text_that_is_no_utf_8_is_found_by_whoever_asks_for_it(results: Path) ->
         assert [fault.path for fault in reader.faults] == [str(path)]
 
 
-def test_a_query_that_is_wrong_is_still_the_users_fault(results: Path) -> None:
+def test_a_wrong_query_is_still_an_error_of_the_user(results: Path) -> None:
     files(results, "tasks")[0].write_bytes(b"")
     with pytest.raises(Exception, match=r"query:1:8: .*nothing") as caught:
         run_query(Store.for_reading(results), "SELECT nothing FROM tasks")

@@ -39,13 +39,13 @@ def results(store: Store, root: Path) -> Path:
     return root
 
 
-def test_every_column_of_time_has_its_zone_in_its_type() -> None:
+def test_every_time_column_has_its_zone_in_its_type() -> None:
     kinds = [str(field.type) for table in TABLES.values() for field in table]
     assert not [kind for kind in kinds if "timestamp" in kind and "tz=UTC" not in kind]
     assert kinds.count("timestamp[us, tz=UTC]") == 2
 
 
-def test_rows_of_today_and_earlier_ones_are_the_same_instant(results: Path) -> None:
+def test_new_and_old_rows_mean_the_same_instant(results: Path) -> None:
     store = Store(results)
     for _ in ("in progress", "compacted"):
         rows = store.read("tasks").to_pylist()
@@ -55,7 +55,7 @@ def test_rows_of_today_and_earlier_ones_are_the_same_instant(results: Path) -> N
             store.compact(sweep_id)
 
 
-def test_others_see_the_zone(results: Path) -> None:
+def test_other_programs_see_the_zone(results: Path) -> None:
     Store(results).compact(OTHER)
     (path, _) = sorted((results / "tasks").rglob("*.parquet"))
     assert str(pd.read_parquet(path)["started_at"].dtype).endswith("UTC]")
@@ -66,7 +66,7 @@ def test_others_see_the_zone(results: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_machines_own_zone_changes_nothing_nor_does_one_that_knows_of_none(
+def test_the_machines_time_zone_changes_nothing(
     results: Path,
 ) -> None:
     command = [Path(sys.executable).parent / "velodrome", "query", ASKED, "--json"]

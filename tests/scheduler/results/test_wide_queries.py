@@ -64,7 +64,7 @@ def test_the_first_query_of_the_readme_shows_every_value(
     assert "empty in all of these rows: " in text
 
 
-def test_what_fits_stays_side_by_side(
+def test_columns_that_fit_stay_side_by_side(
     results: Path, width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = shown(capsys, results, "SELECT batch_size, status, reason FROM tasks ORDER BY 1")
@@ -73,7 +73,7 @@ def test_what_fits_stays_side_by_side(
     assert lines[-1] == "25 rows"
 
 
-def test_of_many_wide_rows_the_first_are_shown_and_the_others_told(
+def test_the_first_of_many_wide_rows_are_shown_and_the_others_counted(
     results: Path, width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = shown(capsys, results, "FROM tasks")
@@ -81,7 +81,7 @@ def test_of_many_wide_rows_the_first_are_shown_and_the_others_told(
     assert max(map(cell_len, lines[:-2])) <= width
 
 
-def test_a_value_that_python_does_not_have_is_the_querys_fault(results: Path) -> None:
+def test_a_value_that_python_cannot_represent_is_an_error_of_the_query(results: Path) -> None:
     for value in ("'infinity'::TIMESTAMP", "'290000-01-01'::TIMESTAMP", "'5877641-06-23'::DATE"):
         for form in (Format.TABLE, Format.CSV, Format.JSON):
             with pytest.raises(ConfigError, match="column x has a value that cannot be shown"):
