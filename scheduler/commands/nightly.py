@@ -27,21 +27,9 @@ from velodrome.scheduler.history.false_alarms import estimate_false_alarms
 from velodrome.scheduler.history.history_reading import list_run_ids, parse_sweep_name, read_history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.nightly import explanations, missing_cells
 from velodrome.scheduler.nightly.confirmation import plan_confirmation
-from velodrome.scheduler.nightly.explanations import (
-    Explanation,
-    explain_findings,
-    group_by_cell,
-    list_needed_sweeps,
-)
 from velodrome.scheduler.nightly.junit import format_junit
-from velodrome.scheduler.nightly.missing_cells import (
-    PromisedCells,
-    find_unmeasured,
-    find_vanished,
-    has_time,
-    select_planned,
-)
 from velodrome.scheduler.nightly.nightly_result import NightlyRun
 from velodrome.scheduler.nightly.phrases import format_count
 from velodrome.scheduler.nightly.summary import format_summary
@@ -111,9 +99,9 @@ def _nightly(path: Path, typed: NightlyOptions, target: Target, *, as_json: bool
         unexpected=len(select_unexpected(rows)),
         budget_s=planner.budget_s,
         left_out=planner.count_left_out(rows),
-        measured=sum(map(has_time, select_planned(rows))),
-        unmeasured=find_unmeasured(rows),
-        vanished=find_vanished(history, sweep_id, rows, planner.promised),
+        measured=sum(map(missing_cells.has_time, missing_cells.select_planned(rows))),
+        unmeasured=missing_cells.find_unmeasured(rows),
+        vanished=missing_cells.find_vanished(history, sweep_id, rows, planner.promised),
     )
     run = replace(run, unreadable=tuple(map(str, reader.faults)))
     lines = format_summary(run)
@@ -146,7 +134,7 @@ class NightlyPlanner(RunPlanner):
         self.budget_s = budget_s
         self._sweep, self._sweep_id = sweep, sweep_id
         self._planned = 0
-        self.promised = PromisedCells((), sweep.where, budget_s)
+        self.promised = missing_cells.PromisedCells((), sweep.where, budget_s)
 
     def select(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
@@ -181,7 +169,7 @@ def list_findings(run: NightlyRun) -> list[dict[str, object]]:
                 "ratio_again": finding.ratio_again,
                 "confirmation": finding.confirmation.value,
                 "alarm": verdict.is_alarm,
-                "quarantined": verdict.quarantined is not None,
+                "quarantined": verdict.quarantine is not None,
                 "reason": finding.reason or None,
             }
             if explanation:
@@ -219,11 +207,12 @@ def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
     )
 
 
-def _explain(store: Store, verdict: RunVerdict) -> dict[NodeCell, Explanation]:
-    needed = list_needed_sweeps(verdict)
+def _explain(store: Store, verdict: RunVerdict) -> dict[NodeCell, explanations.Explanation]:
+    needed = explanations.list_needed_sweeps(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
     nodes = [row for sweep_id in needed for row in node_rows(store.read("nodes", sweep_id))]
-    return explain_findings(verdict, group_by_cell(rows), index_nodes(nodes))
+    cells = explanations.group_by_cell(rows)
+    return explanations.explain_findings(verdict, cells, index_nodes(nodes))
 
 
 def _write(

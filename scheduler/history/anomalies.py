@@ -25,12 +25,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
-from velodrome.scheduler.history.changepoints import (
-    FEWEST,
-    Segmentation,
-    compute_quantile,
-    estimate_spread,
-)
+from velodrome.scheduler.history.changepoints import FEWEST, Segmentation, compute_quantile
 from velodrome.scheduler.history.phase_series import Series, Window
 from velodrome.scheduler.statistics.ratio_tests import LEAST
 
@@ -226,8 +221,7 @@ def _test_first_runs(
 def _test_early_onset(window: Window, onset: int, rate: float) -> tuple[float, SuspectedStep]:
     """Return t over its threshold, and the step; the spread is that around both sides."""
     step = _make_step(window, 0, onset)
-    own = estimate_spread(window.levels, (onset, len(window.levels)), window.dependence)
-    spread, degrees = window.prior.moderate(*own)
+    spread, degrees = window.estimate_spread(onset)
     return _compute_t(window, step, spread) / compute_quantile(rate, degrees), step
 
 

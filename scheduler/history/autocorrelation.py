@@ -61,6 +61,13 @@ class Dependence:
         tail = sum((1 - lag / runs) * self.at(lag) for lag in range(1, runs))
         return max(1.0, 1 + 2 * tail)
 
+    def compute_error(self, weights: Sequence[float]) -> float:
+        """Compute the standard error of a weighted sum of runs, over the spread of one run."""
+        import numpy as np
+
+        vector = np.asarray(weights, dtype=float)
+        return math.sqrt(float(vector @ build_correlations(self, len(vector)) @ vector))
+
 
 INDEPENDENT = Dependence()
 CAUTIOUS = Dependence(((0.5, 1.0),))

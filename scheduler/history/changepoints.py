@@ -24,7 +24,6 @@ from velodrome.scheduler.history.autocorrelation import (
     INDEPENDENT,
     LONG_RUN,
     Dependence,
-    build_correlations,
     build_segment_columns,
     build_whitening,
 )
@@ -131,14 +130,6 @@ def estimate_spread(
     white = build_whitening(dependence, runs)
     root = np.asarray(np.linalg.qr(white @ np.column_stack([design, centred]), mode="r"))
     return max(LEAST_SPREAD, abs(float(root[-1, -1])) / math.sqrt(degrees)), float(degrees)
-
-
-def compute_contrast_factor(weights: Sequence[float], dependence: Dependence) -> float:
-    """Compute the standard error of a weighted sum of runs, over the spread of one run."""
-    import numpy as np
-
-    vector = np.asarray(weights, dtype=float)
-    return math.sqrt(float(vector @ build_correlations(dependence, len(vector)) @ vector))
 
 
 def _find_bounds(levels: Sequence[float], penalty: float) -> tuple[int, ...]:

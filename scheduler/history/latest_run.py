@@ -26,12 +26,7 @@ from velodrome.scheduler.history.changepoints import (
 )
 from velodrome.scheduler.history.minimum_detectable_change import compute_detectable_change
 from velodrome.scheduler.history.phase_series import Series, build_series, select_runs
-from velodrome.scheduler.history.quarantine import (
-    IN_A_ROW,
-    LevelChange,
-    compute_level_change,
-    find_quarantine_start,
-)
+from velodrome.scheduler.history.quarantine import Quarantine, find_quarantine
 from velodrome.scheduler.history.variance_pooling import estimate_priors
 
 PROMISED_RATE = 0.05  # share of runs that may raise a false alarm, over all cells together
@@ -72,22 +67,29 @@ class Finding:
     before: tuple[Point, ...] = ()
     ratio_again: float | None = None
 
+    @property
+    def is_confirmed(self) -> bool:
+        return self.confirmation is Confirmation.CONFIRMED
+
+    @property
+    def is_alarm(self) -> bool:
+        """True for a confirmed regression."""
+        return self.is_confirmed and self.kind is not Kind.FASTER
+
 
 @dataclass(frozen=True)
 class CellVerdict:
     """The verdict on a cell after a run, with a finding for each phase that has one.
 
-    quarantined: the run that put it into quarantine. change: its change since, if in quarantine.
     detectable: by phase, the minimum detectable change. series: by phase.
     """
 
     cell: NodeCell
     points: tuple[Point, ...]
     findings: tuple[Finding, ...] = ()
-    quarantined: Point | None = None
+    quarantine: Quarantine | None = None
     detectable: tuple[tuple[str, float | None], ...] = ()
     series: Mapping[str, Series] = field(default_factory=dict)
-    change: LevelChange | None = None
 
     @property
     def latest(self) -> Point:
@@ -99,37 +101,24 @@ class CellVerdict:
         return self.findings[0] if self.findings else None
 
     @property
-    def bad_runs(self) -> int:
-        """The number of runs in quarantine, including those that caused it."""
-        if self.quarantined is None:
-            return 0
-        return len(self.points) - self.points.index(self.quarantined) + IN_A_ROW - 1
-
-    @property
     def reported(self) -> tuple[Finding, ...]:
         """The reported findings: quarantine hides failures, but not steps."""
-        return tuple(
-            finding
-            for finding in self.findings
-            if not self.quarantined or finding.kind is not Kind.FAILS
-        )
+        is_silent = self.quarantine is not None
+        return tuple(f for f in self.findings if not is_silent or f.kind is not Kind.FAILS)
 
     @property
     def is_confirmed(self) -> bool:
-        return any(one.confirmation is Confirmation.CONFIRMED for one in self.reported)
+        return any(finding.is_confirmed for finding in self.reported)
 
     @property
     def is_alarm(self) -> bool:
         """True for a confirmed regression."""
-        return any(
-            finding.confirmation is Confirmation.CONFIRMED and finding.kind is not Kind.FASTER
-            for finding in self.reported
-        )
+        return any(finding.is_alarm for finding in self.reported)
 
     @property
     def is_unconfirmed(self) -> bool:
         """True if the cell should be measured again."""
-        return any(one.confirmation is Confirmation.OPEN for one in self.reported)
+        return any(finding.confirmation is Confirmation.OPEN for finding in self.reported)
 
 
 @dataclass(frozen=True)
@@ -192,21 +181,14 @@ def judge_cells(histories: History, rate: float) -> tuple[CellVerdict, ...]:
 def _judge_cell(
     cell: NodeCell, points: tuple[Point, ...], series: Mapping[str, Series], rate: float
 ) -> CellVerdict:
-    since = find_quarantine_start(point.condition for point in points)
     return CellVerdict(
         cell,
         points,
         _list_findings(points, series, rate),
-        None if since is None else points[since],
+        find_quarantine(points, series),
         tuple((phase, compute_detectable_change(one, rate)) for phase, one in series.items()),
         series,
-        None if since is None else _compute_change(series, since + 1 - IN_A_ROW),
     )
-
-
-def _compute_change(series: Mapping[str, Series], since: int) -> LevelChange | None:
-    changes = (compute_level_change(phase, one, since) for phase, one in series.items())
-    return next((change for change in changes if change), None)
 
 
 def pool_series(
@@ -250,8 +232,7 @@ def _describe_failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
         return ()
     result = Confirmation.CONFIRMED if latest.failed_twice else Confirmation.OPEN
     result = Confirmation.CONTRADICTED if latest.confirming else result
-    before = (earlier[-1],)
-    return (Finding(Kind.FAILS, "", result, latest, reason=latest.reason, before=before),)
+    return (Finding(Kind.FAILS, "", result, latest, 1.0, latest.reason, (earlier[-1],)),)
 
 
 def _describe_step(points: tuple[Point, ...], phase: str, step: SuspectedStep) -> Finding:
@@ -271,5 +252,4 @@ def _describe_step(points: tuple[Point, ...], phase: str, step: SuspectedStep) -
 def _compare_again(step: SuspectedStep, again: float | None) -> Confirmation:
     if again is None:
         return Confirmation.OPEN
-    is_confirmed = step.is_confirmed_by(again)
-    return Confirmation.CONFIRMED if is_confirmed else Confirmation.CONTRADICTED
+    return Confirmation.CONFIRMED if step.is_confirmed_by(again) else Confirmation.CONTRADICTED

@@ -9,12 +9,7 @@ measurement confirms a step only if half of it exceeds one run's noise: a second
 import math
 
 from velodrome.scheduler.history.anomalies import FEWEST_BASELINE, RECENT, TESTS
-from velodrome.scheduler.history.changepoints import (
-    MOST_RUNS,
-    compute_contrast_factor,
-    compute_quantile,
-    fit_segments,
-)
+from velodrome.scheduler.history.changepoints import MOST_RUNS, compute_quantile, fit_segments
 from velodrome.scheduler.history.phase_series import Series
 from velodrome.scheduler.statistics.ratio_tests import LEAST
 
@@ -30,7 +25,7 @@ def compute_detectable_change(series: Series, rate: float) -> float | None:
     margin = compute_quantile(2 * MISSED, fit.degrees)  # one-sided
     before = fit.last.runs
     weights = (*[-1 / before] * before, *[1 / RECENT] * RECENT)
-    error = fit.spread * compute_contrast_factor(weights, series.dependence)
+    error = fit.spread * series.dependence.compute_error(weights)
     quantile = compute_quantile(rate / TESTS / RECENT, fit.degrees)
     threshold = max(quantile * error, math.log1p(LEAST))
     return math.expm1(max(threshold + margin * error, 2 * margin * fit.spread))

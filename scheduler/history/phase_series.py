@@ -4,14 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.history import changepoints
 from velodrome.scheduler.history.autocorrelation import INDEPENDENT, Dependence
 from velodrome.scheduler.history.cell_series import Point
-from velodrome.scheduler.history.changepoints import (
-    MOST_RUNS,
-    Segmentation,
-    compute_contrast_factor,
-    fit_segments,
-)
+from velodrome.scheduler.history.changepoints import MOST_RUNS, Segmentation, fit_segments
 from velodrome.scheduler.history.variance_pooling import NO_PRIOR, Prior
 
 
@@ -66,7 +62,13 @@ class Window:
         """Compute the standard error of a weighted sum of the last runs."""
         errors = self.errors[len(self.errors) - len(weights) :]
         own = (weight * error for weight, error in zip(weights, errors, strict=True))
-        return math.hypot(spread * compute_contrast_factor(weights, self.dependence), *own)
+        return math.hypot(spread * self.dependence.compute_error(weights), *own)
+
+    def estimate_spread(self, onset: int) -> tuple[float, float]:
+        """Estimate the spread around both sides of a step, with its degrees."""
+        bounds = (onset, len(self.levels))
+        own = changepoints.estimate_spread(self.levels, bounds, self.dependence)
+        return self.prior.moderate(*own)
 
 
 def select_runs(points: Sequence[Point], phase: str) -> tuple[Point, ...]:

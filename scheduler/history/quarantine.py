@@ -5,13 +5,13 @@ as in Ray's release tests). A step that is distinguishable from noise is still r
 each cell in quarantine, the change since then is shown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from velodrome.scheduler.history.anomalies import OLDEST_REPORTED
-from velodrome.scheduler.history.cell_series import Condition
-from velodrome.scheduler.history.changepoints import compute_quantile, estimate_spread
+from velodrome.scheduler.history.cell_series import Condition, Point
+from velodrome.scheduler.history.changepoints import compute_quantile
 from velodrome.scheduler.history.phase_series import Series
 
 ALPHA = 0.05  # of a 95 % interval
@@ -49,17 +49,36 @@ class LevelChange:
     runs_before: int
 
 
-def compute_level_change(phase: str, series: Series, since: int) -> LevelChange | None:
-    """Compute the change. since: the index of the first bad run. None: a side is empty."""
-    onset = sum(run < since for run in series.runs)
+@dataclass(frozen=True)
+class Quarantine:
+    """The quarantine of a cell. since: the run that started it. runs: from the first bad one on.
+
+    change: since before the first bad run; None without numbers on a side.
+    """
+
+    since: Point
+    runs: int
+    change: LevelChange | None
+
+
+def find_quarantine(points: Sequence[Point], series: Mapping[str, Series]) -> Quarantine | None:
+    """Find the quarantine that a cell is in after its last run. series: by phase."""
+    start = find_quarantine_start(point.condition for point in points)
+    if start is None:
+        return None
+    first = start + 1 - IN_A_ROW
+    changes = (_compute_change(phase, each, first) for phase, each in series.items())
+    return Quarantine(points[start], len(points) - first, next(filter(None, changes), None))
+
+
+def _compute_change(phase: str, series: Series, since: int) -> LevelChange | None:
     window = series.window_until(len(series.levels) - 1)
-    onset -= window.start
+    onset = sum(run < since for run in series.runs) - window.start
     start = max(0, onset - OLDEST_REPORTED)
     before, now = window.levels[start:onset], window.levels[onset:]
     if not before or not now:
         return None
     weights = (*[-1 / len(before)] * len(before), *[1 / len(now)] * len(now))
-    own = estimate_spread(window.levels, (onset, len(window.levels)), window.dependence)
-    spread, degrees = window.prior.moderate(*own)
+    spread, degrees = window.estimate_spread(onset)
     half_width = compute_quantile(ALPHA, degrees) * window.compute_standard_error(weights, spread)
     return LevelChange(phase, fmean(now) - fmean(before), half_width, len(before))

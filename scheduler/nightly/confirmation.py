@@ -29,5 +29,4 @@ def plan_confirmation(plan: Plan, suspicious: Sequence[CellVerdict], repeats: in
 def _place(task: Task, cell: NodeCell, repeat: int) -> Placement:
     constraint = NodeConstraint(node_id=cell.node_id)
     gpus = ",".join(cell.gpu_uuids)
-    rank = (0, cell.node_id)
-    return Placement(task, repeat, cell.node_id, cell.node_id, gpus, constraint, rank)
+    return Placement(task, repeat, cell.node_id, cell.node_id, gpus, constraint, (0, cell.node_id))

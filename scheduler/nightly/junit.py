@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.history.cell_series import Condition, NodeCell
-from velodrome.scheduler.history.latest_run import CellVerdict, Confirmation, Finding, Kind
+from velodrome.scheduler.history.latest_run import CellVerdict, Finding, Kind
 from velodrome.scheduler.nightly import phrases
 from velodrome.scheduler.nightly.nightly_result import NightlyRun
 
@@ -57,11 +57,7 @@ def format_junit(run: NightlyRun) -> str:
 
 def _make_case(run: NightlyRun, cell: CellVerdict) -> ET.Element:
     case = _start_case(cell.cell, run.names[cell.cell], cell.latest.seconds)
-    alarms = [
-        finding
-        for finding in cell.reported
-        if finding.confirmation is Confirmation.CONFIRMED and finding.kind is not Kind.FASTER
-    ]
+    alarms = [finding for finding in cell.reported if finding.is_alarm]
     unmeasured = next((each for each in run.unmeasured if each.cell == cell.cell), None)
     if alarms:
         kind = alarms[0].kind
@@ -75,8 +71,9 @@ def _make_case(run: NightlyRun, cell: CellVerdict) -> ET.Element:
         element.text = _clean("\n".join(lines))
     elif unmeasured:
         _add_error(case, phrases.format_unmeasured(run, unmeasured), unmeasured.status)
-    elif cell.quarantined:
-        ET.SubElement(case, "skipped", {"message": _clean(phrases.format_quarantine(cell))})
+    elif cell.quarantine:
+        message = phrases.format_quarantine(cell.quarantine)
+        ET.SubElement(case, "skipped", {"message": _clean(message)})
     others = [f"{each.kind}: {_format_alarm(each)}" for each in cell.findings if each not in alarms]
     _add_output(case, *_describe_conditions(cell), *others)
     return case
@@ -126,8 +123,8 @@ def _describe_conditions(cell: CellVerdict) -> Iterator[str]:
         yield "unstable: its interval is wider than the target"
     if cell.latest.has_interference:
         yield "interference: during most of its repeats"
-    if cell.quarantined:
-        yield phrases.format_quarantine(cell)
+    if cell.quarantine:
+        yield phrases.format_quarantine(cell.quarantine)
 
 
 def _format_alarm(finding: Finding) -> str:

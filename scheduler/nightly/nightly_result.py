@@ -10,13 +10,7 @@ from statistics import median
 from velodrome.scheduler.errors import INCOMPLETE
 from velodrome.scheduler.history.cell_series import Condition, NodeCell, label_cells
 from velodrome.scheduler.history.false_alarms import FalseAlarms
-from velodrome.scheduler.history.latest_run import (
-    CellVerdict,
-    Confirmation,
-    Finding,
-    Kind,
-    RunVerdict,
-)
+from velodrome.scheduler.history.latest_run import RunVerdict
 from velodrome.scheduler.nightly.explanations import Explanation
 from velodrome.scheduler.nightly.missing_cells import Unmeasured, Vanished
 
@@ -65,17 +59,6 @@ class NightlyRun:
     def sweep_id(self) -> str:
         return self.verdict.sweep_id
 
-    def select_findings(
-        self, kind: Kind, confirmation: Confirmation
-    ) -> tuple[tuple[CellVerdict, Finding], ...]:
-        """Select cells with such a finding, each once. Quarantine silences failures."""
-        selected: dict[NodeCell, tuple[CellVerdict, Finding]] = {}
-        for cell in self.verdict.cells:
-            for finding in cell.reported:
-                if (finding.kind, finding.confirmation) == (kind, confirmation):
-                    selected.setdefault(cell.cell, (cell, finding))
-        return tuple(selected.values())
-
     @cached_property
     def names(self) -> Mapping[NodeCell, str]:
         """Distinct names of the cells; without a node for cells that no node fits."""
@@ -84,8 +67,9 @@ class NightlyRun:
         return {cell: name.removesuffix(" on ") for cell, name in label_cells(cells).items()}
 
     @property
-    def quarantined(self) -> tuple[CellVerdict, ...]:
-        return tuple(cell for cell in self.verdict.cells if cell.quarantined)
+    def quarantined(self) -> int:
+        """The number of cells in quarantine."""
+        return sum(cell.quarantine is not None for cell in self.verdict.cells)
 
     @property
     def unstable(self) -> int:

@@ -2,14 +2,8 @@
 
 import math
 
-from velodrome.scheduler.history.latest_run import (
-    PROMISED_RATE,
-    CellVerdict,
-    Confirmation,
-    Finding,
-    Kind,
-)
-from velodrome.scheduler.history.quarantine import LevelChange
+from velodrome.scheduler.history.latest_run import PROMISED_RATE, Confirmation, Finding, Kind
+from velodrome.scheduler.history.quarantine import LevelChange, Quarantine
 from velodrome.scheduler.nightly.explanations import Explanation
 from velodrome.scheduler.nightly.missing_cells import Unmeasured
 from velodrome.scheduler.nightly.nightly_result import NightlyRun
@@ -42,8 +36,7 @@ def format_confirmation(finding: Finding) -> str:
     if finding.confirmation is Confirmation.OPEN:
         return "not measured again"
     if finding.kind is Kind.FAILS:
-        is_confirmed = finding.confirmation is Confirmation.CONFIRMED
-        return "failed again" if is_confirmed else "measured again: it did not fail"
+        return "failed again" if finding.is_confirmed else "measured again: it did not fail"
     return f"measured again on the same node: {format_ratio(finding.ratio_again or 1)}"
 
 
@@ -58,13 +51,11 @@ def format_explanation(explanation: Explanation | None) -> tuple[str, ...]:
     return (*lines, f"what changed: {causes}")
 
 
-def format_quarantine(cell: CellVerdict) -> str:
+def format_quarantine(quarantine: Quarantine) -> str:
     """Describe a quarantine: how long, since when, why, and the change meanwhile."""
-    since = cell.quarantined
-    if since is None:
-        return ""
-    length = f"{cell.bad_runs} runs, since {since.started_at:%Y-%m-%d}"
-    return f"in quarantine for {length}, {since.condition}; {_format_change(cell.change)}"
+    since, change = quarantine.since, _format_change(quarantine.change)
+    length = f"{quarantine.runs} runs, since {since.started_at:%Y-%m-%d}"
+    return f"in quarantine for {length}, {since.condition}; {change}"
 
 
 def _format_change(change: LevelChange | None) -> str:
@@ -81,7 +72,7 @@ def format_noise(run: NightlyRun) -> str:
     counts = {
         "unstable": run.unstable,
         "with interference": run.with_interference,
-        "in quarantine": len(run.quarantined),
+        "in quarantine": run.quarantined,
     }
     cells = len(run.verdict.cells)
     return ", ".join(

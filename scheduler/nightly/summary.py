@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from velodrome.scheduler.history.latest_run import Confirmation, Kind
 from velodrome.scheduler.nightly import phrases
@@ -53,12 +54,18 @@ def _format_head(run: NightlyRun) -> str:
 
 
 def _list_findings(run: NightlyRun, kind: Kind, state: Confirmation, head: str) -> Iterator[str]:
-    findings = run.select_findings(kind, state)
-    for cell, finding in findings[:MOST]:
-        yield f"{head}  {run.names[cell.cell]}: {phrases.format_finding(finding)}"
+    """List the first such finding of each cell."""
+    findings = {
+        verdict.cell: finding
+        for verdict in run.verdict.cells
+        for finding in reversed(verdict.reported)
+        if (finding.kind, finding.confirmation) == (kind, state)
+    }
+    for cell, finding in islice(findings.items(), MOST):
+        yield f"{head}  {run.names[cell]}: {phrases.format_finding(finding)}"
         yield f"    {phrases.format_confirmation(finding)}"
-        if state is Confirmation.CONFIRMED:
-            lines = phrases.format_explanation(run.explanations.get(cell.cell))
+        if finding.is_confirmed:
+            lines = phrases.format_explanation(run.explanations.get(cell))
             yield from (f"    {line}" for line in lines)
     if len(findings) > MOST:
         yield f"{head}  and {len(findings) - MOST} more"
@@ -77,8 +84,11 @@ def _list_vanished(run: NightlyRun) -> Iterator[str]:
 
 
 def _list_quarantined(run: NightlyRun) -> Iterator[str]:
-    cells = run.quarantined
-    lines = [f"{run.names[cell.cell]}: {phrases.format_quarantine(cell)}" for cell in cells]
+    lines = [
+        f"{run.names[verdict.cell]}: {phrases.format_quarantine(verdict.quarantine)}"
+        for verdict in run.verdict.cells
+        if verdict.quarantine
+    ]
     yield from _list_first(lines, "quarantine")
 
 

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from velodrome.scheduler.history import latest_run
 from velodrome.scheduler.history.anomalies import FEWEST_BASELINE, RECENT
 from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell, Point, label_cells
 from velodrome.scheduler.history.changepoints import MOST_RUNS, fit_segments
-from velodrome.scheduler.history.latest_run import (
-    CellVerdict,
-    Confirmation,
-    Kind,
-    compute_series_rate,
-    judge_cells,
-)
+from velodrome.scheduler.history.latest_run import CellVerdict, Kind
 from velodrome.scheduler.history.phase_series import select_runs
+from velodrome.scheduler.history.quarantine import Quarantine
 from velodrome.scheduler.reports.cell_times import format_duration
 
 NS_PER_MS = 1e6
@@ -63,9 +59,9 @@ class Trend:
 
 def compute_trends(history: History) -> tuple[Trend, ...]:
     """Compute the trend of every cell, alarms first, then in the order of cells."""
-    rate = compute_series_rate(history)
+    rate = latest_run.compute_series_rate(history)
     names = label_cells(history)
-    found = [_trend(one, rate, names[one.cell]) for one in judge_cells(history, rate)]
+    found = [_trend(one, rate, names[one.cell]) for one in latest_run.judge_cells(history, rate)]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
 
@@ -103,31 +99,27 @@ def _trend(one: CellVerdict, rate: float, name: str) -> Trend:
 def _state(one: CellVerdict) -> tuple[str, str]:
     """Return the state in words and one of _MOODS."""
     found = one.reported[0] if one.reported else None
-    if one.quarantined and not one.is_alarm:
-        return _quarantine(one), "quarantine"
+    if one.quarantine and not one.is_alarm:
+        return _describe_quarantine(one.quarantine), "quarantine"
     if found is None:
         few = len(one.points) < FEWEST_BASELINE + RECENT
         return ("too few runs", "young") if few else ("stable", "stable")
+    mood = "alarm" if found.is_alarm else "faster" if found.is_confirmed else "open"
     if found.kind is Kind.FAILS:
-        return "fails", "alarm" if found.confirmation is Confirmation.CONFIRMED else "open"
-    text = f"{found.kind} by {abs(100 * (found.ratio - 1)):.1f} %, {found.confirmation}"
-    if found.confirmation is not Confirmation.CONFIRMED:
-        return text, "open"
-    return text, "alarm" if found.kind is Kind.SLOWER else "faster"
+        return "fails", mood
+    return f"{found.kind} by {abs(100 * (found.ratio - 1)):.1f} %, {found.confirmation}", mood
 
 
-def _quarantine(one: CellVerdict) -> str:
+def _describe_quarantine(quarantine: Quarantine) -> str:
     """Say how long the cell is in quarantine, and its change."""
-    by = (
-        f", {one.change.phase} {100 * math.expm1(one.change.distance):+.1f} %" if one.change else ""
-    )
-    return f"in quarantine for {one.bad_runs} runs{by}"
+    change = quarantine.change
+    by = f", {change.phase} {100 * math.expm1(change.distance):+.1f} %" if change else ""
+    return f"in quarantine for {quarantine.runs} runs{by}"
 
 
 def _row(point: Point) -> RunRow:
-    again = [
-        f"{phase} {format_duration(math.exp(level))}" for phase, level in point.confirming.items()
-    ]
+    levels = point.confirming.items()
+    again = [f"{phase} {format_duration(math.exp(level))}" for phase, level in levels]
     return RunRow(
         point.sweep_id,
         f"{point.started_at:%Y-%m-%d %H:%M}",

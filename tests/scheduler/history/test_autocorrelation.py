@@ -16,7 +16,7 @@ from velodrome.scheduler.history.autocorrelation import (
     build_design,
     estimate_dependences,
 )
-from velodrome.scheduler.history.changepoints import compute_contrast_factor, estimate_spread
+from velodrome.scheduler.history.changepoints import estimate_spread
 from velodrome.scheduler.history.variance_pooling import (
     MOST_DEGREES,
     Prior,
@@ -44,9 +44,9 @@ def test_the_mean_of_three_runs_with_correlation_one_half_has_11_sixths_of_the_v
 
 def test_a_run_differs_less_from_its_neighbour_than_from_a_distant_run() -> None:
     # By hand: 1 + 1 - 2 * 1/2, and 1 + 1 - 2 * 1/8.
-    assert compute_contrast_factor((-1, 1), HALF) == pytest.approx(1)
-    assert compute_contrast_factor((-1, 0, 0, 1), HALF) == pytest.approx(math.sqrt(1.75))
-    assert compute_contrast_factor((-1, 1), INDEPENDENT) == pytest.approx(math.sqrt(2))
+    assert HALF.compute_error((-1, 1)) == pytest.approx(1)
+    assert HALF.compute_error((-1, 0, 0, 1)) == pytest.approx(math.sqrt(1.75))
+    assert INDEPENDENT.compute_error((-1, 1)) == pytest.approx(math.sqrt(2))
 
 
 def test_the_spread_of_two_correlated_runs_is_larger_than_their_distance_suggests() -> None:

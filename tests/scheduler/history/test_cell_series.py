@@ -116,7 +116,7 @@ def test_three_failed_runs_put_a_cell_in_quarantine_where_its_failures_raise_no_
         fleet.fail(CELL, run)
     fleet.measure(CALM + 3).fail(CELL, CALM + 4)
     verdict = fleet.judge_run(CALM + 4)
-    assert fleet.run_number(find(verdict).quarantined) == CALM + 2
+    assert fleet.run_number(find(verdict).quarantine.since) == CALM + 2
     assert find(verdict).finding.kind is Kind.FAILS
     assert not verdict.unconfirmed
     assert not verdict.alarms
@@ -128,7 +128,7 @@ def test_a_step_distinguishable_from_noise_raises_an_alarm_in_quarantine_too(mak
         fleet.fail(CELL, run)
     fleet.change = slow_down_since(0)
     verdict = fleet.measure(CALM + 3).judge_and_confirm(CALM + 3)
-    assert find(verdict).quarantined
+    assert find(verdict).quarantine
     assert [one.cell for one in verdict.alarms] == [find(verdict).cell]
 
 
