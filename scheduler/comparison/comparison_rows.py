@@ -53,8 +53,8 @@ _TIME_COLUMNS = (
     "paired_error",
     "degrees",
     "smallest_step",
-    "blame",
-    "blame_reason",
+    "attribution",
+    "attribution_reason",
 )
 COLUMNS = ("verdict", *_CELL_COLUMNS, *_TIME_COLUMNS, "reason")
 
@@ -147,8 +147,8 @@ def _list_times(time: TimeComparison) -> dict[str, object]:
         "degrees": comparison.degrees or None,
         "smallest_step": comparison.smallest_step,
         "reason": comparison.reason or None,
-        "blame": time.attribution.cause.value if time.attribution else None,
-        "blame_reason": time.attribution.reason if time.attribution else None,
+        "attribution": time.attribution.cause.value if time.attribution else None,
+        "attribution_reason": time.attribution.reason if time.attribution else None,
     }
 
 
