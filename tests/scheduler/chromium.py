@@ -1,4 +1,4 @@
-"""A headless Chromium, told what to do over a pipe: our pages as a reader's browser has them."""
+"""A headless Chromium, driven over a pipe: pages as a reader's browser shows them."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def executable() -> str | None:
-    """Of the machine, or that which CHROMIUM names. None: there is none."""
+    """Return this machine's Chromium, or the one that CHROMIUM names; None if there is none."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @dataclass
 class Tab:
-    """One page. Whatever it wrote to its console, and whatever it asked for, is kept."""
+    """A page of the browser, with its console messages and its requests."""
 
     to_browser: int
     from_browser: int
@@ -39,10 +39,10 @@ class Tab:
         if self.session:
             message["sessionId"] = self.session
         os.write(self.to_browser, json.dumps(message).encode() + b"\0")
-        while (heard := self._hear()).get("id") != self.numbers:
+        while (reply := self._receive()).get("id") != self.numbers:
             pass
-        assert "error" not in heard, heard
-        result: dict[str, Any] = heard["result"]
+        assert "error" not in reply, reply
+        result: dict[str, Any] = reply["result"]
         return result
 
     def open(self, file: Path) -> None:
@@ -50,7 +50,7 @@ class Tab:
         self.loaded = False
         self.ask("Page.navigate", url=file.as_uri())
         while not self.loaded:
-            self._hear()
+            self._receive()
 
     def run(self, script: str) -> Any:
         found = self.ask(
@@ -69,27 +69,27 @@ class Tab:
     def picture(self, file: Path) -> None:
         file.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot")["data"]))
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         while b"\0" not in self.rest:
             chunk = os.read(self.from_browser, 2**16)
             assert chunk, "the browser has ended"
             self.rest += chunk
         line, self.rest = self.rest.split(b"\0", 1)
-        heard: dict[str, Any] = json.loads(line)
-        self._note(heard.get("method", ""), heard.get("params", {}))
-        return heard
+        message: dict[str, Any] = json.loads(line)
+        self._note(message.get("method", ""), message.get("params", {}))
+        return message
 
-    def _note(self, method: str, told: dict[str, Any]) -> None:
+    def _note(self, method: str, parameters: dict[str, Any]) -> None:
         if method == "Page.loadEventFired":
             self.loaded = True
         elif method == "Runtime.consoleAPICalled":
-            self.console.append(" ".join(str(one.get("value")) for one in told["args"]))
+            self.console.append(" ".join(str(one.get("value")) for one in parameters["args"]))
         elif method == "Runtime.exceptionThrown":
-            self.console.append(str(told["exceptionDetails"]))
+            self.console.append(str(parameters["exceptionDetails"]))
         elif method == "Log.entryAdded":
-            self.console.append(str(told["entry"]["text"]))
+            self.console.append(str(parameters["entry"]["text"]))
         elif method == "Network.requestWillBeSent":
-            self.requests.append(str(told["request"]["url"]))
+            self.requests.append(str(parameters["request"]["url"]))
 
 
 @contextmanager

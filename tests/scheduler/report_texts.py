@@ -48,8 +48,13 @@ def row(framework: str = "torch", model: str = "lenet", **changes: object) -> di
 
 def failed(framework: str, **changes: object) -> dict[str, object]:
     nothing = {name: None for name in row() if name.endswith("_ns")}
-    told = {"status": "crashed", "reason": "killed by SIGSEGV", "verified": False, "stable": False}
-    return row(framework, **(nothing | told | changes))
+    crashed = {
+        "status": "crashed",
+        "reason": "killed by SIGSEGV",
+        "verified": False,
+        "stable": False,
+    }
+    return row(framework, **(nothing | crashed | changes))
 
 
 def shown(rows: list[dict[str, object]]) -> str:

@@ -31,7 +31,7 @@ def results(tmp_path: Path) -> Path:
 def ended(
     results: Path, theano: Status, expected: ExpectedOutcome, *, as_json: bool = False
 ) -> int:
-    """The status of a run that finds torch agreed and theano as told: nothing is left to do."""
+    """Return the status of a run with nothing to do: torch agreed, theano has this status."""
     sweep, node = load_sweep(results.parent / "sweep.yaml"), take_inventory()
     plan = plan_sweep(sweep, "", (node,), EnvironmentStore(default_root()))
     store = Store(results)

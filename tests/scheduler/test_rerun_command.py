@@ -25,7 +25,7 @@ ON_GPU = replace(TASK, device="gpu", gpu_count=1, lock_hash=STORE.lock_hash("tor
 
 
 def typed(command: str) -> Task:
-    """What the command line makes of it, without measuring anything."""
+    """Parse the command line without measuring anything."""
     words = shlex.split(command)
     assert words[:2] == ["velodrome", "measure"]
     measure = typer.main.get_command(app).commands["measure"]  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ def test_a_gpu_name_with_blanks_is_quoted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("--device tpu", "--device: there is no 'tpu'. Give cpu, gpu or gpu:2."),
         ("--gpu-model H100", "--gpu-model: the task is for a CPU. Give --device gpu."),
@@ -86,7 +86,7 @@ def test_a_gpu_name_with_blanks_is_quoted() -> None:
         ),
     ],
 )
-def test_a_wrong_option_is_reported_with_the_remedy(options: str, said: str) -> None:
+def test_a_wrong_option_is_reported_with_the_remedy(options: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         typed(f"velodrome measure torch lenet --threads 1 {options}")
-    assert said in str(caught.value)
+    assert message in str(caught.value)

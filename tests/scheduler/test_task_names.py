@@ -1,4 +1,4 @@
-"""Whatever tells two tasks apart is in their names, wherever names are shown."""
+"""Names of tasks: every difference between two tasks is in their names."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -164,8 +164,8 @@ def test_every_test_case_of_a_nightly_run_has_its_own_name() -> None:
     from velodrome.scheduler.nightly.nightly_result import NightlyRun
     from velodrome.scheduler.nightly.summary import format_summary
 
-    asked = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]
-    verdict = judge(build_history(map(row, asked)), "20261124-063012-00000001")
+    tasks = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]
+    verdict = judge(build_history(map(row, tasks)), "20261124-063012-00000001")
     run = NightlyRun(
         "n", verdict, estimate_false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0, measured=1
     )

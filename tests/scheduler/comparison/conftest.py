@@ -54,8 +54,8 @@ def _rows(
     **columns: object,
 ) -> list[TaskRow]:
     """Repeats of one cell of torch on lenet. columns: what is otherwise."""
-    asked = {name: columns[name] for name in TASK if name in columns}
-    found = _measured(ms, jitter, repeats, **asked)
+    of_task = {name: columns[name] for name in TASK if name in columns}
+    found = _measured(ms, jitter, repeats, **of_task)
     return typed(task_row(sweep, one) | columns for one in found)
 
 

@@ -37,9 +37,9 @@ EVIL = (
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory, measured):
-    """Two sweeps: the version changed, torch got slower, a model vanished, evil words came in.
+    """Store two sweeps: a new version, a slower torch, a vanished model, hostile words.
 
-    Before them, five nights on which nothing happened.
+    Five unchanged sweeps precede them.
     """
     root = tmp_path_factory.mktemp("compared") / "results"
     store = Store(root)
@@ -83,9 +83,9 @@ def test_lines_fit_the_terminal_and_verdicts_need_no_colours(kept, width) -> Non
 
 
 def test_every_form_reports_the_replication_unit_and_its_number(kept, capsys) -> None:
-    told = "sweep: 1 against 1, variance from 5 other sweeps of the cell on its node"
-    assert told in " ".join(printed(capsys, kept, Form.TERMINAL).split())
-    assert told in printed(capsys, kept, Form.MARKDOWN)
+    unit = "sweep: 1 against 1, variance from 5 other sweeps of the cell on its node"
+    assert unit in " ".join(printed(capsys, kept, Form.TERMINAL).split())
+    assert unit in printed(capsys, kept, Form.MARKDOWN)
     cells = json.loads(printed(capsys, kept, Form.JSON))["cells"]
     lines = list(csv.DictReader(io.StringIO(printed(capsys, kept, Form.CSV))))
     names = ("unit", "base_units", "candidate_units", "past_sweeps")
@@ -112,21 +112,21 @@ def test_csv_has_a_line_per_time_and_per_cell_without_a_time(kept, capsys) -> No
     out = printed(capsys, kept, Form.CSV)
     lines = list(csv.DictReader(io.StringIO(out)))
     assert tuple(lines[0]) == COLUMNS
-    told = [(line["verdict"], line["framework"], line["model"], line["phase"]) for line in lines]
-    assert {told[0], told[1]} == {
+    rows = [(line["verdict"], line["framework"], line["model"], line["phase"]) for line in lines]
+    assert {rows[0], rows[1]} == {
         ("slower", "torch", "lenet", "forward"),
         ("slower", "torch", "lenet", "gradient"),
     }
-    assert told[-1] == ("vanished", "torch", "lstm", "")
+    assert rows[-1] == ("vanished", "torch", "lstm", "")
 
 
 def test_json_is_one_object_with_everything(kept, capsys) -> None:
-    told = json.loads(printed(capsys, kept, Form.JSON))
-    assert told["base"]["sweep_ids"] == [A]
-    assert told["geometric_means"]["gradient"]["count"] == 3
-    assert told["causes"][0]["name"] == "torch version"
-    assert told["cells"][0]["ratio_low"] < 1.12 < told["cells"][0]["ratio_high"]
-    assert told["sentence"].startswith("Of 6 times, 2 slower")
+    result = json.loads(printed(capsys, kept, Form.JSON))
+    assert result["base"]["sweep_ids"] == [A]
+    assert result["geometric_means"]["gradient"]["count"] == 3
+    assert result["causes"][0]["name"] == "torch version"
+    assert result["cells"][0]["ratio_low"] < 1.12 < result["cells"][0]["ratio_high"]
+    assert result["sentence"].startswith("Of 6 times, 2 slower")
 
 
 @pytest.mark.parametrize("form", [Form.TERMINAL, Form.CSV, Form.MARKDOWN])
@@ -189,8 +189,8 @@ def test_the_option_only_applies_to_both_sides(kept) -> None:
 
 def test_the_exit_status_is_1_only_for_requested_verdicts(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="", least=0.02)
-    asked = {"": 0, "slower": 1, "faster": 0, "broke": 0, "vanished": 1, "faster,slower": 1}
-    for text, expected in asked.items():
+    statuses = {"": 0, "slower": 1, "faster": 0, "broke": 0, "vanished": 1, "faster,slower": 1}
+    for text, expected in statuses.items():
         failures = parse_failures([text] if text else [])
         assert (text, exit_status(outcome, failures)) == (text, expected)
     with pytest.raises(ConfigError, match=r"there is no 'slow'\. Did you mean 'slower'"):

@@ -1,4 +1,4 @@
-"""By chance: how often unchanged things get a verdict, and how often a changed one is found."""
+"""Rates of false and missed verdicts, in simulated comparisons."""
 
 import random
 
@@ -31,7 +31,7 @@ def drawn(row, noise: float, luck: random.Random, factor: float = 1.0):
 
 
 def moved_cells(row, noise: float, luck: random.Random, *factors: float) -> set[int]:
-    """Which of the cells got a verdict."""
+    """Return the cells that get a verdict."""
     pairs = [CellPair(drawn(row, noise, luck), drawn(row, noise, luck, each)) for each in factors]
     moved = [time.pair for time in compare_times(pairs, LEAST) if time.has_moved]
     return {index for index, pair in enumerate(pairs) if any(pair is one for one in moved)}

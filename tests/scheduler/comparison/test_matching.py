@@ -1,4 +1,4 @@
-"""Which cells belong together, and which are refused with the field that differs."""
+"""Matching of cells: pairs, and cells refused with the field that differs."""
 
 import pytest
 
@@ -62,8 +62,8 @@ def test_remaining_cells_are_paired_by_the_fewest_differences(cell) -> None:
     base = [*cell(threads=1), *cell(threads=2, seed=1)]
     candidate = [*cell(threads=8, seed=1), *cell(threads=4)]
     found = match_cells(base, candidate, FREE)
-    told = {tuple(mismatch.text for mismatch in entry.mismatches) for entry in found.refused}
-    assert told == {
+    texts = {tuple(mismatch.text for mismatch in entry.mismatches) for entry in found.refused}
+    assert texts == {
         ("threads is 1 in the base, 4 in the candidate",),
         ("threads is 2 in the base, 8 in the candidate",),
     }

@@ -33,7 +33,7 @@ CRASHED = {"status": "crashed", "reason": "killed by SIGSEGV", **NO_NUMBER}
 
 @pytest.fixture
 def outcome_of(earlier):
-    """Of two sweeps, the candidate's cells with a past."""
+    """Compare two sweeps; the candidate's cells have a history."""
 
     def found(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> ComparisonOutcome:
         sides = [
@@ -53,7 +53,7 @@ def outcome_of(earlier):
 
 @pytest.fixture
 def both(cell):
-    """One cell on both sides, the candidate's time and columns changed."""
+    """Make a cell on both sides; the candidate has another time and other columns."""
 
     def made(ms: float = 10, factor: float = 1.0, change=None, **columns):
         candidate = cell(B, ms * factor, jitter=OTHER_LUCK, **(columns | (change or {})))
@@ -71,10 +71,10 @@ def test_each_time_has_a_verdict_and_the_largest_change_comes_first(outcome_of, 
     found = outcome_of(
         *together(*(both(10, factor, model=name) for name, factor in models.items()))
     )
-    told = [(time.pair.base[0].model, time.phase, time.verdict.value) for time in found.times]
-    assert {(model, verdict) for model, _, verdict in told[:2]} == {("alexnet", "faster")}
-    assert {(model, verdict) for model, _, verdict in told[2:4]} == {("lstm", "slower")}
-    assert [verdict for *_, verdict in told[4:]] == ["undecided"] * 4
+    verdicts = [(time.pair.base[0].model, time.phase, time.verdict.value) for time in found.times]
+    assert {(model, verdict) for model, _, verdict in verdicts[:2]} == {("alexnet", "faster")}
+    assert {(model, verdict) for model, _, verdict in verdicts[2:4]} == {("lstm", "slower")}
+    assert [verdict for *_, verdict in verdicts[4:]] == ["undecided"] * 4
     sizes = [abs(math.log(time.comparison.ratio)) for time in found.times]
     assert sizes[:4] == sorted(sizes[:4], reverse=True)
 
@@ -115,7 +115,7 @@ def test_the_geometric_mean_counts_its_cells_and_excludes_failures(outcome_of, b
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "turn", "told"),
+    ("before", "after", "turn", "statuses"),
     [
         ({}, CRASHED, OutcomeTurn.BROKE, ("ok", "crashed")),
         (CRASHED, {}, OutcomeTurn.MENDED, ("crashed", "ok")),
@@ -123,11 +123,11 @@ def test_the_geometric_mean_counts_its_cells_and_excludes_failures(outcome_of, b
     ],
 )
 def test_a_changed_status_is_reported_in_both_directions(
-    outcome_of, cell, before, after, turn, told
+    outcome_of, cell, before, after, turn, statuses
 ) -> None:
     sides = [cell(A) + cell(A, model="lstm", **before), cell(B) + cell(B, model="lstm", **after)]
     (change,) = outcome_of(*sides).changes
-    assert (change.turn, (change.base, change.candidate)) == (turn, told)
+    assert (change.turn, (change.base, change.candidate)) == (turn, statuses)
 
 
 def test_a_partly_failing_cell_is_compared_and_reported(outcome_of, cell) -> None:
@@ -177,8 +177,10 @@ def test_other_blas_kernels_are_a_cause_and_unknown_kernels_are_none(outcome_of,
     base, candidate = both(10, 2.5)
     lesser, better = ({"kernels": [f"openblas 0.3.13 {core}"]} for core in ("PRESCOTT", "SKYLAKEX"))
     found = outcome_of(changed(base, **better), changed(candidate, **lesser))
-    told = [(cause.name, cause.base, cause.candidate) for cause in select_likely(found.causes)]
-    assert told == [("torch BLAS kernels", "openblas 0.3.13 SKYLAKEX", "openblas 0.3.13 PRESCOTT")]
+    likely = [(cause.name, cause.base, cause.candidate) for cause in select_likely(found.causes)]
+    assert likely == [
+        ("torch BLAS kernels", "openblas 0.3.13 SKYLAKEX", "openblas 0.3.13 PRESCOTT")
+    ]
     earlier = changed(base, kernels=None)
     assert outcome_of(earlier, changed(candidate, **lesser)).causes == ()
 

@@ -1,4 +1,4 @@
-"""What is replicated, as the rows of both sides and of other sweeps say."""
+"""The unit of replication, from the rows of both sides and of other sweeps."""
 
 import math
 import random
@@ -36,10 +36,10 @@ def test_the_sweeps_of_both_sides_determine_the_unit_of_replication(cell) -> Non
 
 def test_two_sweeps_without_a_history_are_undecided_however_many_processes_agree(cell) -> None:
     pair = CellPair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
-    (told,) = {time.comparison.reason for time in compare_times([pair], LEAST)}
+    (reason,) = {time.comparison.reason for time in compare_times([pair], LEAST)}
     assert {time.verdict for time in compare_times([pair], LEAST)} == {Verdict.UNDECIDED}
-    assert "how much it varies between sweeps is not known" in told
-    assert "compare within one sweep" in told
+    assert "how much it varies between sweeps is not known" in reason
+    assert "compare within one sweep" in reason
 
 
 def test_sweeps_that_vary_more_than_processes_withdraw_the_verdict(cell, earlier) -> None:

@@ -49,7 +49,7 @@ def test_sweeps_and_conditions_select_rows(text, sweeps, which, rows_in) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "BASE: there is no sweep and no condition. Write it like last~1, or"),
         ("last framwork=torch", "BASE:1:6: no such field 'framwork'. Did you mean 'framework'?"),
@@ -62,10 +62,10 @@ def test_sweeps_and_conditions_select_rows(text, sweeps, which, rows_in) -> None
         ("2025* framework=jax", "BASE:1:1: there is no sweep '2025*'."),
     ],
 )
-def test_an_invalid_side_is_reported_with_its_column(text, said, rows_in) -> None:
+def test_an_invalid_side_is_reported_with_its_column(text, message, rows_in) -> None:
     with pytest.raises(ConfigError) as caught:
         selected(text, rows_in)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Node types of a cluster.yaml: what is read and derived, and what is said when it is wrong."""
+"""Node types of a cluster.yaml: declared and derived hardware, and errors."""
 
 import pytest
 

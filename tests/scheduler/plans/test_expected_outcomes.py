@@ -86,7 +86,7 @@ def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[[expected]", ": cannot be read ("),
         ("[expects]", ".expects: no such key. Did you mean 'expected'?"),
@@ -108,10 +108,10 @@ def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported
         ),
     ],
 )
-def test_an_error_in_the_file_names_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_an_error_in_the_file_names_its_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_expectations({"mine": framework(tmp_path, text)}, {})
-    assert str(caught.value).startswith(f"{tmp_path / FILE_NAME}{said}")
+    assert str(caught.value).startswith(f"{tmp_path / FILE_NAME}{message}")
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

@@ -31,8 +31,8 @@ def sweep(framework: str, more: str = "devices: [gpu]") -> Sweep:
     return parse_sweep(text, "s.yaml", FRAMEWORKS)
 
 
-def planned(asked: Sweep, *nodes: Node) -> Plan:
-    return make_plan(expand_cells(asked), asked, nodes, {})
+def planned(wanted: Sweep, *nodes: Node) -> Plan:
+    return make_plan(expand_cells(wanted), wanted, nodes, {})
 
 
 def reason(made: Plan) -> str:
@@ -56,13 +56,13 @@ def test_a_driver_that_is_too_old_for_the_lock_gets_no_task() -> None:
 
 
 def test_missing_drivers_are_reported_for_the_fleet_and_each_node() -> None:
-    asked, nodes = sweep("torch"), (node("a", 11), node("b", 12))
-    made = planned(asked, *nodes)
+    wanted, nodes = sweep("torch"), (node("a", 11), node("b", 12))
+    made = planned(wanted, *nodes)
     wants = "needs a driver for CUDA 13 or newer, which torch is locked for"
     assert reason(made) == f"{wants}, the nodes have one for CUDA 11, one for CUDA 12; nearest: a"
-    (entry,) = explain_plan(made, asked, nodes)
-    told = {name: each.reasons for each in entry.elsewhere for name in each.nodes}
-    assert told == {
+    (entry,) = explain_plan(made, wanted, nodes)
+    reasons = {name: each.reasons for each in entry.elsewhere for name in each.nodes}
+    assert reasons == {
         "a": (f"{wants}, has one for CUDA 11",),
         "b": (f"{wants}, has one for CUDA 12",),
     }
@@ -85,34 +85,34 @@ def test_cpu_tasks_ignore_the_driver() -> None:
 
 
 def test_disk_is_required_for_a_lock_that_serves_the_node() -> None:
-    asked = sweep("torch")
+    wanted = sweep("torch")
     locks = (
         LockRequirement("gpu", ("linux-x86_64",), 4000 * MB, ("cuda13",), "new.txt"),
         LockRequirement("gpu", ("linux-x86_64",), 1000 * MB, ("cuda12",), "old.txt"),
         LockRequirement("gpu", ("linux-aarch64",), 10 * MB, ("cuda11",), "arm.txt"),
     )
-    (entrant,) = asked.entrants
-    asked = replace(asked, entrants=(replace(entrant, locked=locks),))
+    (entrant,) = wanted.entrants
+    wanted = replace(wanted, entrants=(replace(entrant, locked=locks),))
     room = 2000 * MB
     fits, tight = (
         node(name, 12, free_disk_bytes=size) for name, size in (("f", room), ("t", 9 * MB))
     )
-    assert planned(asked, fits).unplaceable == ()
-    (one,) = explain_plan(planned(asked, tight), asked, (tight,))
+    assert planned(wanted, fits).unplaceable == ()
+    (one,) = explain_plan(planned(wanted, tight), wanted, (tight,))
     assert "has 0.0 GiB of the 0.9 GiB that its lock takes" in str(one.elsewhere)
     # Each condition holds of some lock, and no lock meets both.
-    assert planned(asked, node("x86", 11)).placements == ()
+    assert planned(wanted, node("x86", 11)).placements == ()
     arm = node("arm", 11, architecture="aarch64")
-    (one,) = explain_plan(planned(asked, arm), asked, (arm,))
+    (one,) = explain_plan(planned(wanted, arm), wanted, (arm,))
     assert one.locks == ("arm.txt",)
 
 
 def test_the_plan_names_the_lock_of_each_node() -> None:
-    asked = sweep("torch", "devices: [cpu, gpu]\nwhere: each-node")
+    wanted = sweep("torch", "devices: [cpu, gpu]\nwhere: each-node")
     nodes = (node("old", 12), node("new", 13))
     locks = {
         one.task.device: dict(zip(one.nodes, one.locks, strict=True))
-        for one in explain_plan(planned(asked, *nodes), asked, nodes)
+        for one in explain_plan(planned(wanted, *nodes), wanted, nodes)
     }
     assert locks == {
         "cpu": {"old": "linux-x86_64-cpu.txt", "new": "linux-x86_64-cpu.txt"},

@@ -1,4 +1,4 @@
-"""Plans: where every cell runs, and what is said of a cell that runs nowhere."""
+"""Plans: the node of every cell, and the reason if a cell runs nowhere."""
 
 from collections import Counter
 from dataclasses import replace
@@ -386,7 +386,7 @@ def test_every_cell_runs_once_per_spot_or_has_a_reason(sweep: Sweep, fleet: list
 
 
 def test_tasks_with_few_eligible_nodes_come_first() -> None:
-    """Those without a GPU take over what is left; if that were GPU work, they could not."""
+    """Nodes without a GPU take over the rest, which must be CPU work."""
     made = planned(
         "batch_sizes: {lenet: [64, 8]}\ndevices: [cpu, gpu]\nthreads: [1]\nrepeats: 1",
         node("a"),

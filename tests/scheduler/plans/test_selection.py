@@ -1,4 +1,4 @@
-"""`--only`: which tasks it means, and what is said when it cannot be read."""
+"""`--only`: the tasks that it selects, and its errors."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_conditions_all_hold_and_patterns_are_alternatives(text: str, names: set
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "--only: there is no condition. Write it like --only 'framework=torch"),
         (" , ", "--only: there is no condition."),
@@ -61,10 +61,10 @@ def test_conditions_all_hold_and_patterns_are_alternatives(text: str, names: set
         ("threads>1", "--only:1:1: 'threads>1' is no condition."),
     ],
 )
-def test_an_unreadable_condition_is_reported_with_its_column(text: str, said: str) -> None:
+def test_an_unreadable_condition_is_reported_with_its_column(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_selection(text)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 def test_a_version_is_part_of_a_frameworks_name() -> None:
@@ -93,7 +93,7 @@ def test_a_plan_is_narrowed_in_its_order_with_what_fits_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "threads=1 model=alexnt",
@@ -105,7 +105,7 @@ def test_a_plan_is_narrowed_in_its_order_with_what_fits_nowhere() -> None:
         ),
     ],
 )
-def test_an_empty_selection_is_reported(text: str, said: str) -> None:
+def test_an_empty_selection_is_reported(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         narrow_plan(plan_of("torch alexnet", "tensorflow lenet"), parse_selection(text))
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)

@@ -88,15 +88,17 @@ def test_a_single_process_shows_the_interval_of_other_sweeps_and_names_them(
     store.put(
         sweep(9), replace(measured(math.exp(0.03)), interference_free=False, interference="(steal)")
     )
-    told = {}
+    times = {}
     for form in (Form.TERMINAL, Form.MARKDOWN, Form.CSV):
         report(root, "", ReportKind.TIMES, form, None)
-        told[form] = capsys.readouterr().out
+        times[form] = capsys.readouterr().out
     # t of 5 degrees 2.57058 times 0.0187083 is 0.0480914, which is 4.9 % upwards.
     for form in (Form.TERMINAL, Form.MARKDOWN):
-        assert "1.03 ms ±4.9% by sweeps ✓" in told[form]
-        assert told[form].index("1 of 1 timed runs had interference") < told[form].index("1.03 ms")
-    (line,) = csv.DictReader(io.StringIO(told[Form.CSV]))
+        assert "1.03 ms ±4.9% by sweeps ✓" in times[form]
+        assert times[form].index("1 of 1 timed runs had interference") < times[form].index(
+            "1.03 ms"
+        )
+    (line,) = csv.DictReader(io.StringIO(times[Form.CSV]))
     assert line["forward_interval"] == "6 other sweeps"
     assert float(line["forward_low_ns"]) == pytest.approx(1e6 * math.exp(0.03 - 0.0480914))
     write_page(root, "", tmp_path / "page.html")

@@ -1,4 +1,4 @@
-"""How many of its cores a framework used, from the utilization table."""
+"""The cores that a framework used, from the utilization table."""
 
 from dataclasses import replace
 

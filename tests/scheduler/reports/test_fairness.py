@@ -76,7 +76,7 @@ def test_blas_kernels_are_named_or_listed_as_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({}, "float32"),
         ({"variant": "float64"}, "float64"),
@@ -84,8 +84,8 @@ def test_blas_kernels_are_named_or_listed_as_unknown() -> None:
         ({"notes": ["precision is highest: no TF32"]}, "float32, no TF32"),
     ],
 )
-def test_precision_is_the_computing_dtype(changes: dict[str, object], told: str) -> None:
-    assert read_precision(row(**changes)) == told
+def test_precision_is_the_computing_dtype(changes: dict[str, object], expected: str) -> None:
+    assert read_precision(row(**changes)) == expected
 
 
 def test_the_layout_is_read_from_the_variant() -> None:

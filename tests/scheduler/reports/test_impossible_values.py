@@ -57,7 +57,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def spoilt(root: Path, columns: list[str], value: float) -> None:
-    """Of all of torch's processes but one, in the newest sweep."""
+    """Spoil all of torch's processes but one, in the newest sweep."""
     (path,) = (root / "tasks" / f"sweep={SWEEPS[-1]}").glob("*.parquet")
     table = pq.ParquetFile(path).read()
     whose = zip(table["framework"].to_pylist(), table["repeat"].to_pylist(), strict=True)
@@ -84,14 +84,14 @@ def test_an_impossible_value_breaks_no_report(
     root: Path, tmp_path: Path, value: float, columns: list[str]
 ) -> None:
     spoilt(root, columns, value)
-    with redirect_stdout(io.StringIO()) as said:
+    with redirect_stdout(io.StringIO()) as output:
         for kind in ReportKind:
             for form in Form:
                 report(root, "", kind, form, None)
         compare("last~1", "last", str(root), form=Form.CSV)
         compare("framework=torch", "framework=numpy", str(root), form=Form.TERMINAL)
     assert "which is not a possible time: another program wrote the row" in " ".join(
-        said.getvalue().split()
+        output.getvalue().split()
     )
     rows = read_past_rows(Store.for_reading(root), "nights", 9)
     assert len(judge(build_history(rows), SWEEPS[-1]).cells) == 6

@@ -63,8 +63,10 @@ def test_an_unknown_source_is_counted_too() -> None:
 
 
 def test_control_characters_in_results_reach_no_headline() -> None:
-    told = describe_interference([ran("1", "its cores were used by others: evil\x1b[31m (pid 1)")])
-    assert "\x1b" not in told and "other processes on their cores" in told
+    summary = describe_interference(
+        [ran("1", "its cores were used by others: evil\x1b[31m (pid 1)")]
+    )
+    assert "\x1b" not in summary and "other processes on their cores" in summary
 
 
 def series(**figures: object) -> list[Reading]:
@@ -113,8 +115,10 @@ def test_each_interference_text_of_an_agent_has_its_kind(
 ) -> None:
     cpus = CpuCounts(task_cpus=1, core_cpus=1, machine_cpus=4)
     found = summarize_interference(readings, cpus, find_gpu_interference(readings))
-    told = describe_interference([ran("1", found.interference)])
-    assert told.startswith(f"1 of 1 timed runs had interference: {kind} in 1"), found.interference
+    summary = describe_interference([ran("1", found.interference)])
+    assert summary.startswith(f"1 of 1 timed runs had interference: {kind} in 1"), (
+        found.interference
+    )
 
 
 def test_a_canary_whose_time_changed_has_its_kind() -> None:

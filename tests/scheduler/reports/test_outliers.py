@@ -248,8 +248,8 @@ class TestForms:
         assert tuple(row) == COLUMNS
         assert (row["hostname"], row["verdict"], row["outlier_tasks"]) == ("host-n5", "slow", 1)
         assert row["worst_z"] == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
-        (told,) = csv.DictReader(io.StringIO(self.shown(results, Form.CSV, capsys)))
-        assert (told["hostname"], told["worst_machines"]) == ("host-n5", "6")
+        (line,) = csv.DictReader(io.StringIO(self.shown(results, Form.CSV, capsys)))
+        assert (line["hostname"], line["worst_machines"]) == ("host-n5", "6")
 
     @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
     def test_tables_name_an_outlier_with_its_worst_task_and_the_rule(

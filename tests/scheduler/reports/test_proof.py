@@ -1,4 +1,4 @@
-"""What the checks of timed phases found: of a cell, below a grid, and in the page's table."""
+"""Checks of timed phases: of a cell, below a grid, and in the page's table."""
 
 import csv
 import io

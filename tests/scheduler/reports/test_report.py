@@ -104,22 +104,26 @@ def test_pre_training_is_not_shown_if_a_stage_is_missing() -> None:
 
 
 def test_an_expected_failure_is_not_unexpected() -> None:
-    told = {"expected": "unsupported", "expected_reason": "no LRN there", "unexpected": False}
-    rows = [row("torch"), failed("neon", status="unsupported", reason="no Lrn", **told)]
+    expectation = {
+        "expected": "unsupported",
+        "expected_reason": "no LRN there",
+        "unexpected": False,
+    }
+    rows = [row("torch"), failed("neon", status="unsupported", reason="no Lrn", **expectation)]
     text = shown(rows)
     assert "unsupported [1] -" in text
     assert "unsupported: no Lrn (expected unsupported: no LRN there)" in text
-    told = " ".join(text.split()).replace("! unexpected", "")
-    assert "Unexpected results" not in told and "!" not in told
+    expectation = " ".join(text.split()).replace("! unexpected", "")
+    assert "Unexpected results" not in expectation and "!" not in expectation
 
 
 @pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])
 def test_unexpected_results_in_both_directions_are_marked_and_come_first(write) -> None:
-    told = {"expected": "unsupported", "expected_reason": "no LRN there"}
+    expectation = {"expected": "unsupported", "expected_reason": "no LRN there"}
     rows = [
-        failed("theano", status="unsupported", unexpected=False, **told),
+        failed("theano", status="unsupported", unexpected=False, **expectation),
         failed("torch", unexpected=True, expected="agreed"),
-        row("neon", unexpected=True, **told),
+        row("neon", unexpected=True, **expectation),
     ]
     text = write(rows)
     first, _, rest = text.partition("Unexpected results")

@@ -129,14 +129,14 @@ def test_grid_and_csv_agree_on_each_phase() -> None:
     sharp = {"gradient_low_ns": 2.99e6, "gradient_high_ns": 3.01e6}
     rows = [row("torch", **sharp), row("torch", repeat=1, **sharp, **loose)]
     (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
-    told = "the speed drifted during the measurement (1 of 2 processes)"
-    assert (line["forward_stable"], line["forward_instability"]) == ("False", told)
+    reason = "the speed drifted during the measurement (1 of 2 processes)"
+    assert (line["forward_stable"], line["forward_instability"]) == ("False", reason)
     assert (line["gradient_stable"], line["gradient_instability"], line["stable"]) == (
         "True",
         "",
         "False",
     )
-    assert told in shown(rows)
+    assert reason in shown(rows)
 
 
 def test_times_with_the_same_instability_reason_share_a_footnote() -> None:

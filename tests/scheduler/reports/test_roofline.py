@@ -18,7 +18,7 @@ GB = 1e9
 def row(
     model: str, forward_ms: float, gradient_ms: float | None = None, **changes: object
 ) -> TaskRow:
-    """One row of torch on one thread of node n1. A gemm's gradient is two products."""
+    """Make a row of torch on one thread of node n1. A gemm's gradient is two products."""
     batch_size = {"gemm-1024": 1024, "copy": 1}.get(model, 64)
     flop = {"gemm-1024": FLOP, "copy": 0.0}.get(model, 1e9)
     columns: dict[str, object] = {

@@ -31,7 +31,7 @@ class Place:
     root: str
 
     def paths(self, table: str) -> list[str]:
-        """Of a table's files, in order."""
+        """Return the paths of a table's files, in order."""
         return [path for path in self.everything(table) if "/sweep=" in path]
 
     def everything(self, below: str = "") -> list[str]:
@@ -61,9 +61,9 @@ class Place:
 
 @dataclass
 class S3Server:
-    """A server in a thread of this process. hook is told of every request before it is answered.
+    """A server in a thread of this process. hook sees every request before it is answered.
 
-    What it returns is done instead of the request, or after it: see Hook.
+    Its result replaces the request or follows it: see Hook.
     """
 
     endpoint: str
@@ -103,7 +103,7 @@ def running_s3() -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3_server(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """With the variables set by which it is found."""
+    """A server, with the variables set that name it."""
     for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": running_s3.endpoint}.items():
         monkeypatch.setenv(name, value)
     yield running_s3
@@ -112,7 +112,7 @@ def s3_server(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def s3(s3_server: S3Server) -> fs.FileSystem:
-    """With a bucket in it."""
+    """A file system with an empty bucket."""
     uri = f"s3://{BUCKET}?allow_bucket_creation=true&allow_delayed_open=true&region=us-east-1"
     filesystem, path = fs.FileSystem.from_uri(uri)
     filesystem.create_dir(path)

@@ -1,4 +1,4 @@
-"""What a task's GPUs did, as columns."""
+"""Columns and rows about a task's GPUs."""
 
 from made_measurements import make_measurement
 
@@ -36,7 +36,7 @@ def measurement(*gpus: GpuReading) -> Measurement:
 def test_means_per_phase_and_energy_per_gradient_have_their_own_columns() -> None:
     row = task_row("s", measurement())
     assert list(row) == TABLES["tasks"].names
-    told = {
+    expected = {
         "energy_reason": "GPU 0 has no energy counter: its power was integrated",
         "energy_per_gradient_j": 0.25,
         "energy_deviation_percent": None,
@@ -49,7 +49,7 @@ def test_means_per_phase_and_energy_per_gradient_have_their_own_columns() -> Non
         "forward_cpu_percent_mean": None,
         "forward_gpu_power_w_mean": None,
     }
-    assert {name: row[name] for name in told} == told
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_other_processes_on_a_gpu_are_counted_and_unknown_is_not_zero() -> None:
@@ -57,5 +57,5 @@ def test_other_processes_on_a_gpu_are_counted_and_unknown_is_not_zero() -> None:
     rows = utilization_rows(
         "s", measurement(*(GpuReading(0, "a", other_processes=kind) for kind in kinds))
     )
-    told = [(row["gpu_other_processes"], row["gpu_other_memory_bytes"]) for row in rows]
-    assert told == [(None, None), (0, 0), (2, 500 * MIB), (3, None)]
+    counts = [(row["gpu_other_processes"], row["gpu_other_memory_bytes"]) for row in rows]
+    assert counts == [(None, None), (0, 0), (2, 500 * MIB), (3, None)]

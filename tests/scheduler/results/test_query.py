@@ -24,7 +24,7 @@ def measurement(number: int, **columns: object) -> Measurement:
 
 @pytest.fixture
 def filled(store: Store) -> Store:
-    """One sweep that is compacted, one that is under way."""
+    """Store a compacted sweep and an unfinished one."""
     for number in range(2):
         store.put(SWEEP, measurement(number))
     store.compact(SWEEP)

@@ -1,4 +1,4 @@
-"""Whatever a query says, wrapped in whatever way: results stay byte for byte, nothing appears."""
+"""No query, however wrapped, changes a byte of the results or creates a file."""
 
 import contextlib
 import re
@@ -146,8 +146,8 @@ def there(home: Path) -> Mapping[str, str]:
 
 
 def wrapped(statement: str, wrapping: str, home: Path) -> str:
-    said = statement.format(root=home / "results", own=home / "own.csv")
-    return wrapping.format(said, said.replace("'", "''"), home / "results" / "copied.parquet")
+    query = statement.format(root=home / "results", own=home / "own.csv")
+    return wrapping.format(query, query.replace("'", "''"), home / "results" / "copied.parquet")
 
 
 def unlocked(statement: str) -> str:

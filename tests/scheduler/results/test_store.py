@@ -283,10 +283,10 @@ class TestChecks:
         placed.compact(SWEEP)
         after = placed.read("tasks", SWEEP)
         assert after.equals(before)
-        told, untold = after.to_pylist()
-        assert (told["proved"], untold["proved"]) == (["drained"], [])
-        assert told["unproved"] == ["twice_the_work forward: cannot_tell: it is noisy"]
-        assert told["checks"][0]["figures"] == [{"name": "excess_ns", "value": 12.5}]
+        checked, unchecked = after.to_pylist()
+        assert (checked["proved"], unchecked["proved"]) == (["drained"], [])
+        assert checked["unproved"] == ["twice_the_work forward: cannot_tell: it is noisy"]
+        assert checked["checks"][0]["figures"] == [{"name": "excess_ns", "value": 12.5}]
         query = "select c.name from (select unnest(checks) as c from tasks)"
         assert run_query(placed, query).num_rows == 2
 

@@ -189,14 +189,14 @@ class TestKilledAtEveryStep:
         assert len(steps) > 20
 
     def test_the_start_of_a_sweep_is_atomic(self, template: Path, tmp_path: Path) -> None:
-        begun = set()
+        started = set()
         for root in kill_everywhere(template, tmp_path / "killed", "begin"):
             store = Store(root)
-            begun.add(len(store.sweep_ids()))
+            started.add(len(store.sweep_ids()))
             for sweep_id in store.sweep_ids():
                 assert store.sweep_text(sweep_id) == TEXT
                 assert store.repeat_numbers(sweep_id) != {}
-        assert begun == {1, 2}
+        assert started == {1, 2}
 
 
 WRITING = (
@@ -229,17 +229,19 @@ def test_a_writer_killed_at_any_moment_loses_no_confirmed_row(
             assert child.stdout
             try:
                 for _ in range(drawn.randrange(1, 25)):
-                    said = int(child.stdout.readline())
+                    confirmed = int(child.stdout.readline())
                     new = set(root.glob("*/sweep=*/*.parquet")) - whole
                     for path in new:
                         pq.read_table(path)  # every file that can be seen is whole
                     whole |= new
             finally:
                 child.send_signal(signal.SIGKILL)
-            said = max([said, *(int(line) for line in child.stdout if line.endswith("\n"))])
+            confirmed = max(
+                [confirmed, *(int(line) for line in child.stdout if line.endswith("\n"))]
+            )
         finished = Store(root).finished(SWEEP)
-        assert {key for key, _ in finished} >= set(keys(said + 1))
-        assert len(finished) <= said + 2
+        assert {key for key, _ in finished} >= set(keys(confirmed + 1))
+        assert len(finished) <= confirmed + 2
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The sweeps of a results folder: begun, named, opened and held by one process at a time."""
+"""Sweeps of a results folder: starting, naming, opening and holding them."""
 
 import subprocess
 import sys
@@ -107,7 +107,7 @@ class TestNames:
         assert store.resolve(text) == sweep_id
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("20261124-063012-a1b3", "there is no sweep '20261124-063012-a1b3'. Did you mean"),
             ("2026", f"'2026' begins {OTHER}, {SWEEP}. Give more of the id."),
@@ -116,13 +116,13 @@ class TestNames:
         ],
     )
     def test_an_ambiguous_or_unknown_sweep_is_reported(
-        self, store: Store, text: str, said: str
+        self, store: Store, text: str, message: str
     ) -> None:
         store.begin(SWEEP, TEXT, plan(0))
         store.begin(OTHER, TEXT, plan(0))
         with pytest.raises(ConfigError) as caught:
             store.resolve(text)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
     def test_a_folder_without_sweeps_says_how_to_make_one(self, store: Store) -> None:
         with pytest.raises(ConfigError, match="there is no sweep here"):
@@ -132,7 +132,7 @@ class TestNames:
 class TestOpening:
     """Everything that is wrong with a results folder is known before anything is started."""
 
-    def said(self, results: str | Path) -> str:
+    def read_error(self, results: str | Path) -> str:
         with pytest.raises(ConfigError) as caught:
             Store(results)
         assert caught.value.exit_status == 2
@@ -141,22 +141,24 @@ class TestOpening:
     def test_a_file_as_results_is_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.touch()
-        assert self.said(path) == f"{path}: this is a file. Name a folder with --results."
+        assert self.read_error(path) == f"{path}: this is a file. Name a folder with --results."
 
     def test_a_path_through_a_file_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        assert "a part of this path is a file" in self.said(tmp_path / "file" / "results")
+        assert "a part of this path is a file" in self.read_error(tmp_path / "file" / "results")
 
     def test_an_unknown_kind_of_address_is_reported(self) -> None:
-        assert "ftp:// is no place for results. Name a folder, s3://" in self.said("ftp://host/x")
+        assert "ftp:// is no place for results. Name a folder, s3://" in self.read_error(
+            "ftp://host/x"
+        )
 
     def test_a_bucket_without_a_name_is_reported(self) -> None:
-        assert "it names no bucket" in self.said("s3://")
+        assert "it names no bucket" in self.read_error("s3://")
 
     def test_a_key_in_an_address_is_refused_and_not_shown(self) -> None:
-        said = self.said("s3://AKIAKEY:s3cr3t@bucket/results")
-        assert "a key does not belong into an address. Give it by the environment" in said
-        assert "s3cr3t" not in said
+        message = self.read_error("s3://AKIAKEY:s3cr3t@bucket/results")
+        assert "a key does not belong into an address. Give it by the environment" in message
+        assert "s3cr3t" not in message
 
     @pytest.mark.parametrize(
         ("results", "same"),
@@ -172,7 +174,7 @@ class TestOpening:
         assert (tmp_path / "results" / "_sweeps").is_dir()
 
     def test_a_path_that_is_too_long_is_reported(self, tmp_path: Path) -> None:
-        assert "this path is too long" in self.said(tmp_path / ("x" * 300))
+        assert "this path is too long" in self.read_error(tmp_path / ("x" * 300))
 
     @pytest.mark.parametrize("kind", ["Store", "Store.for_reading"])
     def test_a_folder_without_permissions_is_reported(self, tmp_path: Path, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person may type for a sweep."""
+"""Names of sweeps as a user types them."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_sweeps_are_counted_back_from_the_last(text: str, which: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("last~3", "results: there is no 'last~3': 3 sweeps in all. The oldest is last~2."),
         ("last~", "results: there is no sweep 'last~'. "),
@@ -24,7 +24,7 @@ def test_sweeps_are_counted_back_from_the_last(text: str, which: int) -> None:
         ("2026112", "results: '2026112' begins 20261124"),
     ],
 )
-def test_an_invalid_sweep_name_is_reported(text: str, said: str) -> None:
+def test_an_invalid_sweep_name_is_reported(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_sweep_id(text, KNOWN, "results")
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)

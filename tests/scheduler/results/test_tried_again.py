@@ -35,8 +35,8 @@ ALIKE = replace(SMALL, gpus=LARGE.gpus)  # as if its driver had been mended
 LACKED = (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
 
 
-def begun(store: Store, *nodes: Node) -> Plan:
-    """What `run` does with its plan before anything is measured."""
+def start(store: Store, *nodes: Node) -> Plan:
+    """Start a sweep as `run` does before anything is measured."""
     sweep = parse_sweep(TEXT, "sweep.yaml")
     made = make_plan(expand_cells(sweep), sweep, nodes, {}, store.repeat_numbers(SWEEP))
     store.begin(SWEEP, TEXT, made)
@@ -60,23 +60,23 @@ def outcomes(store: Store) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("status", Status)
 def test_all_or_no_repeats_of_an_outcome_are_tried_again(store: Store, status: Status) -> None:
-    for placement in begun(store, ALIKE).placements:
+    for placement in start(store, ALIKE).placements:
         store.put(SWEEP, ended(placement, status))
-    assert to_do(begun(store, ALIKE), store) == ([0, 1, 2] if status in LACKED else [])
+    assert to_do(start(store, ALIKE), store) == ([0, 1, 2] if status in LACKED else [])
 
 
 @pytest.mark.parametrize("later", [ALIKE, LARGE], ids=["mended", "joined"])
 def test_an_unplaceable_task_runs_all_its_repeats_once_a_node_joins(
     placed: Store, later: Node
 ) -> None:
-    begun(placed, SMALL)
+    start(placed, SMALL)
     assert outcomes(placed) == [(0, 1, "unplaceable", 1)]
-    made = begun(placed, later)
+    made = start(placed, later)
     assert to_do(made, placed) == [0, 1, 2]
     for attempt in list_pending_attempts(made, placed, SWEEP):
         placed.put(SWEEP, ended(made.placements[attempt.order], attempt=attempt.number))
     placed.compact(SWEEP)
-    assert to_do(begun(placed, later), placed) == []
+    assert to_do(start(placed, later), placed) == []
     ok = [row for row in outcomes(placed) if row[2] == "ok"]
     assert [(repeat, threads) for repeat, _, _, threads in ok] == [
         (repeat, later.physical) for repeat in range(3)
@@ -86,19 +86,19 @@ def test_an_unplaceable_task_runs_all_its_repeats_once_a_node_joins(
 
 
 def test_a_task_changed_by_another_node_leaves_no_old_row(placed: Store) -> None:
-    begun(placed, SMALL)
+    start(placed, SMALL)
     with placed.hold_sweep(SWEEP):
-        for placement in begun(placed, LARGE).placements:
+        for placement in start(placed, LARGE).placements:
             placed.put(SWEEP, ended(placement))
         placed.compact(SWEEP)
     assert {row[2:] for row in outcomes(placed)} == {("ok", 4)}
 
 
 def test_measured_rows_stay_whatever_the_new_plan(placed: Store) -> None:
-    for placement in begun(placed, ALIKE).placements[:1]:
+    for placement in start(placed, ALIKE).placements[:1]:
         placed.put(SWEEP, ended(placement))
     with placed.hold_sweep(SWEEP):
-        for placement in begun(placed, LARGE).placements:
+        for placement in start(placed, LARGE).placements:
             placed.put(SWEEP, ended(placement))
         placed.compact(SWEEP)
     assert {row[2:] for row in outcomes(placed)} == {("ok", 1), ("ok", 4)}
@@ -106,7 +106,7 @@ def test_measured_rows_stay_whatever_the_new_plan(placed: Store) -> None:
 
 def test_a_task_that_stays_unplaceable_has_one_row_per_reason(store: Store) -> None:
     for _ in range(3):
-        begun(store, SMALL)
+        start(store, SMALL)
     assert outcomes(store) == [(0, 1, "unplaceable", 1)]
-    begun(store, replace(SMALL, gpus=(Gpu(0, "x", "MIG-1", 1),), system="Plan9"))
+    start(store, replace(SMALL, gpus=(Gpu(0, "x", "MIG-1", 1),), system="Plan9"))
     assert [row[:3] for row in outcomes(store)] == [(0, 1, "unplaceable"), (0, 2, "unplaceable")]

@@ -1,4 +1,4 @@
-"""Every time is UTC, and says so, whoever reads it and wherever."""
+"""Every time is UTC and marked so, for every reader in every time zone."""
 
 import json
 import os

@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[60, 80, 120])
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Of a terminal, as Rich believes it to be."""
+    """Set the width of the terminal for Rich."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(request.param))
@@ -59,8 +59,8 @@ def test_the_first_query_of_the_readme_shows_every_value(
     for word in (SWEEP, "crashed", "eager", "lenet", "gradient_median_ns", "row 5"):
         assert word in text
     assert text.count("…") == 5  # the log's end is longer than it takes to see what it is
-    told = "".join(table).replace(" ", "")
-    assert told.count(LONG[:20]) == 5
+    joined = "".join(table).replace(" ", "")
+    assert joined.count(LONG[:20]) == 5
     assert "empty in all of these rows: " in text
 
 

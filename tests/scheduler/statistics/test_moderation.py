@@ -7,7 +7,7 @@ from velodrome.scheduler.statistics.moderation import BINS, ModeratedVariances, 
 
 
 def variances(spreads: np.ndarray, degrees: float, seed: int = 1) -> np.ndarray:
-    """What cells of these spreads show, with so many degrees each."""
+    """Draw variances of cells with these spreads and degrees of freedom."""
     draw = np.random.default_rng(seed)
     return np.asarray(spreads**2 * draw.chisquare(degrees, spreads.shape) / degrees)
 

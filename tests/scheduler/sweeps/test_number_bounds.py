@@ -1,4 +1,4 @@
-"""Every number that is read, in files and on the command line: which bound is broken is said."""
+"""Numbers in files and on the command line: an error names the broken bound."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -94,7 +94,7 @@ NODE = Node("n1", "host1", "CPU", tuple(Core(core, (core,)) for core in range(8)
 STORE = EnvironmentStore(Path("nowhere"))
 
 
-def said(read, *words: object) -> str:
+def read_error(read, *words: object) -> str:
     with pytest.raises(ConfigError) as caught:
         read(*words)
     return str(caught.value)
@@ -151,15 +151,15 @@ CASES = tuple(every())
 
 @pytest.mark.parametrize(("read", "little", "below", "above"), CASES)
 def test_the_error_names_the_bound(read, little: str, below: str, above: str) -> None:
-    assert below in said(read, little)
-    assert above in said(read, "99999999999999999")
-    assert above in said(read, HUGE)
+    assert below in read_error(read, little)
+    assert above in read_error(read, "99999999999999999")
+    assert above in read_error(read, HUGE)
 
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
 @pytest.mark.parametrize(("read", "little", "below", "above"), CASES)
 def test_numbers_must_be_plain_digits(read, little: str, below: str, above: str, text: str) -> None:
-    assert " Give " in said(read, text)
+    assert " Give " in read_error(read, text)
 
 
 def test_every_number_of_timing_and_limits_is_among_these() -> None:
@@ -193,4 +193,4 @@ def test_no_option_of_any_command_is_read_by_other_rules() -> None:
     ],
 )
 def test_digits_of_other_scripts_are_no_part_of_any_name(read, text: str) -> None:
-    assert text in said(read, text)
+    assert text in read_error(read, text)

@@ -39,10 +39,10 @@ def test_a_plan_is_that_of_the_same_text_in_a_file(tmp_path) -> None:
 
 
 def test_a_sweep_from_standard_input_runs_and_resumes(tmp_path) -> None:
-    begun = velodrome(tmp_path, "run", "-", "--json", given=SWEEP.encode())
-    assert [row["status"] for row in json.loads(begun.stdout)] == ["unplaceable"], begun.stderr
+    first = velodrome(tmp_path, "run", "-", "--json", given=SWEEP.encode())
+    assert [row["status"] for row in json.loads(first.stdout)] == ["unplaceable"], first.stderr
     again = velodrome(tmp_path, "run", "--resume", "last", "--json", given=None)
-    assert json.loads(again.stdout) == json.loads(begun.stdout)
+    assert json.loads(again.stdout) == json.loads(first.stdout)
 
 
 def test_a_nightly_run_from_standard_input_is_found_by_its_name(tmp_path) -> None:
@@ -55,7 +55,7 @@ def test_a_nightly_run_from_standard_input_is_found_by_its_name(tmp_path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (b"", "standard input:1:1: the file is empty"),
         (b"frameworks: [nunpy]\nmodels: [lenet]\n", "standard input:1:14: no such framework"),
@@ -63,10 +63,10 @@ def test_a_nightly_run_from_standard_input_is_found_by_its_name(tmp_path) -> Non
         (b"#" * 300_000, "standard input: the file is larger than 256 KiB"),
     ],
 )
-def test_an_error_in_standard_input_has_its_place(tmp_path, given: bytes, said: str) -> None:
+def test_an_error_in_standard_input_has_its_place(tmp_path, given: bytes, message: str) -> None:
     done = velodrome(tmp_path, "plan", "-", given=given)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_a_closed_standard_input_is_reported_without_a_traceback(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Sweep files: what is said, and where, when they are wrong."""
+"""Errors in sweep files, and their places."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def complaint(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("frameworks: [torch]\nmodels: [lenett*]", "2:10: no model fits 'lenett*'. Did you mean"),
         ('frameworks: ["x*"]\nmodels: [lenet]', "1:14: no framework fits 'x*'. "),
@@ -32,18 +32,18 @@ def complaint(text: str) -> str:
         ),
     ],
 )
-def test_a_pattern_without_a_match_is_reported_with_its_place(text: str, said: str) -> None:
-    assert complaint(text).startswith(f"s.yaml:{said}")
+def test_a_pattern_without_a_match_is_reported_with_its_place(text: str, message: str) -> None:
+    assert complaint(text).startswith(f"s.yaml:{message}")
 
 
 @pytest.mark.parametrize("name", ["torhc==2.12.1", "torch==", "torch==/etc", "torch=2.12.1"])
 def test_an_unknown_framework_version_is_reported_with_its_place(name: str) -> None:
-    said = complaint(f"frameworks: [{name}]\nmodels: [lenet]\n")
-    assert said.startswith("s.yaml:1:14:") and f"'{name}'" in said
+    message = complaint(f"frameworks: [{name}]\nmodels: [lenet]\n")
+    assert message.startswith("s.yaml:1:14:") and f"'{name}'" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("framework: [torch]", "1:1: no such key 'framework'. Did you mean 'frameworks'?"),
         ("models: [lenet]", "1:1: there is no `frameworks`. Add frameworks: [torch, tensorflow]."),
@@ -66,12 +66,12 @@ def test_an_unknown_framework_version_is_reported_with_its_place(name: str) -> N
         ("frameworks: [torch]\nmodels: {lenet: 1}", "2:9: models holds a mapping. Give a list,"),
     ],
 )
-def test_unknown_and_missing_names_are_reported_with_their_place(text: str, said: str) -> None:
-    assert complaint(text).startswith(f"s.yaml:{said}")
+def test_unknown_and_missing_names_are_reported_with_their_place(text: str, message: str) -> None:
+    assert complaint(text).startswith(f"s.yaml:{message}")
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("nmae: x", "3:1: no such key 'nmae'. Did you mean 'name'?"),
         ("name: [x]", "3:7: name holds a list. Give a word."),
@@ -142,12 +142,12 @@ def test_unknown_and_missing_names_are_reported_with_their_place(text: str, said
         ("labels: {pool: [lab]}", "3:16: label pool holds a list."),
     ],
 )
-def test_a_wrong_value_is_reported_with_its_place_and_fix(line: str, said: str) -> None:
-    assert complaint(SHORTEST + line).startswith(f"s.yaml:{said}")
+def test_a_wrong_value_is_reported_with_its_place_and_fix(line: str, message: str) -> None:
+    assert complaint(SHORTEST + line).startswith(f"s.yaml:{message}")
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (
             "exclude:\n  - {framwork: torch}",
@@ -168,8 +168,8 @@ def test_a_wrong_value_is_reported_with_its_place_and_fix(line: str, said: str) 
         ("exclude:\n  - {threads: two}", "4:15: no cell of this sweep has the threads 'two'."),
     ],
 )
-def test_an_exclusion_of_nothing_is_reported(lines: str, said: str) -> None:
-    assert complaint(SHORTEST + lines).startswith(f"s.yaml:{said}")
+def test_an_exclusion_of_nothing_is_reported(lines: str, message: str) -> None:
+    assert complaint(SHORTEST + lines).startswith(f"s.yaml:{message}")
 
 
 def test_an_exclusion_whose_conditions_never_hold_together_is_reported() -> None:
@@ -183,12 +183,12 @@ def test_an_exclusion_whose_conditions_never_hold_together_is_reported() -> None
 def test_a_sweep_of_millions_of_cells_is_refused_before_it_is_expanded() -> None:
     sizes = ", ".join(str(size) for size in range(1, 1501))
     threads = ", ".join(str(number) for number in range(1, 701))
-    said = complaint(f"{SHORTEST}batch_sizes: {{lenet: [{sizes}]}}\nthreads: [{threads}]")
-    assert said.startswith("s.yaml:1:1: this makes 1,050,000 cells, more than 1,000,000.")
+    message = complaint(f"{SHORTEST}batch_sizes: {{lenet: [{sizes}]}}\nthreads: [{threads}]")
+    assert message.startswith("s.yaml:1:1: this makes 1,050,000 cells, more than 1,000,000.")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "1:1: the file is empty. Start with `frameworks:`."),
         ("# nothing but a comment\n", "1:1: the file is empty."),
@@ -210,14 +210,16 @@ def test_a_sweep_of_millions_of_cells_is_refused_before_it_is_expanded() -> None
         ("name: a\x07b", "1:8: this character is not allowed. Remove it."),
     ],
 )
-def test_anything_but_a_plain_yaml_mapping_is_reported_with_its_place(text: str, said: str) -> None:
-    assert complaint(text).startswith(f"s.yaml:{said}")
+def test_anything_but_a_plain_yaml_mapping_is_reported_with_its_place(
+    text: str, message: str
+) -> None:
+    assert complaint(text).startswith(f"s.yaml:{message}")
 
 
 def test_a_billion_laughs_are_refused_at_the_first_alias() -> None:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10)]
-    said = complaint("\n".join(['l0: &l0 ["lol"]', *levels]))
-    assert said.startswith("s.yaml:2:10: *l0 is an alias")
+    message = complaint("\n".join(['l0: &l0 ["lol"]', *levels]))
+    assert message.startswith("s.yaml:2:10: *l0 is an alias")
 
 
 def test_lists_nested_without_end_are_refused() -> None:

@@ -52,8 +52,8 @@ def test_a_grid_cell_shows_time_interval_verification_and_distance(tree: Element
 def test_details_of_a_time_name_its_kernels_and_rare_ones_are_marked(
     tree: Element,
 ) -> None:
-    for told, core in (("torch eager: lenet", "SKYLAKEX"), ("theano corrmm: lenet", "BARCELONA")):
-        card = next(one for one in tree.all(of="card") if told in one.text)
+    for title, core in (("torch eager: lenet", "SKYLAKEX"), ("theano corrmm: lenet", "BARCELONA")):
+        card = next(one for one in tree.all(of="card") if title in one.text)
         assert f"BLAS kernels openblas 0.3.13 {core}" in " ".join(card.text.split())
     lines = {line.text.split()[0]: line for line in tree.by_id("fairness").all("tr")}
     (marked,) = [one for one in lines["theano"].all("td", of="unlike") if "openblas" in one.text]
@@ -64,11 +64,11 @@ def test_a_cell_without_a_time_shows_its_reason_and_details(tree: Element) -> No
     (crashed,) = [one for one in tree.by_id("grid").all("button") if one.text.startswith("crashed")]
     assert "killed by SIGSEGV" in crashed.text
     behind = tree.by_id(crashed.attributes["popovertarget"]).text
-    for told in ("neon plain: lenet", "velodrome measure neon lenet", "last line"):
-        assert told in behind
-    told = tree.by_id("reasons").text
-    assert told.index("crashed") < told.index("no lengths of its own")  # surprises first
-    assert "Expected: unsupported: neon has no LSTM" in told
+    for words in ("neon plain: lenet", "velodrome measure neon lenet", "last line"):
+        assert words in behind
+    words = tree.by_id("reasons").text
+    assert words.index("crashed") < words.index("no lengths of its own")  # surprises first
+    assert "Expected: unsupported: neon has no LSTM" in words
 
 
 def test_details_of_a_cell_list_the_checks_of_its_times(
@@ -115,10 +115,10 @@ def test_every_grid_cell_has_details(tree: Element) -> None:
 
 
 def test_the_summary_reports_missing_and_unexpected_results(tree: Element) -> None:
-    told = tree.by_id("summary").text
-    assert "have a time; in each of them the loss and all gradients agree" in told
-    assert "2 cells ended unexpectedly" in told
-    assert "needs 2 GPUs, no node has them" in told
+    summary = tree.by_id("summary").text
+    assert "have a time; in each of them the loss and all gradients agree" in summary
+    assert "2 cells ended unexpectedly" in summary
+    assert "needs 2 GPUs, no node has them" in summary
 
 
 def test_every_figure_is_drawn_and_has_a_table(tree: Element) -> None:
@@ -163,8 +163,8 @@ def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Pa
 def test_an_unfinished_sweep_reports_the_number_of_missing_runs(results: Path) -> None:
     rows = task_rows(Store.for_reading(results).read("tasks"))
     shown = build_page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
-    told = [one.text for one in shown.summary if one.is_warning]
-    assert f"The sweep is incomplete: 3 runs of {len(rows) + 3} missing." in told
+    warnings = [one.text for one in shown.summary if one.is_warning]
+    assert f"The sweep is incomplete: 3 runs of {len(rows) + 3} missing." in warnings
 
 
 @pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])

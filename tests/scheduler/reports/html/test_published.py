@@ -13,10 +13,10 @@ def test_the_studys_figures_appear_beside_ours_only_for_the_same_cell(tree: Elem
     assert "Theano 0.8.2" in ours[0].text
     with_study = [card.text for card in tree.all(of="card") if "study's" in card.text]
     assert len(with_study) == 2  # ours on a GPU
-    for told in with_study:
-        assert ", gpu" in told
-        assert "Theano 0.8.2" in told or "not PyTorch" in told
-        assert "one Tesla M40, cuDNN v4; other definition" in told
+    for card_text in with_study:
+        assert ", gpu" in card_text
+        assert "Theano 0.8.2" in card_text or "not PyTorch" in card_text
+        assert "one Tesla M40, cuDNN v4; other definition" in card_text
 
 
 def test_figures_missing_from_the_study_are_marked_as_missing() -> None:
