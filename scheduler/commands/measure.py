@@ -32,7 +32,7 @@ def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> i
     node = (store.types() if store else NodeTypes()).with_type_name(take_inventory())
     environments = EnvironmentStore(default_root())
     task = make_task(options, node, environments)
-    expected = load_expectations(available_frameworks()).of(task)
+    expected = load_expectations(available_frameworks()).find(task)
     measurement = execute(
         task,
         node=node,

@@ -33,7 +33,7 @@ from velodrome.scheduler.nightly.junit import format_junit
 from velodrome.scheduler.nightly.nightly_result import NightlyRun
 from velodrome.scheduler.nightly.phrases import format_count
 from velodrome.scheduler.nightly.summary import format_summary
-from velodrome.scheduler.plans.placement import CONFIRMING, Plan
+from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION, Plan
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import select_last_attempts, select_unexpected
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
@@ -152,7 +152,7 @@ class NightlyPlanner(RunPlanner):
 
     def count_left_out(self, rows: Sequence[TaskRow]) -> int:
         """Count repeats of the whole plan that have no row."""
-        planned = [row for row in rows if row.node_id and row.repeat < CONFIRMING]
+        planned = [row for row in rows if row.node_id and row.repeat < FIRST_CONFIRMATION]
         return max(0, self._planned - len(planned))
 
 

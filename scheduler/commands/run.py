@@ -18,7 +18,7 @@ from velodrome.scheduler.commands.sweep_run import (
 from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
-from velodrome.scheduler.plans.preparation import versions_of
+from velodrome.scheduler.plans.preparation import list_versions
 from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
@@ -59,7 +59,7 @@ def run(
     sweep_run = prepare_run(
         store, sweep_id, sweep, only, resume_command(sweep_id, results, target, only), planner
     )
-    for framework, device in versions_of(sweep) if resume else ():
+    for framework, device in list_versions(sweep) if resume else ():
         store.version_locks(sweep_id).copy_to(sweep_run.environments.versions, framework, device)
     execute_run(sweep_run, target, screen)
     return _finish(store, results, sweep_id, as_json=as_json)

@@ -33,7 +33,7 @@ from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.declared_nodes import load_types as load_types
 from velodrome.scheduler.plans.expected_outcomes import Expectations, load_expectations
 from velodrome.scheduler.plans.placement import Plan
-from velodrome.scheduler.plans.preparation import plan_sweep, versions_of
+from velodrome.scheduler.plans.preparation import list_versions, plan_sweep
 from velodrome.scheduler.results.committed_attempts import Identity
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.standard_streams import ignore_output_errors
@@ -78,7 +78,7 @@ class SweepRun:
         store.begin(sweep_id, self.sweep.text, plan)
         if not (self.only or self.planner.is_bounded):  # then the plan is complete
             store.withdraw_unplanned(sweep_id, {task.key for task in plan.tasks})
-        store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
+        store.keep_locks(sweep_id, self.environments.versions, list_versions(self.sweep))
         store.drop_orphans(sweep_id)
         record_unplaceable(plan, store, sweep_id, self.expected)
         return list_pending_attempts(plan, store, sweep_id)
@@ -99,7 +99,7 @@ class SweepRun:
         if names:
             self.store.begin(self.sweep_id, self.sweep.text, plan)
             self.store.keep_locks(
-                self.sweep_id, self.environments.versions, versions_of(self.sweep)
+                self.sweep_id, self.environments.versions, list_versions(self.sweep)
             )
             self.store.put_nodes(self.sweep_id, nodes)
             raise RowsMissing(

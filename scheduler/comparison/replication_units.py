@@ -75,14 +75,16 @@ def collect_evidence(pair: CellPair, phase: str, past: PastRows = NO_PAST) -> Ev
         return None
     if len(base) == 1 and base.keys() == candidate.keys():
         (sweep_id,) = base
-        found = replication_units.within_sweep(
+        found = replication_units.compare_within_sweep(
             base[sweep_id],
             candidate[sweep_id],
             pair_neighbours(pair, phase),
             past.select_past(pair, phase),
         )
     else:
-        found = replication_units.across_sweeps(base, candidate, past.select_past(pair, phase))
+        found = replication_units.compare_across_sweeps(
+            base, candidate, past.select_past(pair, phase)
+        )
     return found.with_family(phase)
 
 

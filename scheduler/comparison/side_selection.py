@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.selection import KEY, Word, condition_error, read_conditions
+from velodrome.scheduler.plans.selection import KEY, Word, make_condition_error, read_conditions
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -63,7 +63,7 @@ def parse_side(text: str, name: str) -> Side:
     conditions, words = read_conditions(text, name, SELECTABLE)
     for word in words:
         if any(character in word.text for character in "=!|"):
-            raise condition_error(word, EXAMPLE)
+            raise make_condition_error(word, EXAMPLE)
     if not (conditions or words):
         raise ConfigError(name, "there is no sweep and no condition", f"Write it like {EXAMPLE}.")
     return Side(name, text, words, conditions)

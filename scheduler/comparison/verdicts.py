@@ -17,7 +17,7 @@ from velodrome.scheduler.reports.task_rows import read_rerun_command
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import ratio_tests
 from velodrome.scheduler.statistics.canary_attribution import Attribution, attribute_change
-from velodrome.scheduler.statistics.geometric_means import Mean, geometric_mean
+from velodrome.scheduler.statistics.geometric_means import Mean, compute_geometric_mean
 from velodrome.scheduler.statistics.ratio_tests import Comparison, Verdict
 from velodrome.scheduler.statistics.replication import ReplicatedTime, combine_repeats
 
@@ -120,7 +120,7 @@ def compute_means(found: Iterable[TimeComparison]) -> dict[str, Mean]:
     """Compute the geometric mean of the ratios, by phase."""
     times = list(found)
     by_phase = {
-        phase: geometric_mean(time.comparison for time in times if time.phase == phase)
+        phase: compute_geometric_mean(time.comparison for time in times if time.phase == phase)
         for phase in PHASES
     }
     return {phase: mean for phase, mean in by_phase.items() if mean is not None}

@@ -48,7 +48,7 @@ def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Ex
         if (key, 0) not in done and last.get(key) != entry.reason:
             attempt = Attempt(entry.task, 0, "", store.next_attempt(sweep_id, key, 0))
             row = make_unmeasured(attempt, entry.status, entry.reason, "", None)
-            rows.append((row, expectations.of(entry.task)))
+            rows.append((row, expectations.find(entry.task)))
     store.put_all(sweep_id, rows)
 
 

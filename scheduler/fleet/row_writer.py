@@ -68,8 +68,10 @@ class RowWriter:
 
     def write_together(self, ended: Sequence[Ended]) -> None:
         """Write several rows at once; `event`, called for each afterwards, finds them stored."""
-        kept = [(one.measurement, self._expectations.of(one.measurement.task)) for one in ended]
-        self._store.put_all(self._sweep_id, kept)
+        rows = [
+            (each.measurement, self._expectations.find(each.measurement.task)) for each in ended
+        ]
+        self._store.put_all(self._sweep_id, rows)
 
     def handle(self, event: object) -> None:
         if isinstance(event, Joined):
@@ -91,7 +93,7 @@ class RowWriter:
         return make_unmeasured(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
 
     def _put(self, measurement: Measurement) -> None:
-        expected = self._expectations.of(measurement.task)
+        expected = self._expectations.find(measurement.task)
         self._store.put(self._sweep_id, measurement, expected)
 
 

@@ -1,8 +1,8 @@
 """The series of nightly results of each cell, from the rows of many sweeps. Pure.
 
-Each node has its own history of a cell. A changed version or driver
-does not start a new series: a slow-down by it is a finding. The level of a run is the
-median over its repeats; repeats from CONFIRMING on were measured again to confirm a suspected step.
+Each node has its own history of a cell. A changed version or driver does not start a new series: a
+slow-down by it is a finding. The level of a run is the median over its repeats; repeats from
+FIRST_CONFIRMATION on were measured again to confirm a suspected step.
 """
 
 import math
@@ -16,7 +16,7 @@ from typing import Self
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name, place_name
 from velodrome.scheduler.disambiguation import make_distinct
-from velodrome.scheduler.plans.placement import CONFIRMING
+from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION
 from velodrome.scheduler.reports.task_rows import (
     is_unexpected,
     measure_duration_s,
@@ -153,8 +153,8 @@ def _summarize_runs(runs: Iterable[Sequence[TaskRow]]) -> tuple[Point, ...]:
 def summarize_run(rows: Sequence[TaskRow]) -> Point | None:
     """Summarize one cell's rows of one run; None if it has no number and needs none."""
     rows = select_last_attempts(rows)
-    initial = [row for row in rows if row.repeat < CONFIRMING]
-    confirming = [row for row in rows if row.repeat >= CONFIRMING]
+    initial = [row for row in rows if row.repeat < FIRST_CONFIRMATION]
+    confirming = [row for row in rows if row.repeat >= FIRST_CONFIRMATION]
     numbered = [row for row in rows if row.has_number]
     failed = [row for row in rows if not row.has_number and is_unexpected(row)]
     if not numbered and not failed:

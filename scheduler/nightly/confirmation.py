@@ -6,20 +6,20 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import NodeCell
 from velodrome.scheduler.history.latest_run import CellVerdict
 from velodrome.scheduler.plans.alternatives import NodeConstraint
-from velodrome.scheduler.plans.placement import CONFIRMING, Placement, Plan
+from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION, Placement, Plan
 from velodrome.scheduler.results.typed_rows import CellKey
 
 
 def plan_confirmation(plan: Plan, suspicious: Sequence[CellVerdict], repeats: int) -> Plan:
     """Plan interleaved repeats of each cell on its own node and GPUs.
 
-    Repeats are numbered from CONFIRMING on, those on several nodes consecutively.
+    Repeats are numbered from FIRST_CONFIRMATION on, those on several nodes consecutively.
     """
     tasks = {CellKey.of(placement.task): placement.task for placement in plan.placements}
     cells = [verdict.cell for verdict in suspicious if verdict.cell.key in tasks]
     return Plan(
         tuple(
-            _place(tasks[cell.key], cell, CONFIRMING + index * repeats + repeat)
+            _place(tasks[cell.key], cell, FIRST_CONFIRMATION + index * repeats + repeat)
             for repeat in range(repeats)
             for index, cell in enumerate(cells)
         )

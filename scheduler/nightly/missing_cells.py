@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.history.cell_series import History, NodeCell
-from velodrome.scheduler.plans.placement import CONFIRMING
+from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION
 from velodrome.scheduler.reports.task_rows import is_unexpected, select_last_attempts
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps.sweep import PlacementRule
@@ -63,7 +63,7 @@ def find_unmeasured(rows: Sequence[TaskRow]) -> tuple[Unmeasured, ...]:
 
 
 def select_planned(rows: Sequence[TaskRow]) -> list[TaskRow]:
-    return [row for row in select_last_attempts(rows) if row.repeat < CONFIRMING]
+    return [row for row in select_last_attempts(rows) if row.repeat < FIRST_CONFIRMATION]
 
 
 def has_time(row: TaskRow) -> bool:

@@ -1,7 +1,7 @@
 """Alternative nodes for a placement whose own node is lost. Pure.
 
-What is compared should run on one node; but a node may fail, and another one is acceptable if it is
-what the sweep asked for.
+Compared tasks should run on one node; if it fails, another node is acceptable if it meets the
+sweep's request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,17 +36,17 @@ class NodeConstraint:
 ANYWHERE = NodeConstraint()
 
 
-def may_run(constraint: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
+def may_run(make_constraint: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
     """Return True if a run with so many threads would be the same measurement on this node."""
-    if constraint.node_id:
-        return node.node_id == constraint.node_id
-    if constraint.node_type and node.node_type != constraint.node_type:
+    if make_constraint.node_id:
+        return node.node_id == make_constraint.node_id
+    if make_constraint.node_type and node.node_type != make_constraint.node_type:
         return False
-    if constraint.label and constraint.label not in node.labels:
+    if make_constraint.label and make_constraint.label not in node.labels:
         return False
     return (
-        not describe_unmet(constraint.need, sweep, node)
-        and resolve_threads(constraint.need.threads, node) == threads
+        not describe_unmet(make_constraint.need, sweep, node)
+        and resolve_threads(make_constraint.need.threads, node) == threads
     )
 
 
@@ -57,27 +57,27 @@ class NodesByType:
     """
 
     def __init__(self, declared: Sequence[DeclaredType] = ()) -> None:
-        self._declared = {one.name: one for one in declared}
-        self._alike: dict[int, Mapping[str, Sequence[Node]]] = {}
+        self._declared = {each.name: each for each in declared}
+        self._groups: dict[int, Mapping[str, Sequence[Node]]] = {}
 
-    def name(self, node: Node) -> str:
+    def name_type(self, node: Node) -> str:
         for declared in self._declared.values():
             if declared.is_type_of(node):
                 return declared.name
         return node.node_type
 
-    def alike(self, fit: EligibleNodes) -> Mapping[str, Sequence[Node]]:
+    def group_by_type(self, fit: EligibleNodes) -> Mapping[str, Sequence[Node]]:
         """Group eligible nodes by type. The argument must live as long as this object."""
         if not self._declared:
             return fit.by_type
-        if id(fit) not in self._alike:
+        if id(fit) not in self._groups:
             types: dict[str, list[Node]] = {}
             for node in fit.nodes:
-                types.setdefault(self.name(node), []).append(node)
-            self._alike[id(fit)] = types
-        return self._alike[id(fit)]
+                types.setdefault(self.name_type(node), []).append(node)
+            self._groups[id(fit)] = types
+        return self._groups[id(fit)]
 
-    def to_choose_from(self, fit: EligibleNodes) -> Sequence[Node]:
+    def list_candidates(self, fit: EligibleNodes) -> Sequence[Node]:
         """List the eligible nodes.
 
         Of nodes still to be started only those with the fewest GPUs: GPUs cost.
@@ -87,16 +87,16 @@ class NodesByType:
         fewest = min(len(node.gpus) for node in fit.nodes)
         return [node for node in fit.nodes if len(node.gpus) == fewest]
 
-    def constraint(
+    def make_constraint(
         self, where: PlacementRule, need: CellRequirements, node: Node, spot: str
     ) -> NodeConstraint:
-        """Return the constraint for a placement. spot.
+        """Make the constraint for a placement.
 
-        Its name in the plan; empty: any node will do.
+        spot: its name in the plan; empty: any node will do.
         """
         if not spot:
             return NodeConstraint(need)
-        declared = self._declared.get(self.name(node))
+        declared = self._declared.get(self.name_type(node))
         if declared and (where is PlacementRule.EACH_TYPE or node.node_id == declared.node.node_id):
             return NodeConstraint(need, label=declared.selector)
         if where is PlacementRule.EACH_TYPE:

@@ -45,16 +45,16 @@ def fit_budget(
     """Select the runs that fit. Deterministic. Nodes work in parallel, one task at a time."""
     chosen: set[tuple[str, int]] = set()
     seconds = 0.0
-    for placements in _grouped(plan.placements, lambda one: one.node_id):
+    for placements in _group(plan.placements, lambda run: run.node_id):
         spent = _choose(placements, budget_s, estimate, width, chosen)
         seconds = max(seconds, spent)
-    kept = tuple(one for one in plan.placements if (one.task.key, one.repeat) in chosen)
-    dropped = [one for one in plan.placements if (one.task.key, one.repeat) not in chosen]
+    selected = tuple(run for run in plan.placements if (run.task.key, run.repeat) in chosen)
+    dropped = [run for run in plan.placements if (run.task.key, run.repeat) not in chosen]
     left_out = tuple(
-        SkippedRepeats(one[0].task, one[0].node_id, len(one), len(one) * estimate(one[0].task))
-        for one in _grouped(dropped, lambda one: (one.task.key, one.node_id))
+        SkippedRepeats(run[0].task, run[0].node_id, len(run), len(run) * estimate(run[0].task))
+        for run in _group(dropped, lambda run: (run.task.key, run.node_id))
     )
-    return BudgetedPlan(replace(plan, placements=kept), left_out, seconds)
+    return BudgetedPlan(replace(plan, placements=selected), left_out, seconds)
 
 
 def _choose(
@@ -65,30 +65,33 @@ def _choose(
     chosen: set[tuple[str, int]],
 ) -> float:
     """Select one node's runs into `chosen`; return the seconds that they are expected to take."""
-    cells = _grouped(placements, lambda one: (one.task.key, one.spot, one.gpu_uuid))
+    cells = _group(placements, lambda run: (run.task.key, run.spot, run.gpu_uuid))
     widths = [width(cell[0]) for cell in cells]
-    typical = median([known for known in widths if known is not None] or [TYPICAL])
-    waiting = [(-(math.inf if known is None else known), at, 0) for at, known in enumerate(widths)]
+    typical = median([half_width for half_width in widths if half_width is not None] or [TYPICAL])
+    waiting = [
+        (-(math.inf if half_width is None else half_width), at, 0)
+        for at, half_width in enumerate(widths)
+    ]
     heapq.heapify(waiting)
     spent = 0.0
     while waiting:
-        _, at, given = heapq.heappop(waiting)
-        cost = estimate(cells[at][given].task)
+        _, at, count = heapq.heappop(waiting)
+        cost = estimate(cells[at][count].task)
         if spent + cost > budget_s:
             continue
         spent += cost
-        chosen.add((cells[at][given].task.key, cells[at][given].repeat))
-        if given + 1 < len(cells[at]):
-            known = widths[at]
-            expected = (typical if known is None else known) / math.sqrt(given + 2)
-            heapq.heappush(waiting, (-expected, at, given + 1))
+        chosen.add((cells[at][count].task.key, cells[at][count].repeat))
+        if count + 1 < len(cells[at]):
+            half_width = widths[at]
+            expected = (typical if half_width is None else half_width) / math.sqrt(count + 2)
+            heapq.heappush(waiting, (-expected, at, count + 1))
     return spent
 
 
-def _grouped(
+def _group(
     placements: Sequence[Placement], by: Callable[[Placement], object]
 ) -> list[list[Placement]]:
     found: dict[object, list[Placement]] = {}
-    for one in placements:
-        found.setdefault(by(one), []).append(one)
+    for run in placements:
+        found.setdefault(by(run), []).append(run)
     return list(found.values())

@@ -16,9 +16,9 @@ MOST = 65536
 
 @dataclass(frozen=True)
 class RayResources:
-    """Resources that Ray is given for a node type. cpus.
+    """Resources of a node type in Ray.
 
-    Logical; None: the launcher asks its cloud.
+    cpus: logical; None: the launcher asks its cloud.
     """
 
     cpus: int | None
@@ -33,24 +33,28 @@ class _Cpus:
     derived: str = ""
 
 
-def declared_node(
-    name: str, place: str, found: Fields, counted: RayResources, labels: tuple[tuple[str, str], ...]
+def build_node(
+    name: str,
+    place: str,
+    found: Fields,
+    resources: RayResources,
+    labels: tuple[tuple[str, str], ...],
 ) -> tuple[Node, tuple[str, ...]]:
     """Build a node of a type, named like it; also describe what was not declared.
 
     place: where the type is declared, for errors about missing entries.
     """
     value_parsers.check_keys(found, KEYS, f"key of the hardware of {name}")
-    cpus = _cpus(name, place, found, counted)
-    models, model_note = _models(found, counted, dict(labels))
-    memory, memory_note = _memory(found, counted)
+    cpus = _read_cpus(name, place, found, resources)
+    models, model_note = _read_models(found, resources, dict(labels))
+    memory, memory_note = _read_memory(found, resources)
     cpu, disk, architecture = (found.get(key) for key in ("cpu", "disk", "architecture"))
     node = Node(
         node_id=name,
         hostname=name,
-        # Two types of which nothing more is known are not for that reason the same hardware.
+        # Types of unknown hardware must not count as the same hardware.
         cpu_model=value_parsers.read_text(cpu, "cpu") if cpu else f"that of {name}",
-        cores=_cores(cpus),
+        cores=_number_cores(cpus),
         ram_bytes=memory,
         architecture=value_parsers.read_text(architecture, "architecture")
         if architecture
@@ -65,69 +69,69 @@ def declared_node(
     return node, tuple(note for note in (cpus.derived, model_note, memory_note) if note)
 
 
-def _cpus(name: str, place: str, found: Fields, counted: RayResources) -> _Cpus:
+def _read_cpus(name: str, place: str, found: Fields, resources: RayResources) -> _Cpus:
     threads_value, cores_value = found.get("threads"), found.get("cores")
     threads = (
         value_parsers.read_whole(threads_value, "threads", most=MOST) if threads_value else None
     )
     cores = value_parsers.read_whole(cores_value, "cores", most=MOST) if cores_value else None
-    logical = threads or counted.cpus
+    logical = threads or resources.cpus
     if logical is None:
         problem = f"the CPUs of node type '{name}' are not declared"
         raise ConfigError(place, problem, "Add resources: {CPU: 16}, as many as it has.")
-    if threads_value and counted.cpus not in (None, threads):
-        problem = f"threads holds {threads}, and resources CPU: {counted.cpus}"
+    if threads_value and resources.cpus not in (None, threads):
+        problem = f"threads is {threads}, but resources CPU: {resources.cpus}"
         raise ConfigError(threads_value.place, problem, "Give CPU as many as there are threads.")
     if cores_value and cores is not None and cores > logical:
-        problem = f"cores holds {cores}, more than the {logical} threads"
+        problem = f"cores is {cores}, more than the {logical} threads"
         raise ConfigError(cores_value.place, problem, "Count physical cores.")
     if cores is None:
         return _Cpus(logical, logical, f"{logical} cores, one for each CPU")
     return _Cpus(cores, logical)
 
 
-def _cores(cpus: _Cpus) -> tuple[Core, ...]:
+def _number_cores(cpus: _Cpus) -> tuple[Core, ...]:
     """Number CPUs as the kernel does: all cores first, then their SMT siblings."""
     return tuple(
         Core(core, tuple(range(core, cpus.threads, cpus.cores))) for core in range(cpus.cores)
     )
 
 
-def _models(
-    found: Fields, counted: RayResources, labels: dict[str, str]
+def _read_models(
+    found: Fields, resources: RayResources, labels: dict[str, str]
 ) -> tuple[tuple[str, ...], str]:
     """Return a name per GPU, and a note about their source."""
     value, accelerator = found.get("gpus"), labels.get(ACCELERATOR, "")
     if value is None:
         name = accelerator or UNKNOWN_GPU
         source = f"GPU model {name}, from the label" if accelerator else "GPUs of no known model"
-        return (name,) * counted.gpus, source if counted.gpus else ""
-    models = _names(value, counted.gpus)
+        return (name,) * resources.gpus, source if resources.gpus else ""
+    models = _read_names(value, resources.gpus)
     for model in models:
         if not contains_words(model, accelerator):
-            problem = f"gpus holds '{model}', and the label {ACCELERATOR} is {accelerator}"
+            problem = f"gpus names '{model}', but the label {ACCELERATOR} is {accelerator}"
             raise ConfigError(value.place, problem, "Make them agree.")
     return models, ""
 
 
-def _names(value: Value, count: int) -> tuple[str, ...]:
+def _read_names(value: Value, count: int) -> tuple[str, ...]:
     """Read GPU names; a single name holds for all."""
     if not count:
-        problem = "gpus names a model, and resources count no GPU"
+        problem = "gpus names a model, but resources have no GPU"
         raise ConfigError(value.place, problem, "Add GPU: 1 to resources, or more.")
     if isinstance(value, Scalar):
         return (value_parsers.read_text(value, "gpus"),) * count
     items = value_parsers.read_items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
     if len(items) != count:
-        problem = f"gpus names {len(items)}, and resources GPU: {count}"
+        problem = f"gpus names {len(items)}, but resources have GPU: {count}"
         raise ConfigError(value.place, problem, "Give GPU as many as there are.")
     return tuple(value_parsers.read_text(item, "gpus") for item in items)
 
 
-def _memory(found: Fields, counted: RayResources) -> tuple[int, str]:
+def _read_memory(found: Fields, resources: RayResources) -> tuple[int, str]:
     value = found.get("memory")
     if value is not None:
         return value_parsers.read_memory(value, "memory"), ""
-    if counted.memory_bytes:
-        return counted.memory_bytes, "memory from resources"
+    if resources.memory_bytes:
+        return resources.memory_bytes, "memory from resources"
     return 0, "unknown memory"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared_hardware import EXAMPLE, RayResources, declared_node
+from velodrome.scheduler.plans.declared_hardware import EXAMPLE, RayResources, build_node
 from velodrome.scheduler.plans.labels import read_labels
 from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Value
 
-TYPES, OURS = "available_node_types", "velodrome"
+TYPES, METADATA_KEY = "available_node_types", "velodrome"
 TYPE_KEYS = (  # what Ray's own schema allows in a node type
     "node_config",
     "resources",
@@ -26,7 +26,7 @@ TYPE_KEYS = (  # what Ray's own schema allows in a node type
 )
 MAX_WORKERS = 2  # Ray's default for a cluster
 MOST = 1_000_000
-MOST_OF = {"CPU": 65536, "GPU": 1024}  # of these, each becomes a part of a node to plan over
+MOST_OF = {"CPU": 65536, "GPU": 1024}  # each becomes a part of a planned node
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -74,23 +74,23 @@ def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:
     if not text.strip():
         raise ConfigError(f"{source}:1:1", "the file is empty", f"Start with {TYPES}:.")
     root = yaml_nodes.parse_yaml(text, source)
-    kinds = _kinds(root, source)
-    head = _head(root, kinds, source)
-    most = _whole(root, "max_workers", MAX_WORKERS)
-    labels = {name: _labels(kind) for name, kind in kinds.items()}
-    declared = _hardware_of(root, kinds)
+    kinds = _read_kinds(root, source)
+    head = _read_head_type(root, kinds, source)
+    most = _read_whole(root, "max_workers", MAX_WORKERS)
+    labels = {name: _read_labels(kind) for name, kind in kinds.items()}
+    declared = _read_hardware(root, kinds)
     found = []
     for name, kind in kinds.items():
-        counted = _counted(kind)
-        own = _whole(kind, "max_workers", most)
+        counted = _read_resources(kind)
+        own = _read_whole(kind, "max_workers", most)
         workers = min(most, own) if name != head else 1
         if counted.cpus == 0 or not workers:
             continue
-        selector = _selector(name, kind, labels)
-        node, derived = declared_node(
+        selector = _choose_selector(name, kind, labels)
+        node, derived = build_node(
             name, kind.place, declared.get(name, Fields(kind.place, ())), counted, labels[name]
         )
-        least = _whole(kind, "min_workers", 0)
+        least = _read_whole(kind, "min_workers", 0)
         cpus = counted.cpus or node.logical
         found.append(DeclaredType(name, node, selector, cpus, workers, least, derived))
     if not found:
@@ -99,7 +99,7 @@ def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:
     return tuple(found)
 
 
-def _kinds(root: Fields, source: str) -> dict[str, Fields]:
+def _read_kinds(root: Fields, source: str) -> dict[str, Fields]:
     value = root.get(TYPES)
     if value is None:
         provider = root.get("provider")
@@ -107,7 +107,7 @@ def _kinds(root: Fields, source: str) -> dict[str, Fields]:
         is_local = kind is not None and value_parsers.read_text(kind, "type") == "local"
         names = [key.text for key, _ in root.entries]
         mend = (
-            "Machines that exist are planned over while they are up: velodrome plan --address."
+            "These machines exist already: plan while they run, with velodrome plan --address."
             if is_local
             else f"Add {TYPES}: with a type. The file has: {', '.join(names)}."
         )
@@ -118,11 +118,13 @@ def _kinds(root: Fields, source: str) -> dict[str, Fields]:
     ).entries:
         found = value_parsers.read_fields(kind, f"node type {key.text}", "{resources: {CPU: 16}}")
         value_parsers.check_keys(found, TYPE_KEYS, "key of a node type")
-        kinds[key.text] = Fields(key.place, found.entries)  # to complain at the type's name
+        kinds[key.text] = Fields(
+            key.place, found.entries
+        )  # an error names the place of the type's name
     return kinds
 
 
-def _head(root: Fields, kinds: Mapping[str, Fields], source: str) -> str:
+def _read_head_type(root: Fields, kinds: Mapping[str, Fields], source: str) -> str:
     value = root.get("head_node_type")
     if value is None:
         mend = f"Add head_node_type: {next(iter(kinds), 'head')}."
@@ -130,12 +132,12 @@ def _head(root: Fields, kinds: Mapping[str, Fields], source: str) -> str:
     return value_parsers.read_one_of(value, "head_node_type", "node type", kinds)
 
 
-def _labels(kind: Fields) -> Labels:
+def _read_labels(kind: Fields) -> Labels:
     value = kind.get("labels")
     return () if value is None else read_labels(value, "labels")
 
 
-def _counted(kind: Fields) -> RayResources:
+def _read_resources(kind: Fields) -> RayResources:
     value = kind.get("resources")
     if value is None:
         return RayResources(None, 0)
@@ -149,17 +151,17 @@ def _counted(kind: Fields) -> RayResources:
     return RayResources(counts.get("CPU"), counts.get("GPU", 0), counts.get("memory", 0))
 
 
-def _hardware_of(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]:
+def _read_hardware(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]:
     """Return the entries of `metadata: velodrome:` by node type."""
     metadata = root.get("metadata")
     value = (
-        value_parsers.read_fields(metadata, "metadata", "{velodrome: ...}").get(OURS)
+        value_parsers.read_fields(metadata, "metadata", "{velodrome: ...}").get(METADATA_KEY)
         if metadata
         else None
     )
     if value is None:
         return {}
-    found = value_parsers.read_fields(value, OURS, f"{{cpu: {EXAMPLE}}}")
+    found = value_parsers.read_fields(value, METADATA_KEY, f"{{cpu: {EXAMPLE}}}")
     value_parsers.check_keys(found, kinds, "node type")
     return {
         key.text: value_parsers.read_fields(entry, key.text, EXAMPLE)
@@ -167,7 +169,7 @@ def _hardware_of(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]
     }
 
 
-def _selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[str, str]:
+def _choose_selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[str, str]:
     """Choose a type's unique label.
 
     Ours first, Ray's own last, since nodes may set those themselves.
@@ -175,11 +177,13 @@ def _selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[st
     others = {label for other, own in labels.items() if other != name for label in own}
     own: Sequence[tuple[str, str]] = [label for label in labels[name] if label not in others]
     if not own:
-        problem = f"node type '{name}' has no label that tells it from the other types"
+        problem = f"node type '{name}' has no label that the other types lack"
         raise ConfigError(kind.place, problem, f"Add labels: {{velodrome: {name}}}.")
-    return min(own, key=lambda label: (label[0] != OURS, label[0].startswith("ray.io/"), label))
+    return min(
+        own, key=lambda label: (label[0] != METADATA_KEY, label[0].startswith("ray.io/"), label)
+    )
 
 
-def _whole(found: Fields, name: str, default: int) -> int:
+def _read_whole(found: Fields, name: str, default: int) -> int:
     value: Value | None = found.get(name)
     return default if value is None else value_parsers.read_whole(value, name, least=0, most=MOST)

@@ -1,6 +1,6 @@
 """Rough durations of tasks, good enough to start the long ones first. Pure.
 
-A list of tasks is done soonest when the long ones are not left to the end (R. L. Graham, Bounds on
+A list of tasks ends soonest if the long ones do not come last (R. L. Graham, Bounds on
 multiprocessing timing anomalies, SIAM J. Appl. Math. 17(2), 1969).
 """
 
@@ -23,7 +23,7 @@ USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.timing.st
 def estimate_s(task: Task) -> float:
     """Estimate seconds from the model's arithmetic and the sweep's timing settings."""
     rate = task.gpu_count * GPU_FLOPS_PER_S or task.threads * CORE_FLOPS_PER_S
-    return START_S + sum(_phase_s(task, flops / rate) for flops in _flops(task))
+    return START_S + sum(_estimate_phase_s(task, flops / rate) for flops in _count_flops(task))
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class DurationEstimates:
 BY_ARITHMETIC = DurationEstimates(estimate_s)
 
 
-def _flops(task: Task) -> tuple[float, float]:
+def _count_flops(task: Task) -> tuple[float, float]:
     """Return forward and gradient operations; 0 for a model that is not in the zoo."""
-    return _of_model(task.model, task.batch_size) if task.model in MODELS else (0.0, 0.0)
+    return _count_model_flops(task.model, task.batch_size) if task.model in MODELS else (0.0, 0.0)
 
 
 @cache
-def _of_model(name: str, batch_size: int) -> tuple[float, float]:
+def _count_model_flops(name: str, batch_size: int) -> tuple[float, float]:
     model = MODELS[name]
     forward = products.count_forward_flops(model, batch_size)
     return forward, products.count_gradient_flops(model, batch_size)
 
 
-def _phase_s(task: Task, call_s: float) -> float:
+def _estimate_phase_s(task: Task, call_s: float) -> float:
     timing = task.timing
     enough_s = max(timing.min_seconds, max(timing.min_samples, USUAL_SAMPLES) * call_s)
-    # What has not settled by then runs to the cap; the first calls come on top.
+    # A time that is not stable by then runs to max_seconds; first calls come on top.
     return min(enough_s, max(timing.max_seconds, call_s)) + 3 * call_s
 
 

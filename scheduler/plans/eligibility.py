@@ -11,9 +11,9 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.plans.requirements import (
     CellRequirements,
     Requirement,
-    disk_sizes,
+    find_matching_gpus,
+    list_disk_sizes,
     list_requirements,
-    matching_gpus,
 )
 from velodrome.scheduler.sweeps.expansion import CellSpec
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Threads
@@ -29,9 +29,9 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True)
 class EligibleNodes:
-    """Nodes that satisfy a request, or the reason for none. nearest.
+    """Nodes that satisfy a request, or the reason for none.
 
-    Fails the fewest conditions.
+    nearest: the node that fails the fewest conditions.
     """
 
     need: CellRequirements
@@ -53,16 +53,16 @@ class EligibleNodes:
     @cached_property
     def by_gpu(self) -> list[Spot]:
         """Spots of gpu_count matching GPUs each; a remainder on a node is left out."""
-        return [spot for node in self.nodes for spot in _gpu_spots(self.need, node)]
+        return [spot for node in self.nodes for spot in _list_gpu_spots(self.need, node)]
 
 
-def request_for_cell(cell: CellSpec) -> CellRequirements:
+def make_cell_request(cell: CellSpec) -> CellRequirements:
     return CellRequirements(
         cell.threads, cell.gpu_count, cell.gpu_model, cell.framework, cell.device
     )
 
 
-def request_for_task(task: Task) -> CellRequirements:
+def make_task_request(task: Task) -> CellRequirements:
     """Make the request of a task.
 
     Its threads count as cores, unless `logical` set them: see its cell.
@@ -97,15 +97,15 @@ class NodeGroups:
     def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
         self._sweep = sweep
         self._fits: dict[CellRequirements, EligibleNodes] = {}
-        self._sizes = disk_sizes(sweep)
+        self._sizes = list_disk_sizes(sweep)
         self._locked = {
             (entrant.framework, locked.device)
             for entrant in sweep.entrants
             for locked in entrant.locked
         }
-        self._alike: dict[object, list[Node]] = {}
+        self._groups: dict[object, list[Node]] = {}
         for node in sorted(nodes, key=lambda node: (node.hostname, node.node_id)):
-            self._alike.setdefault(self._kind(node), []).append(node)
+            self._groups.setdefault(self._identify_kind(node), []).append(node)
 
     def fit(self, need: CellRequirements) -> EligibleNodes:
         if (need.framework, need.device) not in self._locked:  # then others have the same need
@@ -114,20 +114,20 @@ class NodeGroups:
             self._fits[need] = self._find(need)
         return self._fits[need]
 
-    def _kind(self, node: Node) -> object:
+    def _identify_kind(self, node: Node) -> object:
         gpus = tuple(gpu.name for gpu in node.gpus)
-        there = dict(node.labels)
-        labels = tuple(there.get(key) for key, _ in self._sweep.labels)
+        labels_of_node = dict(node.labels)
+        labels = tuple(labels_of_node.get(key) for key, _ in self._sweep.labels)
         platform = (node.system, node.architecture)
         size = (node.physical, node.logical, node.ram_bytes)
         hardware = (node.node_type, *size, gpus, node.gpu_fault, node.cuda_major)
-        # Not the room itself: no two nodes have the same.
+        # The number of sizes that fit, not the free bytes, which differ on every node.
         room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
         return (*hardware, platform, labels, room)
 
     def _find(self, need: CellRequirements) -> EligibleNodes:
         demands = list_requirements(need, self._sweep)
-        kinds = list(self._alike.values())
+        kinds = list(self._groups.values())
         missing = [[d for d in demands if not d.is_met(nodes[0])] for nodes in kinds]
         fitting = [
             node for nodes, unmet in zip(kinds, missing, strict=True) if not unmet for node in nodes
@@ -139,23 +139,23 @@ class NodeGroups:
         examples = [nodes[0] for nodes in kinds]
         nearest, lacking = min(
             zip(examples, missing, strict=True),
-            key=lambda pair: (len(pair[1]), *_smallness(pair[0])),
+            key=lambda pair: (len(pair[1]), *_rank_smallness(pair[0])),
         )
-        return EligibleNodes(need, (), nearest, _reason(demands, examples, nearest, lacking))
+        return EligibleNodes(need, (), nearest, _explain(demands, examples, nearest, lacking))
 
 
-def _smallness(node: Node) -> tuple[int, ...]:
+def _rank_smallness(node: Node) -> tuple[int, ...]:
     return (-node.physical, -node.ram_bytes, -node.free_disk_bytes)
 
 
-def _gpu_spots(need: CellRequirements, node: Node) -> Iterator[Spot]:
-    wanted = matching_gpus(node, need.gpu_model, need.gpu_count)
-    for first in range(0, len(wanted) - need.gpu_count + 1, need.gpu_count):
-        uuids = ",".join(gpu.uuid for gpu in wanted[first : first + need.gpu_count])
+def _list_gpu_spots(need: CellRequirements, node: Node) -> Iterator[Spot]:
+    gpus = find_matching_gpus(node, need.gpu_model, need.gpu_count)
+    for first in range(0, len(gpus) - need.gpu_count + 1, need.gpu_count):
+        uuids = ",".join(gpu.uuid for gpu in gpus[first : first + need.gpu_count])
         yield Spot(f"{node.node_id}/{uuids}", node, uuids)
 
 
-def _reason(
+def _explain(
     demands: Sequence[Requirement],
     examples: Sequence[Node],
     nearest: Node,

@@ -40,18 +40,18 @@ class ExpectedOutcome:
     reason: str = ""
 
     def is_met_by(self, status: Status) -> bool:
-        return outcome(status) in self.outcomes
+        return name_outcome(status) in self.outcomes
 
     @property
     def text(self) -> str:
-        """E.g. `unsupported`, or `agreed or timed_out`."""
+        """The outcomes in words: `unsupported`, `agreed or timed_out`."""
         return " or ".join(self.outcomes)
 
 
 TO_AGREE = ExpectedOutcome()
 
 
-def outcome(status: Status) -> str:
+def name_outcome(status: Status) -> str:
     """Convert a status to the name that expectations use."""
     return AGREED if status.has_number else status.value
 
@@ -73,8 +73,8 @@ class Expectations:
     devices: Mapping[str, tuple[str, ...]]  # those that a framework has a path for
     environ: Mapping[str, str]
 
-    def of(self, task: Task) -> ExpectedOutcome:
-        name, _ = split(task.framework)  # another version is expected to do what the usual one does
+    def find(self, task: Task) -> ExpectedOutcome:
+        name, _ = split(task.framework)  # all versions share expectations
         devices = self.devices.get(name, (task.device,))
         if task.device not in devices:
             return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
@@ -93,8 +93,8 @@ def load_expectations(
 
     ConfigError names the file, the entry and the fix.
     """
-    rules = {name: read_rules(Path(one.folder) / FILE_NAME) for name, one in frameworks.items()}
-    return Expectations(rules, {name: one.devices for name, one in frameworks.items()}, environ)
+    rules = {name: read_rules(Path(each.folder) / FILE_NAME) for name, each in frameworks.items()}
+    return Expectations(rules, {name: each.devices for name, each in frameworks.items()}, environ)
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -105,39 +105,41 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
         return ()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(str(path), f"cannot be read ({error})", "Correct it there.") from None
-    _known_keys(found, ("expected",), str(path))
+    _check_keys(found, ("expected",), str(path))
     entries = found.get("expected", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(f"{path}:expected", "this is no list of entries", "Write [[expected]].")
-    return tuple(_rule(entry, f"{path}:expected.{index}") for index, entry in enumerate(entries))
+        raise ConfigError(f"{path}:expected", "not a list of entries", "Write [[expected]].")
+    return tuple(
+        _read_rule(entry, f"{path}:expected.{index}") for index, entry in enumerate(entries)
+    )
 
 
-def _rule(entry: Mapping[str, Any], place: str) -> Rule:
-    _known_keys(entry, _KEYS, place)
-    outcomes = _words(entry, "status", place)
+def _read_rule(entry: Mapping[str, Any], place: str) -> Rule:
+    _check_keys(entry, _KEYS, place)
+    outcomes = _read_words(entry, "status", place)
     for word in outcomes:
         if word not in OUTCOMES:
             problem = f"there is no outcome '{word}'"
             raise ConfigError(f"{place}.status", problem, did_you_mean(word, OUTCOMES))
-    reason = _words(entry, "reason", place)
+    reason = _read_words(entry, "reason", place)
     if len(reason) != 1:
         raise ConfigError(f"{place}.reason", "these are several reasons", "Write one sentence.")
     conditions = tuple(
-        FieldCondition(name, _words(entry, name, place), place=place)
+        FieldCondition(name, _read_words(entry, name, place), place=place)
         for name in _CONDITIONS
         if name in entry
     )
-    unset = _words(entry, "unset", place) if "unset" in entry else ()
+    unset = _read_words(entry, "unset", place) if "unset" in entry else ()
     return Rule(conditions, ExpectedOutcome(outcomes, reason[0]), unset)
 
 
-def _words(entry: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+def _read_words(entry: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
     """Read a list of words; a single value counts as a list of one."""
     value = entry.get(key, [])
     words = value if isinstance(value, list) else [value]
     if not words or not all(map(_is_word, words)):
         mend = f'Give {key} = "..."' + ("." if key == "reason" else " or a list of such.")
-        raise ConfigError(f"{place}.{key}", f"{key} is missing or no text", mend)
+        raise ConfigError(f"{place}.{key}", f"{key} is missing or not a text", mend)
     return tuple(str(word) for word in words)
 
 
@@ -145,7 +147,7 @@ def _is_word(value: object) -> bool:
     return (isinstance(value, str) and bool(value)) or type(value) is int
 
 
-def _known_keys(found: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+def _check_keys(found: Mapping[str, Any], allowed: tuple[str, ...], place: str) -> None:
     for key in found:
-        if key not in known:
-            raise ConfigError(f"{place}.{key}", "no such key", did_you_mean(key, known))
+        if key not in allowed:
+            raise ConfigError(f"{place}.{key}", "no such key", did_you_mean(key, allowed))

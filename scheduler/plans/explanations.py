@@ -7,7 +7,7 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.disambiguation import make_distinct
-from velodrome.scheduler.plans.eligibility import find_unmet, request_for_task
+from velodrome.scheduler.plans.eligibility import find_unmet, make_task_request
 from velodrome.scheduler.plans.placement import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.requirements import CellRequirements, find_lock
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
@@ -50,19 +50,21 @@ def explain_plan(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[TaskE
     by_task: dict[Task, list[Placement]] = {}
     for placement in plan.placements:
         by_task.setdefault(placement.task, []).append(placement)
-    placed = (_placed(task, there, sweep, nodes, reasons) for task, there in by_task.items())
-    nowhere = (_unplaceable(entry, sweep, reasons) for entry in plan.unplaceable)
-    return tuple(replace(one, name=names[one.task]) for one in (*placed, *nowhere))
+    placed = (
+        _explain_placed(task, group, sweep, nodes, reasons) for task, group in by_task.items()
+    )
+    nowhere = (_explain_unplaceable(entry, sweep, reasons) for entry in plan.unplaceable)
+    return tuple(replace(item, name=names[item.task]) for item in (*placed, *nowhere))
 
 
 def name_tasks(tasks: Iterable[Task]) -> dict[Task, str]:
     """Name each task by its label, with the fields that differ where labels are equal."""
     each = tuple(dict.fromkeys(tasks))
     labels = {task: task.label for task in each}
-    return make_distinct(labels, {task: _fields(task) for task in each})
+    return make_distinct(labels, {task: _list_fields(task) for task in each})
 
 
-def _fields(task: Task) -> dict[str, str]:
+def _list_fields(task: Task) -> dict[str, str]:
     """Map field names to texts, with each part of the timing as a sweep file names it."""
     timing = {name: str(value) for name, value in task.timing._asdict().items()}
     others = {name: str(value) for name, value in task.deciding.items() if name != "timing"}
@@ -77,54 +79,54 @@ class _Reasons:
         self._nodes = nodes
         self._found: dict[CellRequirements, tuple[UnsuitableNodes, ...]] = {}
 
-    def of(self, need: CellRequirements, but: Iterable[str] = ()) -> tuple[UnsuitableNodes, ...]:
+    def find(self, need: CellRequirements, but: Iterable[str] = ()) -> tuple[UnsuitableNodes, ...]:
         """List the unsuitable nodes, leaving out those of `but`."""
         if need not in self._found:
             self._found[need] = tuple(self._find(need))
         out = frozenset(but)
-        left = (
+        others = (
             UnsuitableNodes(
-                tuple(name for name in one.nodes if name not in out), one.wants, one.reasons
+                tuple(name for name in group.nodes if name not in out), group.wants, group.reasons
             )
-            for one in self._found[need]
+            for group in self._found[need]
         )
-        return tuple(one for one in left if one.nodes)
+        return tuple(group for group in others if group.nodes)
 
     def _find(self, need: CellRequirements) -> Iterator[UnsuitableNodes]:
-        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+        groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
         for node in self._nodes:
             failed = find_unmet(need, self._sweep, node)
             wants = tuple(demand.wants for demand in failed)
             reasons = tuple(demand.unmet(node) for demand in failed) or (FITS,)
-            alike.setdefault((wants, reasons), []).append(node.hostname)
-        for (wants, reasons), names in alike.items():
+            groups.setdefault((wants, reasons), []).append(node.hostname)
+        for (wants, reasons), names in groups.items():
             yield UnsuitableNodes(tuple(names), wants, reasons)
 
 
-def _placed(
+def _explain_placed(
     task: Task,
     placements: Sequence[Placement],
     sweep: Sweep,
     nodes: Sequence[Node],
     reasons: _Reasons,
 ) -> TaskExplanation:
-    known = {node.node_id: node for node in nodes}
+    nodes_by_id = {node.node_id: node for node in nodes}
     locks: dict[str, str] = {}  # by the name of the node
-    for node_id in dict.fromkeys(one.node_id for one in placements):
-        node = known.get(node_id)
+    for node_id in dict.fromkeys(placement.node_id for placement in placements):
+        node = nodes_by_id.get(node_id)
         locks[node.hostname if node else node_id] = (
-            find_lock(request_for_task(task), sweep, node) if node else ""
+            find_lock(make_task_request(task), sweep, node) if node else ""
         )
-    repeats = len(placements) // len({one.spot for one in placements})
-    elsewhere = reasons.of(placements[0].constraint.need, but=locks)
-    there, files = tuple(locks), tuple(locks.values())
-    return TaskExplanation(task, task.label, there, repeats, elsewhere, locks=files)
+    repeats = len(placements) // len({placement.spot for placement in placements})
+    elsewhere = reasons.find(placements[0].constraint.need, but=locks)
+    hosts, files = tuple(locks), tuple(locks.values())
+    return TaskExplanation(task, task.label, hosts, repeats, elsewhere, locks=files)
 
 
-def _unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> TaskExplanation:
+def _explain_unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> TaskExplanation:
     if entry.status is not Status.UNPLACEABLE:
         return TaskExplanation(entry.task, entry.task.label, (), 0, (), entry.reason)
-    need = request_for_task(entry.task)
+    need = make_task_request(entry.task)
     if need.threads not in sweep.threads:  # it is what `physical` comes to on the nearest node
         need = replace(need, threads=ThreadRule.PHYSICAL)
-    return TaskExplanation(entry.task, entry.task.label, (), 0, reasons.of(need), entry.reason)
+    return TaskExplanation(entry.task, entry.task.label, (), 0, reasons.find(need), entry.reason)

@@ -24,23 +24,23 @@ def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
     The syntax is Kubernetes'; a key may have a prefix: `ray.io/market-type`.
     """
     found = value_parsers.read_fields(value, name, EXAMPLE)
-    return tuple(sorted((_key(key), _text(key, label)) for key, label in found.entries))
+    return tuple(sorted((_read_key(key), _read_text(key, label)) for key, label in found.entries))
 
 
-def _key(key: Scalar) -> str:
+def _read_key(key: Scalar) -> str:
     prefix, slash, _ = key.text.rpartition("/")
     if not _KEY.fullmatch(key.text) or (slash and len(prefix) > MOST_PREFIX):
-        raise ConfigError(key.place, f"'{key.text}' is no name of a label", MEND)
+        raise ConfigError(key.place, f"'{key.text}' is not a valid label name", MEND)
     return key.text
 
 
-def _text(key: Scalar, value: Value) -> str:
+def _read_text(key: Scalar, value: Value) -> str:
     if not isinstance(value, Scalar) or not (value.text or value.is_quoted):
         raise value_parsers.wrong_value(value, f"label {key.text}", "Give a word.")
     if not value.is_quoted and not isinstance(yaml.safe_load(value.text), str):
         mend = f'Put it into quotes: "{value.text}".'
-        raise ConfigError(value.place, f"label {key.text} is no text to YAML", mend)
+        raise ConfigError(value.place, f"label {key.text} is not a text in YAML", mend)
     if not _VALUE.fullmatch(value.text):
-        problem = f"'{value.text}' is no value of a label"
+        problem = f"'{value.text}' is not a valid label value"
         raise ConfigError(value.place, problem, MEND)
     return value.text

@@ -18,7 +18,7 @@ from velodrome.scheduler.plans.eligibility import (
     EligibleNodes,
     NodeGroups,
     Spot,
-    request_for_cell,
+    make_cell_request,
     resolve_threads,
 )
 from velodrome.scheduler.sweeps.ceilings import timing_of
@@ -26,15 +26,15 @@ from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
 from velodrome.scheduler.sweeps.settings import canary_for
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep, ThreadRule
 
-CONFIRMING = 1000  # the first repeat of those that are run besides a plan, to confirm what it found
+FIRST_CONFIRMATION = 1000  # the number of the first repeat that confirms a finding of the plan
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A repeat of a task on a node. spot: the part of the fleet it stands for; empty: any node.
 
-    gpu_uuid: set where each GPU is measured by itself; several are separated by commas. home: other
-    nodes that may run it if this one is lost. course: shared by placements that are compared, which
+    gpu_uuid: set where each GPU is measured by itself; several are separated by commas. constraint:
+    the nodes that may run it if this one is lost. course: shared by compared placements, which
     should run on the same node.
     """
 
@@ -73,7 +73,7 @@ class Plan:
 
 
 Numbers = Mapping[str, Mapping[str, int]]
-"""Of a task's key and a spot, the number of its first repeat there."""
+"""The number of a task's first repeat at a spot, by task key and spot."""
 
 
 def make_plan(
@@ -97,8 +97,8 @@ def make_plan(
     estimate: seconds of a task.
     """
     types = NodesByType(declared)
-    elsewhere = (absent, [one.node for one in declared])
-    fleets = [NodeGroups(some, sweep) for some in (nodes, *elsewhere) if some] or [
+    elsewhere = (absent, [each.node for each in declared])
+    fleets = [NodeGroups(fleet, sweep) for fleet in (nodes, *elsewhere) if fleet] or [
         NodeGroups((), sweep)
     ]
     devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
@@ -107,32 +107,34 @@ def make_plan(
     choices: dict[Task, int] = {}
     unplaceable: dict[Task, Unplaceable] = {}
     for cell in cells:
-        fits = [fleet.fit(request_for_cell(cell)) for fleet in fleets]
-        refusal = _refusal(cell, devices[cell.framework], fits)
+        fits = [fleet.fit(make_cell_request(cell)) for fleet in fleets]
+        refusal = _explain_refusal(cell, devices[cell.framework], fits)
         if refusal:
-            task = _task(cell, sweep, _nearest_threads(cell, fits[0]), lock_hashes)
+            task = _make_task(cell, sweep, _resolve_nearest_threads(cell, fits[0]), lock_hashes)
             unplaceable.setdefault(task, Unplaceable(task, *refusal))
             continue
-        turn = _turn(cell, turns)
-        for threads, found in _by_threads(cell, sweep.where, fits, turn, types).items():
-            task = _task(cell, sweep, threads, lock_hashes)
+        turn = _assign_turn(cell, turns)
+        for threads, found in _group_by_threads(cell, sweep.where, fits, turn, types).items():
+            task = _make_task(cell, sweep, threads, lock_hashes)
             if cell.threads == threads or not is_excluded(task, sweep.exclusions):
                 places = {
                     name: _Place(
-                        spot, types.constraint(sweep.where, fits[0].need, spot.node, name), turn
+                        spot,
+                        types.make_constraint(sweep.where, fits[0].need, spot.node, name),
+                        turn,
                     )
                     for name, spot in found.items()
                 }
                 spots[task] = places | spots.get(task, {})
-                choices[task] = _choices(sweep.where, fits)
+                choices[task] = _count_choices(sweep.where, fits)
     # 8 threads may fit no node's cores where `logical` comes to 8: the same task, and it runs.
     nowhere = tuple(entry for task, entry in unplaceable.items() if task not in spots)
     order = sorted(spots, key=lambda task: (choices[task], -estimate(task)))
     ordered = {task: spots[task] for task in order}
-    return Plan(tuple(_placements(ordered, sweep.repeats, numbers or {})), nowhere)
+    return Plan(tuple(_list_placements(ordered, sweep.repeats, numbers or {})), nowhere)
 
 
-def _choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
+def _count_choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
     """Count the nodes that may run a cell.
 
     Where each node or GPU is measured, there is no choice.
@@ -140,7 +142,7 @@ def _choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
     return sum(len(fit.nodes) for fit in fits) if where is PlacementRule.ANY else 1
 
 
-def _refusal(
+def _explain_refusal(
     cell: CellSpec, devices: tuple[str, ...], fits: Sequence[EligibleNodes]
 ) -> tuple[str, Status] | None:
     if cell.device not in devices:
@@ -150,7 +152,7 @@ def _refusal(
     return fits[0].reason, Status.UNPLACEABLE
 
 
-def _nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
+def _resolve_nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
     """Resolve threads on the nearest node.
 
     Without any node, 1 stands for a node-dependent number.
@@ -160,7 +162,7 @@ def _nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
     return 1 if isinstance(cell.threads, ThreadRule) else cell.threads
 
 
-def _task(
+def _make_task(
     cell: CellSpec, sweep: Sweep, threads: int, lock_hashes: Mapping[tuple[str, str], str]
 ) -> Task:
     return Task(
@@ -183,13 +185,13 @@ def _task(
     )
 
 
-def _turn(cell: CellSpec, turns: dict[object, int]) -> int:
+def _assign_turn(cell: CellSpec, turns: dict[object, int]) -> int:
     """Assign a turn among equal nodes. Cells that will be compared share it, hence a node."""
     course = (cell.model, cell.batch_size, cell.device, cell.dtype)
     return turns.setdefault(course, len(turns))
 
 
-def _by_threads(
+def _group_by_threads(
     cell: CellSpec,
     where: PlacementRule,
     fits: Sequence[EligibleNodes],
@@ -200,21 +202,23 @@ def _by_threads(
     found: dict[int, dict[str, Spot]] = {}
     names: set[str] = set()
     for fit in fits:
-        for spot in _spots(where, cell.gpu_count, fit, turn, types) if fit.nodes else ():
+        for spot in _choose_spots(where, cell.gpu_count, fit, turn, types) if fit.nodes else ():
             if spot.name not in names:
                 names.add(spot.name)
                 found.setdefault(resolve_threads(cell.threads, spot.node), {})[spot.name] = spot
     return found
 
 
-def _spots(
+def _choose_spots(
     where: PlacementRule, gpu_count: int, fit: EligibleNodes, turn: int, types: NodesByType
 ) -> Sequence[Spot]:
     if where is PlacementRule.ANY:
-        nodes = types.to_choose_from(fit)
+        nodes = types.list_candidates(fit)
         return (Spot("", nodes[turn % len(nodes)]),)
     if where is PlacementRule.EACH_TYPE:
-        return [Spot(name, alike[turn % len(alike)]) for name, alike in types.alike(fit).items()]
+        return [
+            Spot(name, alike[turn % len(alike)]) for name, alike in types.group_by_type(fit).items()
+        ]
     return fit.by_gpu if where is PlacementRule.EACH_GPU and gpu_count else fit.by_node
 
 
@@ -226,13 +230,13 @@ class _Place(NamedTuple):
     turn: int
 
 
-def _placements(
+def _list_placements(
     spots: Mapping[Task, Mapping[str, _Place]], repeats: int, numbers: Numbers
 ) -> Iterator[Placement]:
     firsts = [
         (task, place, first)
         for task, places in spots.items()
-        for place, first in _numbered(task, places, repeats, numbers)
+        for place, first in _number_spots(task, places, repeats, numbers)
     ]
     for repeat in range(repeats):
         # Mirrored (ABBA): what drifts steadily lies as much on one side of a comparison as on the
@@ -249,7 +253,7 @@ def _placements(
             )
 
 
-def _numbered(
+def _number_spots(
     task: Task, places: Mapping[str, _Place], repeats: int, numbers: Numbers
 ) -> Iterator[tuple[_Place, int]]:
     """Yield each spot with its first repeat number: its earlier one, else the next free one."""

@@ -30,18 +30,18 @@ def plan_sweep(
     now. declared: node types that can be started. A version that is named for the first time
     (`torch==2.12.1`) is locked; EnvironmentUnavailable if that fails.
     """
-    wanted = {device.kind for device in sweep.devices}
+    kinds = {device.kind for device in sweep.devices}
     hashes = {
         (entrant.framework, device): _lock_hash(environments, entrant.framework, device)
         for entrant in sweep.entrants
         for device in entrant.devices
-        if device in wanted
+        if device in kinds
     }
-    made = make_plan(expand_cells(sweep), sweep, nodes, hashes, numbers, absent, declared)
-    return narrow_plan(made, parse_selection(only)) if only else made
+    plan = make_plan(expand_cells(sweep), sweep, nodes, hashes, numbers, absent, declared)
+    return narrow_plan(plan, parse_selection(only)) if only else plan
 
 
-def versions_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
+def list_versions(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     """List (framework, device) of every framework that the sweep names at a version."""
     kinds = dict.fromkeys(device.kind for device in sweep.devices)
     return tuple(

@@ -28,7 +28,7 @@ class CellRequirements:
 class Requirement:
     """A condition on a node, with texts for what is wanted and what a node has.
 
-    nobody: describes several nodes none of which meets it.
+    describe_all: describes several nodes none of which meets it.
     """
 
     wants: str
@@ -46,55 +46,55 @@ class Requirement:
 
 def list_requirements(need: CellRequirements, sweep: Sweep) -> tuple[Requirement, ...]:
     """List the requirements of a request in a sweep."""
-    return tuple(_demands(need, sweep))
+    return tuple(_list_demands(need, sweep))
 
 
-def matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
+def find_matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
     """List the GPUs with this model name (empty: any) that a task with so many GPUs can use."""
     return [
         gpu for gpu in node.gpus if gpu.matches(model) and (count <= 1 or not gpu.is_mig_instance)
     ]
 
 
-def _demands(need: CellRequirements, sweep: Sweep) -> Iterator[Requirement]:
+def _list_demands(need: CellRequirements, sweep: Sweep) -> Iterator[Requirement]:
     for label in sweep.labels:
-        yield _label(*label)
+        yield _require_label(*label)
     if not isinstance(need.threads, ThreadRule):
-        yield _cores(need.threads)
+        yield _require_cores(need.threads)
     if need.gpu_count:
-        yield _gpus(need.gpu_count, need.gpu_model)
+        yield _require_gpus(need.gpu_count, need.gpu_model)
     if sweep.limits.memory_bytes:
-        yield _memory(sweep.limits.memory_bytes)
+        yield _require_memory(sweep.limits.memory_bytes)
     if sweep.limits.disk_bytes:
-        yield _disk(sweep.limits.disk_bytes, "of disk")
-    if locks := _locks(need, sweep):
-        yield from _of_locks(need, locks, sweep.limits.disk_bytes)
+        yield _require_disk(sweep.limits.disk_bytes, "of disk")
+    if locks := _select_locks(need, sweep):
+        yield from _require_locks(need, locks, sweep.limits.disk_bytes)
 
 
-def _locks(need: CellRequirements, sweep: Sweep) -> tuple[LockRequirement, ...]:
-    entrants = (one for one in sweep.entrants if one.framework == need.framework)
-    found = (locked for one in entrants for locked in one.locked if locked.device == need.device)
+def _select_locks(need: CellRequirements, sweep: Sweep) -> tuple[LockRequirement, ...]:
+    entrants = (each for each in sweep.entrants if each.framework == need.framework)
+    found = (locked for each in entrants for locked in each.locked if locked.device == need.device)
     return tuple(found)
 
 
 def find_lock(need: CellRequirements, sweep: Sweep, node: Node) -> str:
     """Return the lock file for the request's environment on this node; empty: none is known."""
-    return next((lock.file for lock in _locks(need, sweep) if _serves(lock, node)), "")
+    return next((lock.file for lock in _select_locks(need, sweep) if _serves(lock, node)), "")
 
 
-def _of_locks(
-    need: CellRequirements, locks: tuple[LockRequirement, ...], asked_bytes: int
+def _require_locks(
+    need: CellRequirements, locks: tuple[LockRequirement, ...], limit_bytes: int
 ) -> Iterator[Requirement]:
     """Require a lock for the platform, one for the driver, and disk for the smallest."""
     if all(lock.platforms for lock in locks):
-        yield _platform(need.framework, locks)
+        yield _require_platform(need.framework, locks)
     if need.device == "gpu" and all(lock.accelerators for lock in locks):
-        yield _driver(need.framework, locks)
-    if min(lock.size_bytes for lock in locks) > asked_bytes:
-        yield _room(need.framework, locks)
+        yield _require_driver(need.framework, locks)
+    if min(lock.size_bytes for lock in locks) > limit_bytes:
+        yield _require_lock_disk(need.framework, locks)
 
 
-def _cores(threads: int) -> Requirement:
+def _require_cores(threads: int) -> Requirement:
     def has(node: Node) -> str:
         text = _count(node.physical, "core")
         if node.logical >= threads:
@@ -110,55 +110,55 @@ def _cores(threads: int) -> Requirement:
     )
 
 
-def _gpus(count: int, model: str) -> Requirement:
-    def those_of(node: Node) -> int:
-        return len(matching_gpus(node, model, count))
+def _require_gpus(count: int, model: str) -> Requirement:
+    def count_matching(node: Node) -> int:
+        return len(find_matching_gpus(node, model, count))
 
     def has(node: Node) -> str:
         fault = f" ({node.gpu_fault})" if node.gpu_fault else ""
-        if those_of(node) or not node.gpus:
-            return f"{those_of(node) or 'none'}{fault}"
+        if count_matching(node) or not node.gpus:
+            return f"{count_matching(node) or 'none'}{fault}"
         return ", ".join(sorted({gpu.name for gpu in node.gpus})) + fault
 
     def describe_all(nodes: Sequence[Node]) -> str:
         names = sorted({gpu.name for node in nodes for gpu in node.gpus})
-        most = max(those_of(node) for node in nodes)
-        faults = "".join(f"; {one.hostname}: {one.gpu_fault}" for one in nodes if one.gpu_fault)
+        most = max(count_matching(node) for node in nodes)
+        faults = "".join(f"; {node.hostname}: {node.gpu_fault}" for node in nodes if node.gpu_fault)
         if most:
             return f"no node has more than {most}{faults}"
         return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
 
     wants = _count(count, "GPU") + (f" of model {model}" if model else "")
-    return Requirement(wants, lambda node: those_of(node) >= count, has, describe_all)
+    return Requirement(wants, lambda node: count_matching(node) >= count, has, describe_all)
 
 
-def _memory(size_bytes: int) -> Requirement:
+def _require_memory(size_bytes: int) -> Requirement:
     def has(node: Node) -> str:
-        return _gib(node.ram_bytes) if node.ram_bytes else "none declared"
+        return _to_gib(node.ram_bytes) if node.ram_bytes else "none declared"
 
     def describe_all(nodes: Sequence[Node]) -> str:
         return f"the largest node has {has(max(nodes, key=lambda node: node.ram_bytes))}"
 
-    wants = f"{_gib(size_bytes)} of memory"
+    wants = f"{_to_gib(size_bytes)} of memory"
     return Requirement(wants, lambda node: size_bytes <= node.ram_bytes, has, describe_all)
 
 
-def _disk(size_bytes: int, what: str) -> Requirement:
+def _require_disk(size_bytes: int, what: str) -> Requirement:
     """Require free disk. Unknown counts as enough: a build would report the shortage."""
 
     def is_met(node: Node) -> bool:
         return not node.free_disk_bytes or size_bytes <= node.free_disk_bytes
 
     def has(node: Node) -> str:
-        return _gib(node.free_disk_bytes)
+        return _to_gib(node.free_disk_bytes)
 
     def describe_all(nodes: Sequence[Node]) -> str:
         return f"the node with most has {has(max(nodes, key=lambda node: node.free_disk_bytes))}"
 
-    return Requirement(f"{_gib(size_bytes)} {what}", is_met, has, describe_all)
+    return Requirement(f"{_to_gib(size_bytes)} {what}", is_met, has, describe_all)
 
 
-def _room(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
+def _require_lock_disk(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     """Require disk for the smallest lock that serves a node, where its free disk is known."""
 
     def needs(node: Node) -> int:
@@ -169,87 +169,87 @@ def _room(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
         return not node.free_disk_bytes or needs(node) <= node.free_disk_bytes
 
     def has(node: Node) -> str:
-        more = f" of the {_gib(needs(node))} that its lock takes" * (needs(node) != least)
-        return _gib(node.free_disk_bytes) + more
+        more = f" of the {_to_gib(needs(node))} that its lock takes" * (needs(node) != least)
+        return _to_gib(node.free_disk_bytes) + more
 
     least = min(lock.size_bytes for lock in locks)
-    plain = _disk(least, f"of disk for {framework}")
+    plain = _require_disk(least, f"of disk for {framework}")
     return replace(plain, is_met=is_met, has=has)
 
 
-def disk_sizes(sweep: Sweep) -> list[int]:
+def list_disk_sizes(sweep: Sweep) -> list[int]:
     """List all disk sizes that the sweep may require, ascending, to group equal nodes by them."""
     sizes = (locked.size_bytes for entrant in sweep.entrants for locked in entrant.locked)
     return sorted({sweep.limits.disk_bytes, *sizes})
 
 
-def _label(key: str, value: str) -> Requirement:
+def _require_label(key: str, value: str) -> Requirement:
     def has(node: Node) -> str:
-        there = dict(node.labels).get(key)
-        return "no such label" if there is None else f"{key}={there}"
+        found = dict(node.labels).get(key)
+        return "no such label" if found is None else f"{key}={found}"
 
     def describe_all(nodes: Sequence[Node]) -> str:
-        there = sorted({dict(node.labels)[key] for node in nodes if key in dict(node.labels)})
-        return f"the nodes have {key}={', '.join(there)}" if there else "no node has it"
+        found = sorted({dict(node.labels)[key] for node in nodes if key in dict(node.labels)})
+        return f"the nodes have {key}={', '.join(found)}" if found else "no node has it"
 
     wants = f"the label {key}={value}"
     return Requirement(wants, lambda node: (key, value) in node.labels, has, describe_all)
 
 
-def _platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
+def _require_platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     def describe_all(nodes: Sequence[Node]) -> str:
-        return f"the nodes are {', '.join(sorted(set(map(_platform_of, nodes))))}"
+        return f"the nodes are {', '.join(sorted(set(map(_name_platform, nodes))))}"
 
     platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
     wants = f"{' or '.join(platforms)}, which {framework} is locked for"
     return Requirement(
-        wants, lambda node: _platform_of(node) in platforms, _platform_of, describe_all
+        wants, lambda node: _name_platform(node) in platforms, _name_platform, describe_all
     )
 
 
-def _driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
+def _require_driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     """Require a driver. A node without GPUs passes: their absence is reported already."""
 
     def is_met(node: Node) -> bool:
         if not node.gpus:
             return True
-        there = [lock for lock in locks if _is_of(lock, node)] or locks
-        return any(rank(_accelerator(node), lock.accelerators) is not None for lock in there)
+        usable = [lock for lock in locks if _fits_platform(lock, node)] or locks
+        return any(rank(_accelerator_of(node), lock.accelerators) is not None for lock in usable)
 
     def describe_all(nodes: Sequence[Node]) -> str:
-        told = sorted({_cuda_of(node) for node in nodes if node.gpus})
-        return f"the nodes have {', '.join(told)}" if told else "no node has one"
+        names = sorted({_describe_cuda(node) for node in nodes if node.gpus})
+        return f"the nodes have {', '.join(names)}" if names else "no node has one"
 
     served = dict.fromkeys(name for lock in locks for name in lock.accelerators if name != "cpu")
     names = " or ".join(name.replace("cuda", "CUDA ") for name in sorted(served))
     wants = f"a driver for {names} or newer, which {framework} is locked for"
-    return Requirement(wants, is_met, _cuda_of, describe_all)
+    return Requirement(wants, is_met, _describe_cuda, describe_all)
 
 
-def _cuda_of(node: Node) -> str:
-    return f"one for CUDA {node.cuda_major}" if node.cuda_major else "one that does not say"
+def _describe_cuda(node: Node) -> str:
+    return f"one for CUDA {node.cuda_major}" if node.cuda_major else "one of unknown version"
 
 
-def _accelerator(node: Node) -> str:
+def _accelerator_of(node: Node) -> str:
     """Name the node's accelerator as locks do: `cuda13`; any GPU if a working driver names none."""
     if node.cuda_major:
         return f"cuda{node.cuda_major}"
     return "cuda00" if node.gpu_fault else "gpu"
 
 
-def _is_of(lock: LockRequirement, node: Node) -> bool:
-    return not lock.platforms or _platform_of(node) in lock.platforms
+def _fits_platform(lock: LockRequirement, node: Node) -> bool:
+    return not lock.platforms or _name_platform(node) in lock.platforms
 
 
 def _serves(lock: LockRequirement, node: Node) -> bool:
-    if not _is_of(lock, node):
+    if not _fits_platform(lock, node):
         return False
     if lock.device != "gpu" or not lock.accelerators:
         return True
-    return rank(_accelerator(node), lock.accelerators) is not None
+    return rank(_accelerator_of(node), lock.accelerators) is not None
 
 
-def _platform_of(node: Node) -> str:
+def _name_platform(node: Node) -> str:
     """Name the node's platform as locks do: `linux-x86_64`."""
     return f"{node.system.lower()}-{node.architecture}"
 
@@ -258,5 +258,5 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _gib(size_bytes: int) -> str:
+def _to_gib(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.1f} GiB"

@@ -16,7 +16,7 @@ from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, condit
 
 OPTION = "--only"
 EXAMPLE = "--only 'framework=torch model=lenet|alexnet* threads=1'"
-KEY = "task"  # a task's own key, which is no field of it
+KEY = "task"  # the task's key, which is not one of its fields
 _GAP = re.compile(r"[\s,]*")
 _VALUE = r"[^\s,=!|][^\s,|]*"  # an `=` may follow: torch==2.12.1
 _CONDITION = re.compile(rf"([^\s,=!|]*)\s*(!?=)\s*({_VALUE}(?:\s*\|\s*{_VALUE})*)")
@@ -48,9 +48,9 @@ def parse_selection(text: str) -> Selection:
     """Parse an expression. ConfigError names the column of the first error."""
     conditions, words = read_conditions(text, OPTION, (*FIELDS, KEY))
     if words:
-        raise condition_error(words[0], EXAMPLE)
+        raise make_condition_error(words[0], EXAMPLE)
     if not conditions:
-        raise ConfigError(OPTION, "there is no condition", f"Write it like {EXAMPLE}.")
+        raise ConfigError(OPTION, "there is not a condition", f"Write it like {EXAMPLE}.")
     return Selection(text, conditions)
 
 
@@ -67,7 +67,7 @@ def read_conditions(
         place = f"{name}:1:{at + 1}"
         found = _CONDITION.match(text, at)
         if found:
-            conditions.append(_condition(found, place, fields))
+            conditions.append(_build_condition(found, place, fields))
             end = found.end()
         else:
             words.append(Word(text[at:].split()[0], place))
@@ -76,15 +76,15 @@ def read_conditions(
     return tuple(conditions), tuple(words)
 
 
-def condition_error(word: Word, example: str) -> ConfigError:
-    return ConfigError(word.place, f"'{word.text}' is no condition", f"Write it like {example}.")
+def make_condition_error(word: Word, example: str) -> ConfigError:
+    return ConfigError(word.place, f"'{word.text}' is not a condition", f"Write it like {example}.")
 
 
 def narrow_plan(plan: Plan, selection: Selection) -> Plan:
     """Return the selected part of a plan. ConfigError if it is empty."""
     chosen = {task for task in plan.tasks if selection.matches(task)}
     if not chosen:
-        raise _nothing(selection, plan.tasks)
+        raise _make_no_task_error(selection, plan.tasks)
     return Plan(
         tuple(placement for placement in plan.placements if placement.task in chosen),
         tuple(entry for entry in plan.unplaceable if entry.task in chosen),
@@ -96,7 +96,7 @@ def _skip(text: str, at: int) -> int:
     return gap.end() if gap else at
 
 
-def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> FieldCondition:
+def _build_condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> FieldCondition:
     name, operator, patterns = found.groups()
     if name not in fields:
         raise ConfigError(place, f"no such field '{name}'", did_you_mean(name, fields))
@@ -104,16 +104,16 @@ def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> Fie
     return FieldCondition(name, split, is_negated=operator == "!=", place=place)
 
 
-def _nothing(selection: Selection, tasks: Collection[Task]) -> ConfigError:
+def _make_no_task_error(selection: Selection, tasks: Collection[Task]) -> ConfigError:
     """Name the first condition that no task meets, and the values that exist."""
     for condition in selection.conditions:
-        there = {
+        values = {
             task.key if condition.field == KEY else condition_fields(task)[condition.field]
             for task in tasks
         }
-        if not any(holds(condition, {condition.field: value}) for value in there):
-            wanted = "|".join(condition.patterns)
-            problem = f"no task of the sweep has the {condition.field} '{wanted}'"
-            return ConfigError(condition.place, problem, did_you_mean(wanted, there))
+        if not any(holds(condition, {condition.field: value}) for value in values):
+            patterns = "|".join(condition.patterns)
+            problem = f"no task of the sweep has the {condition.field} '{patterns}'"
+            return ConfigError(condition.place, problem, did_you_mean(patterns, values))
     problem = f"no task of the sweep is '{selection.text}' in every condition"
     return ConfigError(OPTION, problem, "Take a condition out.")

@@ -119,7 +119,7 @@ def _combine_cell(
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row.verified for row in timed),
-        more_repeats=_assess_stability(timed, "gradient" if gradient else "forward").more,
+        more_repeats=_assess_stability(timed, "gradient" if gradient else "forward").needed,
         forward=forward,
         gradient=gradient,
         peak_rss_bytes=max(((row.peak_rss_bytes or 0) for row in timed), default=0) or None,
@@ -148,7 +148,9 @@ def _assess_stability(rows: Sequence[TaskRow], phase: str) -> Stability:
     repeats = read_repeats(rows, phase)
     if len(repeats) < len(rows) or not repeats or not all(map(is_valid_repeat, repeats)):
         return Stability("a repeat has no time", None)
-    return Stability(more=None) if describe_instability(rows, phase) else assess_stability(repeats)
+    return (
+        Stability(needed=None) if describe_instability(rows, phase) else assess_stability(repeats)
+    )
 
 
 def _select_variation(

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.placement import CONFIRMING, Plan
+from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION, Plan
 
 _COLUMNS: dict[str, pa.DataType] = {
     "task_id": pa.string(),
@@ -61,7 +61,7 @@ def first_repeats(record: pa.Table) -> dict[str, dict[str, int]]:
     """Return the number of the first repeat by task key and node; see planning.plan."""
     found: dict[str, dict[str, int]] = {}
     for row in record.to_pylist():
-        if row["node_id"] is not None and row["repeat"] < CONFIRMING:
+        if row["node_id"] is not None and row["repeat"] < FIRST_CONFIRMATION:
             spots = found.setdefault(row["task_id"], {})
             spots[row["spot"]] = min(row["repeat"], spots.get(row["spot"], row["repeat"]))
     return found

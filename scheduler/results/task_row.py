@@ -17,7 +17,7 @@ from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.statistics.percentiles import percentile
+from velodrome.scheduler.statistics.percentiles import compute_percentile
 
 TIMED_PHASES = ("forward", "gradient")
 PERCENTILES = {"p95": 0.95, "p99": 0.99}
@@ -156,7 +156,8 @@ def _percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> R
     samples = [one.elapsed_ns for one in measurement.samples if one.phase == phase]
     inflated = max(len(samples) / timed.worth, 1.0) if timed and timed.worth else 1.0
     found = {
-        name: percentile(samples, share, inflated=inflated) for name, share in PERCENTILES.items()
+        name: compute_percentile(samples, share, inflated=inflated)
+        for name, share in PERCENTILES.items()
     }
     return {
         f"{phase}_{name}_ns": one.value / timed.calls if one and timed else None

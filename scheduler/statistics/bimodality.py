@@ -5,7 +5,7 @@ Three processes in one mode against three in the other look like a step, and the
 not show why: with equal modes this happens to 2^(1 - n - m) of all cells, 1 of 32 with 3 against 3
 and 1 of 512 with 5 against 5. But other cells of the comparison, and other sweeps of the cell, show
 mixtures. So the number of bimodal cells is estimated; where a separation by chance is likelier than
-LUCK, steps no larger than the gap between modes are not called.
+CHANCE, steps no larger than the gap between modes are not called.
 
 A cell looks bimodal if a cut of its sorted values leaves little of their sum of squares around the
 two means (R. A. Fisher's criterion, as in W. D. Fisher, On grouping for maximum homogeneity, JASA
@@ -29,9 +29,9 @@ Counts = int | NDArray[np.int64]
 SUSPECT = 0.02  # p of a cut, of one cell of normal values
 SURE = 0.1  # the same, of all cells of a comparison together
 CLEAR = 0.1  # the same, of one cell: its gap counts
-CHANCE = 0.005  # of a step by luck of kinds, in a whole comparison
-BEYOND = 1.25  # times the gap between kinds: a larger step is no luck of kinds
-MOST_VARIABLE = 4  # one of so many cells, those that vary most, is looked at together
+CHANCE = 0.005  # of a step by a chance separation of modes, in a whole comparison
+BEYOND = 1.25  # times the gap between modes: a larger step is not such a separation
+MOST_VARIABLE = 4  # one of so many cells, those that vary most, are tested together
 FEWEST = 2  # values on either side of a cut
 SIMULATED = 40_000
 MOST_REPEATS = 20
@@ -113,9 +113,9 @@ def estimate_bimodality(cut: Cut, variances: Array) -> ProcessBimodality:
 def _count_among_most_variable(p: Array, variances: Array) -> Array:
     few = max(2, p.shape[-1] // MOST_VARIABLE)
     widest = np.argsort(-variances, axis=-1)[..., :few]
-    theirs = np.take_along_axis(p, widest, axis=-1)
-    together = gammaincc(theirs.shape[-1], -np.log(theirs).sum(axis=-1))
-    clear = (theirs <= CLEAR).sum(axis=-1) - CLEAR * theirs.shape[-1]
+    p_of_widest = np.take_along_axis(p, widest, axis=-1)
+    together = gammaincc(p_of_widest.shape[-1], -np.log(p_of_widest).sum(axis=-1))
+    clear = (p_of_widest <= CLEAR).sum(axis=-1) - CLEAR * p_of_widest.shape[-1]
     return np.where(together <= 0.05, clear, 0.0)
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-EXPLAINS = 0.5  # share of a move, on a logarithmic scale, from which on it is the machine's
+EXPLAINS = 0.5  # share of a change, in logarithms, from which on the machine is the source
 CONFIDENCE = 0.95
-FINEST = 0.005  # of one canary, relative: two that are closer by chance prove no less noise
-UNMOVED = 0.005  # a number that moved by less moved by nothing that could be shared out
+FINEST = 0.005  # of one canary, relative: two closer values do not prove less noise
+UNMOVED = 0.005  # relative: a smaller change is not attributed
 
 
 class ChangeSource(StrEnum):
@@ -70,13 +70,13 @@ def attribute_change(
     Rows without a number are ignored, and rows without a canary if others have one. The time is of
     the gradient, or of the forward pass without one.
     """
-    base, candidate = _timed(base_runs), _timed(candidate_runs)
+    base, candidate = _select_timed(base_runs), _select_timed(candidate_runs)
     if not base or not candidate:
         return Attribution(ChangeSource.UNKNOWN, "there is no number on both sides")
-    have_canaries = bool(_with_canary(base) and _with_canary(candidate))
+    have_canaries = bool(_keep_with_canary(base) and _keep_with_canary(candidate))
     if have_canaries:
-        base, candidate = _with_canary(base), _with_canary(candidate)
-    number = _median_time(candidate) / _median_time(base)
+        base, candidate = _keep_with_canary(base), _keep_with_canary(candidate)
+    number = _find_median(candidate) / _find_median(base)
     if number <= 0 or abs(math.log(number)) < UNMOVED:
         return Attribution(ChangeSource.UNKNOWN, "the number did not move", number)
     if not have_canaries:
@@ -86,42 +86,44 @@ def attribute_change(
     if len(models) > 1:
         reason = f"different canary models: {' and '.join(sorted(models))}"
         return Attribution(ChangeSource.UNKNOWN, reason, number)
-    return _attribute(number, _canary(base, candidate))
+    return _attribute(number, _compare_canaries(base, candidate))
 
 
-def _with_canary(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
+def _keep_with_canary(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
     """Leave out runs whose canary failed: time and canary are compared over the same runs."""
     return [run for run in runs if run.canary_model and run.readings]
 
 
 def _attribute(number: float, canary: Ratio) -> Attribution:
     shares = sorted(math.log(bound) / math.log(number) for bound in (canary.low, canary.high))
-    told = (
+    text = (
         f"the number moved by {_percent(number)}, the canary by {_percent(canary.value)} "
         f"({_percent(canary.low)} to {_percent(canary.high)})"
     )
     if shares[0] >= EXPLAINS:
-        return Attribution(ChangeSource.MACHINE, told, number, canary)
+        return Attribution(ChangeSource.MACHINE, text, number, canary)
     if shares[1] < EXPLAINS:
-        return Attribution(ChangeSource.FRAMEWORK, told, number, canary)
-    return Attribution(ChangeSource.UNKNOWN, f"{told}: too uncertain to tell", number, canary)
+        return Attribution(ChangeSource.FRAMEWORK, text, number, canary)
+    return Attribution(
+        ChangeSource.UNKNOWN, f"{text}: too uncertain to attribute it", number, canary
+    )
 
 
-def _canary(base: Sequence[CanaryRun], candidate: Sequence[CanaryRun]) -> Ratio:
+def _compare_canaries(base: Sequence[CanaryRun], candidate: Sequence[CanaryRun]) -> Ratio:
     """Compute the canaries' ratio.
 
     The unit is a task if both sides have several, since interference hits both of its canaries;
     else a single canary.
     """
     several = min(len(base), len(candidate)) > 1
-    sides = [_means(runs) if several else _logs(runs) for runs in (base, candidate)]
+    sides = [_average_logs(runs) if several else _take_logs(runs) for runs in (base, candidate)]
     middles = [statistics.fmean(side) for side in sides]
-    half = _half_width(sides[0], sides[1])
+    half = _compute_half_width(sides[0], sides[1])
     moved = middles[1] - middles[0]
     return Ratio(math.exp(moved), math.exp(moved - half), math.exp(moved + half))
 
 
-def _half_width(base: Sequence[float], candidate: Sequence[float]) -> float:
+def _compute_half_width(base: Sequence[float], candidate: Sequence[float]) -> float:
     """Return the half width; infinite with one canary on each side, which has no spread."""
     from scipy.stats import t
 
@@ -136,20 +138,20 @@ def _half_width(base: Sequence[float], candidate: Sequence[float]) -> float:
     return quantile * spread * math.sqrt(1 / len(base) + 1 / len(candidate))
 
 
-def _means(runs: Sequence[CanaryRun]) -> list[float]:
+def _average_logs(runs: Sequence[CanaryRun]) -> list[float]:
     return [statistics.fmean(math.log(value) for value in run.readings) for run in runs]
 
 
-def _logs(runs: Sequence[CanaryRun]) -> list[float]:
+def _take_logs(runs: Sequence[CanaryRun]) -> list[float]:
     """Return each canary once: the one after a task may be the one before the next."""
     return [math.log(value) for value in {value for run in runs for value in run.readings}]
 
 
-def _timed(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
+def _select_timed(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
     return [run for run in runs if run.ns and 0 < run.ns < math.inf]
 
 
-def _median_time(runs: Sequence[CanaryRun]) -> float:
+def _find_median(runs: Sequence[CanaryRun]) -> float:
     return statistics.median(run.ns for run in runs if run.ns)
 
 

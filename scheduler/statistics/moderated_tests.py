@@ -75,7 +75,7 @@ class CellTests:
     p: Array
     together: ModeratedVariances
     luck: Bools
-    kinds: ProcessBimodality
+    bimodality: ProcessBimodality
 
 
 def run_tests(

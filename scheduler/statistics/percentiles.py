@@ -20,16 +20,16 @@ class Percentile:
     high: float
 
 
-def percentile(
+def compute_percentile(
     values: Sequence[float], share: float, *, inflated: float = 1.0
 ) -> Percentile | None:
-    """share: 0.95 for the 95th. inflated: how many of the values are worth an independent one."""
-    import numpy  # late, as is scipy: nothing that only shows medians waits for them
+    """Compute a percentile. share: 0.95 for the 95th. inflated: values per independent one."""
+    import numpy  # late, as is scipy: what shows only medians does not import them
 
     count = int(len(values) / inflated)
     if count < 1:
         return None
-    below, above = _successes(0.025, count, share), _successes(0.975, count, share) + 1
+    below, above = _find_quantile(0.025, count, share), _find_quantile(0.975, count, share) + 1
     if below < 1 or above > count:
         return None
     ordered = numpy.sort(numpy.asarray(values, dtype=float))
@@ -41,8 +41,8 @@ def percentile(
     )
 
 
-def _successes(probability: float, count: int, share: float) -> int:
-    """The least number that so many trials stay at or below with this probability.
+def _find_quantile(probability: float, count: int, share: float) -> int:
+    """Return the least number that so many trials do not exceed with this probability.
 
     As scipy.stats.binom.ppf, which takes a second to import.
     """

@@ -39,15 +39,15 @@ from velodrome.scheduler.statistics.replication import (
     half_width_factor,
     student_quantile,
 )
-from velodrome.scheduler.statistics.replication_units import Evidence, within_sweep
+from velodrome.scheduler.statistics.replication_units import Evidence, compare_within_sweep
 
-ALPHA = 0.05  # what is promised: of comparisons in which nothing changed
-# Two kinds of processes, wild cells and estimated degrees each take a little of it, so what is
-# promised at 5 % is tested at 4 % (benchmarks/comparison_power.py).
+ALPHA = 0.05  # the promised rate of false alarms, over comparisons in which nothing changed
+# Bimodal processes, extreme cells and estimated degrees each use up a little of it: the tests
+# use 4 % (benchmarks/comparison_power.py).
 TESTED_AT = 0.04
 LEAST = 0.02
-LARGEST = 700.0  # of a logarithm that has a number
-FOUND = 0.8  # the usual power at which a smallest step is told
+LARGEST = 700.0  # largest logarithm whose exponential is finite
+FOUND = 0.8  # the usual power, for the smallest step
 
 
 class Verdict(StrEnum):
@@ -105,22 +105,24 @@ def compare(
     alpha: float = TESTED_AT,
 ) -> Comparison:
     """Compare a single time within one sweep; one or more repeats each. least: 0.02 is 2 %."""
-    return compare_all([within_sweep(base, candidate)], least=least, alpha=alpha)[0]
+    return compare_all([compare_within_sweep(base, candidate)], least=least, alpha=alpha)[0]
 
 
 def compare_all(
     evidence: Sequence[Evidence], *, least: float = LEAST, alpha: float = TESTED_AT
 ) -> tuple[Comparison, ...]:
     """Compare times in order. Verdicts and p are corrected for their number, not intervals."""
-    claims = [at for at, one in enumerate(evidence) if not one.reason]
-    found = [_untested(one, least) for one in evidence]
-    if not claims:
-        return tuple(found)
-    tests = _tests([evidence[at] for at in claims])
-    verdicts = _verdicts([found[at].ratio for at in claims], tests, least, alpha)
-    for at, test, verdict in zip(claims, tests, verdicts, strict=True):
-        found[at] = _add_test(evidence[at], found[at], test, verdict, alpha / len(claims))
-    return tuple(found)
+    testable = [at for at, each in enumerate(evidence) if not each.reason]
+    comparisons = [_describe_untested(each, least) for each in evidence]
+    if not testable:
+        return tuple(comparisons)
+    tests = _test_all([evidence[at] for at in testable])
+    verdicts = _decide([comparisons[at].ratio for at in testable], tests, least, alpha)
+    for at, test, verdict in zip(testable, tests, verdicts, strict=True):
+        comparisons[at] = _add_test(
+            evidence[at], comparisons[at], test, verdict, alpha / len(testable)
+        )
+    return tuple(comparisons)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class _TimeTest:
     error: float
     degrees: float
     is_luck: bool
-    kinds: ProcessBimodality
+    bimodality: ProcessBimodality
     unpaired_error: float | None
     paired_error: float | None
 
@@ -148,37 +150,37 @@ class _Verdict:
     would_be_called: bool
 
 
-def _tests(claims: Sequence[Evidence]) -> list[_TimeTest]:
+def _test_all(testable: Sequence[Evidence]) -> list[_TimeTest]:
     """Test times in order; those of one phase and unit are moderated together."""
     families: dict[tuple[ReplicationUnit, str], list[int]] = {}
-    for at, one in enumerate(claims):
-        families.setdefault((one.unit, one.family), []).append(at)
+    for at, each in enumerate(testable):
+        families.setdefault((each.unit, each.family), []).append(at)
     found: dict[int, _TimeTest] = {}
     for members in families.values():
-        found |= zip(members, _family([claims[at] for at in members]), strict=True)
-    return [found[at] for at in range(len(claims))]
+        found |= zip(members, _test_family([testable[at] for at in members]), strict=True)
+    return [found[at] for at in range(len(testable))]
 
 
-def _family(family: Sequence[Evidence]) -> list[_TimeTest]:
+def _test_family(family: Sequence[Evidence]) -> list[_TimeTest]:
     cut = Cut(
-        np.array([float(one.cut.p) for one in family]),
-        np.array([float(one.cut.gap) for one in family]),
+        np.array([float(each.cut.p) for each in family]),
+        np.array([float(each.cut.gap) for each in family]),
     )
-    base = np.array([len(one.base) for one in family])
-    candidate = np.array([len(one.candidate) for one in family])
-    floors = np.array([one.floor for one in family])
-    contrast = stack_contrasts([one.contrast for one in family])
-    found = run_tests(contrast, cut, base, candidate, floors)
-    known = compute_standard_errors(contrast, found.together, floors, cut.suspect)
-    unpaired = _errors([one.unpaired for one in family], floors, cut.suspect)
-    paired = _errors([one.paired for one in family], floors, cut.suspect)
+    base = np.array([len(each.base) for each in family])
+    candidate = np.array([len(each.candidate) for each in family])
+    floors = np.array([each.floor for each in family])
+    contrast = stack_contrasts([each.contrast for each in family])
+    tests = run_tests(contrast, cut, base, candidate, floors)
+    errors = compute_standard_errors(contrast, tests.together, floors, cut.suspect)
+    unpaired = _compute_errors([each.unpaired for each in family], floors, cut.suspect)
+    paired = _compute_errors([each.paired for each in family], floors, cut.suspect)
     return [
         _TimeTest(
-            float(found.p[at]),
-            float(known.error[at]),
-            float(known.degrees[at]),
-            bool(found.luck[at]),
-            found.kinds,
+            float(tests.p[at]),
+            float(errors.error[at]),
+            float(errors.degrees[at]),
+            bool(tests.luck[at]),
+            tests.bimodality,
             unpaired[at],
             paired[at],
         )
@@ -186,94 +188,96 @@ def _family(family: Sequence[Evidence]) -> list[_TimeTest]:
     ]
 
 
-def _errors(
+def _compute_errors(
     contrasts: Sequence[Contrast | None], floors: Array, apart: Bools
 ) -> list[float | None]:
     """Compute moderated errors of contrasts; None where there is none."""
-    known = [(at, one) for at, one in enumerate(contrasts) if one and one.degrees]
-    found: list[float | None] = [None] * len(contrasts)
-    if known:
-        where = [at for at, _ in known]
-        theirs = stack_contrasts([one for _, one in known])
+    testable = [
+        (at, contrast) for at, contrast in enumerate(contrasts) if contrast and contrast.degrees
+    ]
+    errors: list[float | None] = [None] * len(contrasts)
+    if testable:
+        where = [at for at, _ in testable]
+        stacked = stack_contrasts([contrast for _, contrast in testable])
         found_errors = compute_standard_errors(
-            theirs, moderate_contrast(theirs), floors[where], apart[where]
+            stacked, moderate_contrast(stacked), floors[where], apart[where]
         )
         for at, error in zip(where, found_errors.error, strict=True):
-            found[at] = float(error)
-    return found
+            errors[at] = float(error)
+    return errors
 
 
-def _verdicts(
-    ratios: Sequence[float], found: Sequence[_TimeTest], least: float, alpha: float
+def _decide(
+    ratios: Sequence[float], tests: Sequence[_TimeTest], least: float, alpha: float
 ) -> list[_Verdict]:
-    p = np.array([one.p for one in found])
-    luck = np.array([one.is_luck for one in found])
+    p = np.array([test.p for test in tests])
+    luck = np.array([test.is_luck for test in tests])
     logs = np.log(ratios)
     is_called, would_be = (
         call_cells(p, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
     )
     return [
-        _Verdict(float(corrected), bool(one), bool(other))
-        for corrected, one, other in zip(adjust_by_holm(p), is_called, would_be, strict=True)
+        _Verdict(float(corrected), bool(test), bool(other))
+        for corrected, test, other in zip(adjust_by_holm(p), is_called, would_be, strict=True)
     ]
 
 
 def _add_test(
-    one: Evidence, known: Comparison, found: _TimeTest, verdict: _Verdict, level: float
+    evidence: Evidence, comparison: Comparison, test: _TimeTest, verdict: _Verdict, level: float
 ) -> Comparison:
     """Add the test to a comparison. level: Bonferroni's, for the smallest step."""
-    error, degrees = found.error, found.degrees
-    distance, half = float(one.contrast.distance), half_width_factor(degrees) * error
-    direction = Verdict.FASTER if known.ratio < 1 else Verdict.SLOWER
+    error, degrees = test.error, test.degrees
+    distance, half = float(evidence.contrast.distance), half_width_factor(degrees) * error
+    direction = Verdict.FASTER if comparison.ratio < 1 else Verdict.SLOWER
     is_withheld = verdict.would_be_called and not verdict.is_called
     return replace(
-        known,
-        low=min(math.exp(distance - half), known.ratio),
-        high=max(math.exp(distance + half), known.ratio),
+        comparison,
+        low=min(math.exp(distance - half), comparison.ratio),
+        high=max(math.exp(distance + half), comparison.ratio),
         p=verdict.p,
         verdict=direction if verdict.is_called else Verdict.UNDECIDED,
         error=error,
         degrees=degrees,
-        unpaired_error=found.unpaired_error,
-        paired_error=found.paired_error,
-        smallest_step=smallest_step(error, degrees, level, known.least),
-        reason=_describe_bimodality(found.kinds) if is_withheld else "",
+        unpaired_error=test.unpaired_error,
+        paired_error=test.paired_error,
+        smallest_step=find_smallest_step(error, degrees, level, comparison.least),
+        reason=_describe_bimodality(test.bimodality) if is_withheld else "",
     )
 
 
-def _untested(one: Evidence, least: float) -> Comparison:
+def _describe_untested(evidence: Evidence, least: float) -> Comparison:
     """Build a comparison without a test."""
-    sides = [[repeat.median_ns for repeat in side] for side in (one.base, one.candidate)]
+    sides = [[repeat.median_ns for repeat in side] for side in (evidence.base, evidence.candidate)]
     return Comparison(
-        ratio=_ratio(one),
+        ratio=_compute_ratio(evidence),
         low=0.0,
         high=math.inf,
         p=1.0,
         rank_p=compute_rank_p(*sides),
         verdict=Verdict.UNDECIDED,
-        base_repeats=len(one.base),
-        candidate_repeats=len(one.candidate),
+        base_repeats=len(evidence.base),
+        candidate_repeats=len(evidence.candidate),
         error=math.inf,
         degrees=0.0,
         least=least,
-        unit=one.unit,
-        base_units=one.base_units,
-        candidate_units=one.candidate_units,
-        past_sweeps=one.past_sweeps,
-        reason=one.reason,
+        unit=evidence.unit,
+        base_units=evidence.base_units,
+        candidate_units=evidence.candidate_units,
+        past_sweeps=evidence.past_sweeps,
+        reason=evidence.reason,
     )
 
 
-def _describe_bimodality(found: ProcessBimodality) -> str:
-    cells, gap = max(1, round(float(found.cells))), math.expm1(float(found.gap))
+def _describe_bimodality(bimodality: ProcessBimodality) -> str:
+    cells, gap = max(1, round(float(bimodality.cells))), math.expm1(float(bimodality.gap))
     return (
-        f"processes are of two kinds in {cells} cell{'s' if cells != 1 else ''}, up to "
-        f"{100 * gap:.1f} % apart, and so few may differ by that by luck: "
-        f"give `repeats: {count_repeats_needed(float(found.cells))}`"
+        f"processes are bimodal in {cells} cell{'s' if cells != 1 else ''}, with modes up to "
+        f"{100 * gap:.1f} % apart; so few may differ by that by chance: "
+        f"give `repeats: {count_repeats_needed(float(bimodality.cells))}`"
     )
 
 
-def smallest_step(error: float, degrees: float, level: float, least: float) -> float | None:
+def find_smallest_step(error: float, degrees: float, level: float, least: float) -> float | None:
     """Return the relative step that is detected with probability FOUND; None: too large.
 
     level: of the two-sided test. The usual sum of two quantiles (Snedecor and Cochran, Statistical
@@ -284,5 +288,5 @@ def smallest_step(error: float, degrees: float, level: float, least: float) -> f
     return math.expm1(step) if step < LARGEST else None
 
 
-def _ratio(one: Evidence) -> float:
-    return combine_repeats(one.candidate).median_ns / combine_repeats(one.base).median_ns
+def _compute_ratio(evidence: Evidence) -> float:
+    return combine_repeats(evidence.candidate).median_ns / combine_repeats(evidence.base).median_ns

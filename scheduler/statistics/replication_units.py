@@ -50,7 +50,7 @@ class CellPast:
 
     @property
     def groups(self) -> list[Array]:
-        return [_logs(repeats) for sweeps in self.nodes for repeats in sweeps]
+        return [_take_logs(repeats) for sweeps in self.nodes for repeats in sweeps]
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ class Evidence:
         return replace(self, family=family)
 
 
-def within_sweep(
+def compare_within_sweep(
     base: Repeats,
     candidate: Repeats,
     pairs: Sequence[tuple[Repeat, Repeat]] = (),
     past: CellPast = CellPast(),
 ) -> Evidence:
     """Compare within one sweep. At least one repeat each. pairs: neighbours among them."""
-    unpaired = contrast_processes(_logs(base), _logs(candidate))
-    sides = [_logs([pair[side] for pair in pairs]) for side in (0, 1)]
+    unpaired = contrast_processes(_take_logs(base), _take_logs(candidate))
+    sides = [_take_logs([pair[side] for pair in pairs]) for side in (0, 1)]
     paired = contrast_pairs(*sides) if len(pairs) > 1 else None
     floor = statistics.fmean(repeat.error**2 for repeat in (*base, *candidate))
     found = Evidence(
@@ -96,7 +96,7 @@ def within_sweep(
         tuple(candidate),
         ReplicationUnit.PROCESS,
         unpaired,
-        _kinds(base, candidate, past),
+        _find_clearer_cut(base, candidate, past),
         len(base),
         len(candidate),
         floor,
@@ -117,12 +117,14 @@ def within_sweep(
     )
 
 
-def across_sweeps(
+def compare_across_sweeps(
     base: Mapping[str, Repeats], candidate: Mapping[str, Repeats], past: CellPast = CellPast()
 ) -> Evidence:
     """Compare sweeps. base, candidate: the processes of each sweep, one or more."""
-    levels = [np.array([_level(each) for each in side.values()]) for side in (base, candidate)]
-    chains = [np.array([_level(each) for each in sweeps]) for sweeps in past.nodes]
+    levels = [
+        np.array([_compute_level(each) for each in side.values()]) for side in (base, candidate)
+    ]
+    chains = [np.array([_compute_level(each) for each in sweeps]) for sweeps in past.nodes]
     contrast = contrast_sweeps(levels[0], levels[1], chains)
     sides = [[repeat for each in side.values() for repeat in each] for side in (base, candidate)]
     per_sweep = statistics.fmean(len(each) for each in (*base.values(), *candidate.values()))
@@ -142,26 +144,26 @@ def across_sweeps(
 
 
 def _describe_missing_past(sweeps: int) -> str:
-    had = f"{sweeps} earlier" if sweeps else "no other"
+    count = f"{sweeps} earlier" if sweeps else "no other"
     return (
-        f"how much it varies between sweeps is not known ({had} on its node): "
-        f"{FEWEST_PAST} other sweeps of it are needed, or 2 on each side; "
+        f"the variance between sweeps is unknown ({count} on its node): "
+        f"it takes {FEWEST_PAST} other sweeps of the cell, or 2 on each side; "
         "or compare within one sweep"
     )
 
 
-def _level(repeats: Repeats) -> float:
+def _compute_level(repeats: Repeats) -> float:
     """Return a sweep's level: the log of the median over its processes."""
     return math.log(statistics.median(repeat.median_ns for repeat in repeats))
 
 
-def _logs(repeats: Repeats) -> Array:
+def _take_logs(repeats: Repeats) -> Array:
     return np.log([repeat.median_ns for repeat in repeats])
 
 
-def _kinds(base: Repeats, candidate: Repeats, past: CellPast) -> Cut:
+def _find_clearer_cut(base: Repeats, candidate: Repeats, past: CellPast) -> Cut:
     """Find the clearer cut, of both sides or of the past; p is corrected for two looks."""
-    now = find_best_cut(_logs(base), _logs(candidate))
+    now = find_best_cut(_take_logs(base), _take_logs(candidate))
     groups = past.groups
     if not groups:
         return now

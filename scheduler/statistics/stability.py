@@ -18,18 +18,18 @@ from velodrome.scheduler.statistics.replication import (
 )
 
 TARGET = 0.05  # half of the interval over the median
-MOST = 1000  # repeats; nobody runs more
+MOST = 1000  # repeats
 
 
 @dataclass(frozen=True)
 class Stability:
-    """The stability of a time. reason: one line, empty if stable. more: further repeats needed.
+    """The stability of a time. reason: one line, empty if stable. needed: further repeats.
 
-    more None: more repeats will not help, or a single repeat does not tell.
+    needed None: more repeats will not help, or one repeat cannot show it.
     """
 
     reason: str = ""
-    more: int | None = 0
+    needed: int | None = 0
 
     @property
     def is_stable(self) -> bool:
@@ -40,17 +40,17 @@ def assess_stability(repeats: Sequence[Repeat], *, target: float = TARGET) -> St
     """Judge one or more repeats, each stable by its own samples."""
     count = len(repeats)
     if count == 1:
-        return Stability(more=None)
+        return Stability(needed=None)
     found = combine_repeats(repeats)
     if found.half_width <= target:
         return Stability()
     needed = count_repeats_needed(math.sqrt(compute_spread(repeats).variance), target)
-    # What is needed by the spread so far may be there already: then the interval is off-centre.
-    more = max(needed - count, 1) if needed is not None else None
+    # There may be enough repeats for this spread already: then the interval is off-centre.
+    needed = max(needed - count, 1) if needed is not None else None
     medians = [repeat.median_ns for repeat in repeats]
-    apart = format_spread(max(medians) / min(medians))
-    reason = f"{count} processes that differ by {apart} do not tell it to {100 * target:g} %"
-    return Stability(reason, more)
+    spread = format_spread(max(medians) / min(medians))
+    reason = f"{count} processes that differ by {spread} do not determine it to {100 * target:g} %"
+    return Stability(reason, needed)
 
 
 def format_spread(ratio: float) -> str:

@@ -38,7 +38,7 @@ def test_two_sweeps_without_a_history_are_undecided_however_many_processes_agree
     pair = CellPair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
     (reason,) = {time.comparison.reason for time in compare_times([pair], LEAST)}
     assert {time.verdict for time in compare_times([pair], LEAST)} == {Verdict.UNDECIDED}
-    assert "how much it varies between sweeps is not known" in reason
+    assert "the variance between sweeps is unknown" in reason
     assert "compare within one sweep" in reason
 
 

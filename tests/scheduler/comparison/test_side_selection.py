@@ -55,7 +55,7 @@ def test_sweeps_and_conditions_select_rows(text, sweeps, which, rows_in) -> None
         ("last framwork=torch", "BASE:1:6: no such field 'framwork'. Did you mean 'framework'?"),
         ("2026112", "BASE:1:1: '2026112' begins 20261123"),
         ("last torch", "BASE:1:6: there is no sweep 'torch'"),
-        ("model=lenet|", "BASE:1:12: '|' is no condition"),
+        ("model=lenet|", "BASE:1:12: '|' is not a condition"),
         ("framework=neon", "BASE:1:1: no framework is 'neon'. There is: jax, tensorflow, torch."),
         ("last hostname=h7", "BASE:1:6: no hostname is 'h7'. There is: host1."),
         ("framework=jax variant=eager", "BASE: no result is 'framework=jax variant=eager'."),

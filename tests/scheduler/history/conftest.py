@@ -17,7 +17,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import History, NodeCell, Point, build_history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
-from velodrome.scheduler.plans.placement import CONFIRMING, Plan
+from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row
 
@@ -210,7 +210,7 @@ class SimulatedFleet:
             return verdict
         cells = [one.cell.key for one in verdict.unconfirmed]
         again = [f"{cell.framework} {cell.model}" for cell in cells]
-        self.rows += self.make_rows(run, again, first=CONFIRMING)
+        self.rows += self.make_rows(run, again, first=FIRST_CONFIRMATION)
         return self.judge_run(run)
 
 

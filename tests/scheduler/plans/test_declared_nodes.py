@@ -81,11 +81,10 @@ def test_each_error_names_its_place_and_fix() -> None:
         "c.yaml:9:11: no such key of the hardware of cpu 'core'. Did you mean 'cores'?"
     )
     assert of("cores: 32", "cores: 8") == (
-        "c.yaml:9:18: cores holds 32, more than the 16 threads. Count physical cores."
+        "c.yaml:9:18: cores is 32, more than the 16 threads. Count physical cores."
     )
     assert of("threads: 32", "threads: 16") == (
-        "c.yaml:9:30: threads holds 32, and resources CPU: 16. "
-        "Give CPU as many as there are threads."
+        "c.yaml:9:30: threads is 32, but resources CPU: 16. Give CPU as many as there are threads."
     )
     assert of("label: {velodrome: cpu", "labels: {velodrome: cpu") == (
         "c.yaml:3:31: no such key of a node type 'label'. Did you mean 'labels'?"
@@ -99,9 +98,11 @@ def test_labels_follow_the_syntax_that_nodes_insist_on() -> None:
     def of(label: str) -> str:
         return complaint(cluster(CPU.replace("velodrome: cpu", label)))
 
-    assert of("-bad: x").startswith("c.yaml:3:40: '-bad' is no name of a label. Use letters")
-    assert of("velodrome: in(x)").startswith("c.yaml:3:51: 'in(x)' is no value of a label.")
-    assert of("rack: 3") == 'c.yaml:3:46: label rack is no text to YAML. Put it into quotes: "3".'
+    assert of("-bad: x").startswith("c.yaml:3:40: '-bad' is not a valid label name. Use letters")
+    assert of("velodrome: in(x)").startswith("c.yaml:3:51: 'in(x)' is not a valid label value.")
+    assert (
+        of("rack: 3") == 'c.yaml:3:46: label rack is not a text in YAML. Put it into quotes: "3".'
+    )
     assert of(f"{'a' * 64}: x").startswith("c.yaml:3:40: 'aaa")
     assert read(CPU.replace("velodrome: cpu", "example.org/rack: r3.a_b-c"))[0].selector == (
         "example.org/rack",
@@ -112,7 +113,7 @@ def test_labels_follow_the_syntax_that_nodes_insist_on() -> None:
 def test_a_type_without_a_label_of_its_own_is_refused() -> None:
     twin = CPU.replace("  cpu:", "  twin:")
     assert complaint(cluster(CPU, twin)) == (
-        "c.yaml:3:3: node type 'cpu' has no label that tells it from the other types. "
+        "c.yaml:3:3: node type 'cpu' has no label that the other types lack. "
         "Add labels: {velodrome: cpu}."
     )
 
@@ -122,10 +123,10 @@ def test_gpus_agree_in_number_and_name_with_what_ray_is_told() -> None:
         return complaint(cluster(L4, hardware=f"    l4: {{gpus: {gpus}}}\n"))
 
     assert of("[NVIDIA L4]") == (
-        "c.yaml:8:16: gpus names 1, and resources GPU: 2. Give GPU as many as there are."
+        "c.yaml:8:16: gpus names 1, but resources have GPU: 2. Give GPU as many as there are."
     )
     assert of("NVIDIA L40S") == (
-        "c.yaml:8:16: gpus holds 'NVIDIA L40S', and the label ray.io/accelerator-type is L4. "
+        "c.yaml:8:16: gpus names 'NVIDIA L40S', but the label ray.io/accelerator-type is L4. "
         "Make them agree."
     )
 
@@ -133,6 +134,6 @@ def test_gpus_agree_in_number_and_name_with_what_ray_is_told() -> None:
 def test_a_file_without_types_says_where_machines_that_exist_are_found() -> None:
     assert complaint("provider: {type: local}\n") == (
         "c.yaml:1:1: there is no `available_node_types`. "
-        "Machines that exist are planned over while they are up: velodrome plan --address."
+        "These machines exist already: plan while they run, with velodrome plan --address."
     )
     assert "all have CPU: 0" in complaint(cluster())

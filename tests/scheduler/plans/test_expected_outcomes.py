@@ -28,11 +28,11 @@ def framework(folder: Path, text: str | None = None) -> Framework:
 
 
 def expected(folder: Path, text: str, task: Task = TASK, **environ: str) -> tuple[str, ...]:
-    return load_expectations({"mine": framework(folder, text)}, environ).of(task).outcomes
+    return load_expectations({"mine": framework(folder, text)}, environ).find(task).outcomes
 
 
 def test_tasks_are_expected_to_agree_by_default(tmp_path: Path) -> None:
-    assert load_expectations({"mine": framework(tmp_path)}, {}).of(TASK) is TO_AGREE
+    assert load_expectations({"mine": framework(tmp_path)}, {}).find(TASK) is TO_AGREE
     assert TO_AGREE.is_met_by(Status.OK)
     assert TO_AGREE.is_met_by(Status.UNSTABLE)
     assert not any(TO_AGREE.is_met_by(one) for one in Status if not one.has_number)
@@ -62,7 +62,7 @@ def test_the_first_entry_that_fits_holds(tmp_path: Path) -> None:
 
 def test_of_several_outcomes_any_will_do(tmp_path: Path) -> None:
     text = '[[expected]]\nstatus = ["unsupported", "agreed"]\nreason = "by the BLAS"\n'
-    found = load_expectations({"mine": framework(tmp_path, text)}, {}).of(TASK)
+    found = load_expectations({"mine": framework(tmp_path, text)}, {}).find(TASK)
     assert found.text == "unsupported or agreed"
     met = [status.value for status in Status if found.is_met_by(status)]
     assert met == ["ok", "unstable", "unsupported"]
@@ -81,7 +81,7 @@ def test_an_entry_may_hold_only_while_variables_are_not_set(tmp_path: Path) -> N
 def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported(
     tmp_path: Path,
 ) -> None:
-    found = load_expectations({"mine": framework(tmp_path)}, {}).of(replace(TASK, device="gpu"))
+    found = load_expectations({"mine": framework(tmp_path)}, {}).find(replace(TASK, device="gpu"))
     assert (found.outcomes, found.reason) == (("unsupported",), "it has no gpu path")
 
 
@@ -90,21 +90,21 @@ def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported
     [
         ("[[expected]", ": cannot be read ("),
         ("[expects]", ".expects: no such key. Did you mean 'expected'?"),
-        ("expected = 1", ":expected: this is no list of entries. Write [[expected]]."),
-        ("[[expected]]", ":expected.0.status: status is missing or no text."),
+        ("expected = 1", ":expected: not a list of entries. Write [[expected]]."),
+        ("[[expected]]", ":expected.0.status: status is missing or not a text."),
         (
             "[[expected]]\nstatus = 'unsuported'",
             ":expected.0.status: there is no outcome 'unsuported'. Did you mean 'unsupported'?",
         ),
         ("[[expected]]\nstatus = 'ok'", ":expected.0.status: there is no outcome 'ok'."),
-        ("[[expected]]\nstatus = 'agreed'", ":expected.0.reason: reason is missing or no text."),
+        ("[[expected]]\nstatus = 'agreed'", ":expected.0.reason: reason is missing or not a text."),
         (
             "[[expected]]\nstatus = 'crashed'\nreason = 'x'\nmodle = 'lenet'",
             ":expected.0.modle: no such key. Did you mean 'model'?",
         ),
         (
             "[[expected]]\nstatus = 'crashed'\nreason = 'x'\nmodel = []",
-            ":expected.0.model: model is missing or no text.",
+            ":expected.0.model: model is missing or not a text.",
         ),
     ],
 )

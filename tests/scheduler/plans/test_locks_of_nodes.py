@@ -71,7 +71,7 @@ def test_missing_drivers_are_reported_for_the_fleet_and_each_node() -> None:
 def test_a_driver_of_unknown_version_is_tried_unless_it_is_faulty() -> None:
     assert planned(sweep("torch"), node("silent", 0)).unplaceable == ()
     faulty = node("faulty", 0, gpu_fault="GPU 1 is lost")
-    assert "the nodes have one that does not say" in reason(planned(sweep("torch"), faulty))
+    assert "the nodes have one of unknown version" in reason(planned(sweep("torch"), faulty))
 
 
 def test_a_node_without_gpus_lacks_only_gpus() -> None:

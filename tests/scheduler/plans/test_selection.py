@@ -49,16 +49,16 @@ def test_conditions_all_hold_and_patterns_are_alternatives(text: str, names: set
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "--only: there is no condition. Write it like --only 'framework=torch"),
-        (" , ", "--only: there is no condition."),
+        ("", "--only: there is not a condition. Write it like --only 'framework=torch"),
+        (" , ", "--only: there is not a condition."),
         ("framwork=torch", "--only:1:1: no such field 'framwork'. Did you mean 'framework'?"),
         ("model=lenet treads=1", "--only:1:13: no such field 'treads'. Did you mean 'threads'?"),
-        ("model=lenet torch", "--only:1:13: 'torch' is no condition. Write it like --only"),
-        ("model=", "--only:1:1: 'model=' is no condition."),
+        ("model=lenet torch", "--only:1:13: 'torch' is not a condition. Write it like --only"),
+        ("model=", "--only:1:1: 'model=' is not a condition."),
         ("=lenet", "--only:1:1: no such field ''."),
-        ("model==lenet", "--only:1:1: 'model==lenet' is no condition."),
-        ("model=lenet|", "--only:1:12: '|' is no condition."),
-        ("threads>1", "--only:1:1: 'threads>1' is no condition."),
+        ("model==lenet", "--only:1:1: 'model==lenet' is not a condition."),
+        ("model=lenet|", "--only:1:12: '|' is not a condition."),
+        ("threads>1", "--only:1:1: 'threads>1' is not a condition."),
     ],
 )
 def test_an_unreadable_condition_is_reported_with_its_column(text: str, message: str) -> None:

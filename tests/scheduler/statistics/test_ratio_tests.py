@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from velodrome.scheduler.statistics.contrasts import ReplicationUnit
-from velodrome.scheduler.statistics.geometric_means import geometric_mean
+from velodrome.scheduler.statistics.geometric_means import compute_geometric_mean
 from velodrome.scheduler.statistics.moderated_tests import adjust_by_holm
 from velodrome.scheduler.statistics.rank_test import compute_rank_p
 from velodrome.scheduler.statistics.ratio_tests import (
@@ -17,7 +17,11 @@ from velodrome.scheduler.statistics.ratio_tests import (
     compare_all,
 )
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.replication_units import CellPast, across_sweeps, within_sweep
+from velodrome.scheduler.statistics.replication_units import (
+    CellPast,
+    compare_across_sweeps,
+    compare_within_sweep,
+)
 
 
 def exact(*medians_ns: float) -> list[Repeat]:
@@ -116,8 +120,10 @@ def test_holms_correction_worked_by_hand() -> None:
 
 
 def test_with_many_cells_each_needs_stronger_evidence() -> None:
-    one = within_sweep(exact(100, 103, 97, 100), exact(105, 108, 102, 105))
-    others = [within_sweep(exact(100, 103, 97, 101), exact(101, 98, 100, 103)) for _ in range(29)]
+    one = compare_within_sweep(exact(100, 103, 97, 100), exact(105, 108, 102, 105))
+    others = [
+        compare_within_sweep(exact(100, 103, 97, 101), exact(101, 98, 100, 103)) for _ in range(29)
+    ]
     alone, among = compare_all([one])[0], compare_all([one, *others])[0]
     assert among.p > alone.p / 2
     assert compare_all([replace(one, family=str(at)) for at in range(30)])[0].p == pytest.approx(
@@ -127,7 +133,7 @@ def test_with_many_cells_each_needs_stronger_evidence() -> None:
 
 def test_a_geometric_mean_worked_by_hand() -> None:
     halved, doubled = ratio_of(0.5, error=0.03), ratio_of(2.0, error=0.04)
-    found = geometric_mean([halved, doubled])
+    found = compute_geometric_mean([halved, doubled])
     assert found is not None
     # Variances 0.0009 / 4 and 0.0016 / 4: error 0.025. Degrees (9 + 16)^2 / (81 / 4 + 256 / 4).
     degrees = 25**2 / (81 / 4 + 256 / 4)
@@ -137,15 +143,15 @@ def test_a_geometric_mean_worked_by_hand() -> None:
 
 def test_across_sweeps_a_geometric_mean_is_no_more_certain_than_its_cells() -> None:
     cells = [replace(ratio_of(1.1, error=0.03), unit=ReplicationUnit.SWEEP) for _ in range(9)]
-    found = geometric_mean(cells)
+    found = compute_geometric_mean(cells)
     assert found is not None
     half = stats.t.ppf(0.975, 4) * 0.03  # as of one cell
     assert found.high == pytest.approx(1.1 * math.exp(half))
 
 
 def test_no_cells_have_no_mean_and_one_cell_without_an_interval_leaves_none() -> None:
-    assert geometric_mean([]) is None
-    found = geometric_mean([ratio_of(1.1, error=0.01), compare(exact(100), exact(100))])
+    assert compute_geometric_mean([]) is None
+    found = compute_geometric_mean([ratio_of(1.1, error=0.01), compare(exact(100), exact(100))])
     assert found is not None and (found.low, found.high) == (0.0, math.inf)
 
 
@@ -194,7 +200,7 @@ def test_thirty_cells_detect_in_one_what_it_could_not_show_alone() -> None:
         sides = [(jittered(draw, 3, 0.01), jittered(draw, 3, 0.01)) for _ in range(29)]
         slower = (jittered(draw, 3, 0.01), jittered(draw, 3, 0.01, 1.05))
         times = enumerate([slower, *sides])
-        apart = [within_sweep(*each).with_family(str(at)) for at, each in times]
+        apart = [compare_within_sweep(*each).with_family(str(at)) for at, each in times]
         together = [one.with_family("gradient") for one in apart]
         found.append([compare_all(each)[0].verdict is Verdict.SLOWER for each in (apart, together)])
     alone, moderated = (sum(each) for each in zip(*found, strict=True))
@@ -204,35 +210,43 @@ def test_thirty_cells_detect_in_one_what_it_could_not_show_alone() -> None:
 def test_a_step_that_bimodality_can_explain_is_withheld_with_the_remedy() -> None:
     draw = random.Random(2)
     mixed = [
-        within_sweep(*(exact(*(draw.choice((100, 105)) + draw.gauss(0, 0.1) for _ in range(3)))
-                       for _ in range(2)))
+        compare_within_sweep(
+            *(
+                exact(*(draw.choice((100, 105)) + draw.gauss(0, 0.1) for _ in range(3)))
+                for _ in range(2)
+            )
+        )
         for _ in range(30)
-    ]  # fmt: skip
-    step = within_sweep(exact(100, 100.1, 99.9), exact(105, 105.1, 104.9))
-    calm = [within_sweep(jittered(draw, 3, 0.001), jittered(draw, 3, 0.001)) for _ in range(120)]
+    ]
+    step = compare_within_sweep(exact(100, 100.1, 99.9), exact(105, 105.1, 104.9))
+    calm = [
+        compare_within_sweep(jittered(draw, 3, 0.001), jittered(draw, 3, 0.001)) for _ in range(120)
+    ]
     assert compare_all([step, *calm])[0].verdict is Verdict.SLOWER
     found = compare_all([step, *calm, *mixed])[0]
     assert found.verdict is Verdict.UNDECIDED
-    assert "processes are of two kinds in" in found.reason and "give `repeats: " in found.reason
+    assert "processes are bimodal in" in found.reason and "give `repeats: " in found.reason
 
 
 def test_a_cell_with_a_bimodal_history_needs_more_repeats() -> None:
     past = CellPast((tuple(exact(100, 105, 105.1 - 5 * (at % 2)) for at in range(6)),))
     sides = exact(100, 100.1, 99.9), exact(105, 105.1, 104.9)
-    assert compare_all([within_sweep(*sides)])[0].verdict is Verdict.SLOWER
-    assert compare_all([within_sweep(*sides, past=past)])[0].verdict is Verdict.UNDECIDED
-    larger = within_sweep(sides[0], exact(120, 120.1, 119.9), past=past)
+    assert compare_all([compare_within_sweep(*sides)])[0].verdict is Verdict.SLOWER
+    assert compare_all([compare_within_sweep(*sides, past=past)])[0].verdict is Verdict.UNDECIDED
+    larger = compare_within_sweep(sides[0], exact(120, 120.1, 119.9), past=past)
     assert compare_all([larger])[0].verdict is Verdict.SLOWER
 
 
 def test_two_sweeps_without_a_history_are_undecided_and_say_what_to_do() -> None:
-    found = compare_all([across_sweeps({"a": exact(100, 100.1)}, {"b": exact(150, 150.1)})])[0]
+    found = compare_all(
+        [compare_across_sweeps({"a": exact(100, 100.1)}, {"b": exact(150, 150.1)})]
+    )[0]
     assert (found.verdict, found.unit, found.degrees) == (
         Verdict.UNDECIDED,
         ReplicationUnit.SWEEP,
         0,
     )
-    assert "4 other sweeps of it are needed, or 2 on each side" in found.reason
+    assert "it takes 4 other sweeps of the cell, or 2 on each side" in found.reason
     assert (found.low, found.high) == (0.0, math.inf)
 
 
@@ -240,7 +254,7 @@ def test_the_variation_between_sweeps_is_the_error_however_many_processes_they_h
     levels = [100, 101, 100, 101, 100, 101]
     past = CellPast((tuple(exact(*[level] * 10) for level in levels),))
     sides = {"a": exact(*[100] * 50)}, {"b": exact(*[101.5] * 50)}
-    found = compare_all([across_sweeps(*sides, past)])[0]
+    found = compare_all([compare_across_sweeps(*sides, past)])[0]
     # Successive differences of 1 %, their mean square over 2, and two sweeps: the root is 1 %.
     assert found.error == pytest.approx(math.log(1.01))
     assert (found.verdict, found.past_sweeps) == (Verdict.UNDECIDED, 6)
@@ -249,7 +263,7 @@ def test_the_variation_between_sweeps_is_the_error_however_many_processes_they_h
 def test_two_sweeps_on_each_side_need_no_history() -> None:
     base = {"a": exact(100, 100.1), "b": exact(100.2, 100)}
     candidate = {"c": exact(120, 120.1), "d": exact(120.2, 120)}
-    found = compare_all([across_sweeps(base, candidate)])[0]
+    found = compare_all([compare_across_sweeps(base, candidate)])[0]
     assert (found.verdict, found.degrees) == (Verdict.SLOWER, 2)
     assert (found.base_units, found.candidate_units) == (2, 2)
 
@@ -260,7 +274,7 @@ def test_pairs_decide_from_eight_on_and_both_errors_are_reported() -> None:
     base = exact(*(100 * each for each in drift))
     candidate = exact(*(103 * each * off for each, off in zip(drift, luck, strict=True)))
     pairs = list(zip(base, candidate, strict=True))
-    found = compare_all([within_sweep(base, candidate, pairs)])[0]
+    found = compare_all([compare_within_sweep(base, candidate, pairs)])[0]
     assert (found.unit, found.base_units, found.verdict) == (
         ReplicationUnit.PAIR,
         8,
@@ -268,13 +282,13 @@ def test_pairs_decide_from_eight_on_and_both_errors_are_reported() -> None:
     )
     assert found.paired_error and found.unpaired_error
     assert found.paired_error < found.unpaired_error / 20
-    few = compare_all([within_sweep(base[:7], candidate[:7], pairs[:7])])[0]
+    few = compare_all([compare_within_sweep(base[:7], candidate[:7], pairs[:7])])[0]
     assert (few.unit, few.verdict) == (ReplicationUnit.PROCESS, Verdict.UNDECIDED)
     assert few.paired_error
 
 
 def test_processes_that_differ_absurdly_have_no_smallest_step_and_no_verdict() -> None:
-    wild = [within_sweep(exact(1e-2, 1e17), exact(1e17, 1e-2)) for _ in range(2)]
+    wild = [compare_within_sweep(exact(1e-2, 1e17), exact(1e17, 1e-2)) for _ in range(2)]
     assert {one.smallest_step for one in compare_all(wild * 100)} == {None}
     assert {one.verdict for one in compare_all(wild)} == {Verdict.UNDECIDED}
 

@@ -41,20 +41,20 @@ def test_too_many_repeats_are_not_recommended() -> None:
 
 def test_agreeing_repeats_are_stable() -> None:
     found = assess_stability(exact(100, 101, 99.5))
-    assert (found.is_stable, found.reason, found.more) == (True, "", 0)
+    assert (found.is_stable, found.reason, found.needed) == (True, "", 0)
 
 
 def test_differing_repeats_report_how_many_more_are_needed() -> None:
     # Deviation 5 %, three of them: 2.484 * 5 %. 1.96^2 (0.05 / 0.0488)^2 = 4.03, by t seven.
     found = assess_stability(exact(*map(math.exp, (0.0, 0.05, 0.10))))
     assert not found.is_stable
-    assert found.reason == "3 processes that differ by 10.5% do not tell it to 5 %"
-    assert found.more == 7 - 3
+    assert found.reason == "3 processes that differ by 10.5% do not determine it to 5 %"
+    assert found.needed == 7 - 3
 
 
 def test_one_repeat_is_as_stable_as_its_samples_and_recommends_no_number() -> None:
     found = assess_stability(exact(100))
-    assert found.is_stable and found.more is None
+    assert found.is_stable and found.needed is None
 
 
 @pytest.mark.parametrize(
