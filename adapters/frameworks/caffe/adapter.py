@@ -21,7 +21,7 @@ from velodrome.adapters.frameworks.caffe.network import (
     SEEN,
     Net,
     places,
-    reordered,
+    reorder,
     require_expressible,
 )
 from velodrome.adapters.frameworks.graph import require_options
@@ -36,7 +36,7 @@ class Adapter(contract.Adapter):
     """A handle is the net that ran."""
 
     def __init__(self, model, variant, device, threads, dtype):
-        """threads: there is no call for it. OPENBLAS_NUM_THREADS is set by the agent."""
+        """threads: Caffe has no call for it; the agent sets OPENBLAS_NUM_THREADS."""
         require_options("caffe", (variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",)))
         caffe.set_mode_cpu()
         self._model = model
@@ -49,15 +49,15 @@ class Adapter(contract.Adapter):
         return caffe.__version__
 
     def build(self, weights):
-        """Nets come with their batches, since a net's shape is part of it."""
+        """Keep the weights; load makes the nets, since a net has a fixed shape."""
         require_expressible(self._model)
         self._weights = {
-            entry.name: reordered(self._model, entry, weights[entry.name])
+            entry.name: reorder(self._model, entry, weights[entry.name])
             for entry in shapes.list_parameters(self._model)
         }
 
     def load(self, batches):
-        """Batches of the shapes of those before run in the nets of those."""
+        """Load the batches; later ones of the same shapes use the existing nets."""
         self._batches, self._holds = [self._arrays(batch) for batch in batches], {}
         if not self._nets:
             self._make()
@@ -66,7 +66,7 @@ class Adapter(contract.Adapter):
 
     def set_parameter(self, name, values):
         (entry,) = [own for own in shapes.list_parameters(self._model) if own.name == name]
-        self._weights[name] = reordered(self._model, entry, values)
+        self._weights[name] = reorder(self._model, entry, values)
         for net in self._nets.values():
             self._put(net, name)
 
@@ -90,7 +90,7 @@ class Adapter(contract.Adapter):
         return net
 
     def synchronize(self):
-        """A call returns when all is computed."""
+        """Return at once: a call returns when all is computed."""
 
     def loss(self, handle):
         return float(handle.blobs["loss"].data)
@@ -100,20 +100,20 @@ class Adapter(contract.Adapter):
         for entry in shapes.list_trained(self._model):
             name, number = found[entry.name]
             gradient = handle.params[name][number].diff.reshape(entry.shape).copy()
-            yield entry.name, reordered(self._model, entry, gradient)
+            yield entry.name, reorder(self._model, entry, gradient)
 
     def output(self, handle):
         return handle.blobs[self._blobs[self._model.layers[-1].name]].data
 
     def kept_shares(self):
-        net = self._opened(self._batches[0], SEEN)
+        net = self._open(self._batches[0], SEEN)
         self._fill(net, like=next(iter(self._nets.values())))
         _give(net, self._batches[0])
         net.forward()
         reads = shapes.list_inputs(self._model)
-        seen = {name: net.blobs[blob].data for name, blob in self._blobs.items()}
+        blob = {name: net.blobs[own].data for name, own in self._blobs.items()}
         return {
-            layer.name: contract.measure_kept_share(seen[reads[layer.name][0]], seen[layer.name])
+            layer.name: contract.measure_kept_share(blob[reads[layer.name][0]], blob[layer.name])
             for layer in self._model.layers
             if isinstance(layer, kinds.Dropout)
         }
@@ -124,7 +124,7 @@ class Adapter(contract.Adapter):
     def _notes(self):
         found = {type(layer) for layer in self._model.layers}
         if kinds.Lstm in found:
-            yield "the LSTM is unrolled, a net for each length of batch, padding is computed too"
+            yield "the LSTM is unrolled, in a net per sequence length; padding is computed too"
         if kinds.MeanOverTime in found:
             yield "the mean over time is a weighting and an average pooling"
         if kinds.Dropout in found:
@@ -139,28 +139,28 @@ class Adapter(contract.Adapter):
             yield format_note(kinds.Attention, "of tiled products and their sums")
 
     def _make(self):
-        """The nets of all batches; the weights are those of the nets before, if any."""
+        """Make the nets of all batches, with the weights of earlier nets, if any."""
         like = next(iter(self._nets.values()), None)
         self._nets, self._holds = {}, {}
         for index, arrays in enumerate(self._batches):
             key = self._key(index)
             if key not in self._nets:
-                self._nets[key] = self._opened(arrays, self._dropout)
+                self._nets[key] = self._open(arrays, self._dropout)
                 self._fill(self._nets[key], like)
                 like = like or self._nets[key]
 
-    def _opened(self, arrays, dropout):
-        """Caffe reads a net from a file alone."""
+    def _open(self, arrays, dropout):
+        """Make a net, through a file: Caffe reads nets only from files."""
         inputs = {name: array.shape for name, array in arrays.items()}
-        drawn = Net(self._model, inputs, dropout)
-        self._blobs = drawn.blobs
+        text = Net(self._model, inputs, dropout)
+        self._blobs = text.blobs
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(drawn.text())
+            file.write(text.text())
             file.flush()
             return caffe.Net(file.name, caffe.TRAIN)
 
     def _fill(self, net, like):
-        """Share the weights of a net like it; what that has no layer of the same name for, copy."""
+        """Share the weights of a similar net; copy those of layers that it does not have."""
         if like:
             net.share_with(like)
         for name, (layer, _) in places(self._model, _steps(net)).items():
@@ -173,7 +173,7 @@ class Adapter(contract.Adapter):
         blob.data[...] = self._weights[name].reshape(blob.data.shape)
 
     def _net_of(self, index):
-        """With the batch in its blobs; it stays there until another is wanted in this net."""
+        """Return the net with the batch in its blobs; it stays until another one needs the net."""
         key = self._key(index)
         net = self._nets[key]
         if self._holds.get(key) != index:

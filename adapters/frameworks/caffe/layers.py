@@ -1,9 +1,9 @@
-"""Kinds of layers as Caffe's: what each reads and the net, to what it gives."""
+"""Kinds of layers as layers of Caffe: functions of the layer, its input and the net."""
 
 from caffe import layers as L
 from caffe import params as P
 
-from velodrome.adapters.frameworks.caffe.composed import attention, gru, loop, unrolled
+from velodrome.adapters.frameworks.caffe.composed import attention, gru, loop, name_of
 from velodrome.adapters.models import layers as kinds
 
 
@@ -15,7 +15,7 @@ def convolution(layer, bottom, net):
         stride=layer.stride,
         pad=layer.padding,
         group=layer.groups,
-        **trained(layer, 2),
+        **freeze(layer, 2),
     )
 
 
@@ -43,7 +43,7 @@ def transposed_convolution(layer, bottom, net):
 
 def linear(layer, bottom, net):
     return L.InnerProduct(
-        bottom, num_output=layer.units, bias_term=layer.bias, **trained(layer, 1 + layer.bias)
+        bottom, num_output=layer.units, bias_term=layer.bias, **freeze(layer, 1 + layer.bias)
     )
 
 
@@ -56,7 +56,7 @@ def average_pooling(layer, bottom, net):
 
 
 def batch_normalization(layer, bottom, net):
-    """Caffe's own keeps running averages besides, and has its scale and bias in a layer apart."""
+    """Make two layers: Caffe's normalization has its scale and bias in a separate layer."""
     normal = L.BatchNorm(bottom, eps=layer.epsilon, use_global_stats=False)
     return L.Scale(normal, bias_term=True)
 
@@ -78,7 +78,7 @@ def normalization(layer, bottom, net):
 
 
 def dropout(layer, bottom, net):
-    """Caffe has no rate of 0: switched off the layer is left out."""
+    """Make the layer, or leave it out when switched off: Caffe has no rate of 0."""
     if net.dropout == "left out":
         return bottom
     return L.Dropout(bottom, dropout_ratio=layer.rate, in_place=net.in_place(layer))
@@ -89,19 +89,19 @@ def embedding(layer, bottom, net):
 
 
 def lstm(layer, bottom, net):
-    """Steps behind an example's end go on with padding; nothing reads what they give.
+    """Make an LSTM. Steps continue behind an example's end; nothing reads them.
 
-    Its name is its net's own: the copies of its weights that are unrolled inside would not follow
-    when Caffe shares a layer of one name between nets.
+    Its name is unique to its net: if Caffe shared the layer between nets, the copies of its weights
+    inside the unrolled net would not follow.
     """
-    name = unrolled(layer.name, net.steps)
+    name = name_of(layer.name, net.steps)
     return L.LSTM(bottom, net.spec.cont, name=name, recurrent_param=dict(num_output=layer.units))
 
 
 def mean_over_time(layer, bottom, net):
-    """Each step by its share of the mean times all steps, then the average of all steps.
+    """Scale each step by its share of the mean times all steps, then average all steps.
 
-    An image of steps x (examples x units) values, since pooling goes over such alone.
+    The values form an image of steps x (examples x units), since Caffe pools only images.
     """
     shared = L.Scale(bottom, net.spec.share, axis=0)
     image = L.Reshape(shared, shape=dict(dim=[1, 1, net.steps, -1]))
@@ -120,12 +120,12 @@ def custom(layer, bottom, net):
 
 
 def duplicate(layer, bottom, net):
-    """A power of 1 is a copy; Split and a Concat of one share memory."""
+    """Copy by a power of 1: Split and a Concat of one input share memory."""
     return L.Power(bottom, power=1.0, scale=1.0, shift=0.0)
 
 
-def trained(layer, blobs):
-    """Caffe goes back no further than to a parameter that learns."""
+def freeze(layer, blobs):
+    """Return options that freeze a layer: Caffe goes back only to parameters that learn."""
     return dict(param=[dict(lr_mult=0)] * blobs) if layer.frozen else {}
 
 

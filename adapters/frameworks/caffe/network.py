@@ -1,4 +1,4 @@
-"""A model as a net of Caffe's: its text, and where its parameters lie."""
+"""A model as a net of Caffe: its text, and the places of its parameters."""
 
 import caffe
 from caffe import layers as L
@@ -35,7 +35,7 @@ GATES_OF_CAFFE = (0, 1, 3, 2)  # i, f, o, g, of ours: its own inverse
 
 
 def require_expressible(model):
-    """Unsupported, naming the first thing that Caffe has no layer for."""
+    """Raise Unsupported, which names the first part that Caffe has no layer for."""
     for layer in model.layers:
         if type(layer) not in LAYERS:
             raise Unsupported("the caffe adapter has no {}".format(type(layer).__name__))
@@ -106,9 +106,9 @@ class Net(object):
 
 
 def places(model, steps):
-    """Per parameter, the layer of Caffe's and the number of the blob in which it lies.
+    """Map each parameter to its layer in Caffe and the number of its blob.
 
-    steps: how many a sequence has in this net.
+    steps: of a sequence in this net.
     """
     found = {}
     of = {layer.name: type(layer) for layer in model.layers}
@@ -118,8 +118,8 @@ def places(model, steps):
     return found
 
 
-def reordered(model, entry, array):
-    """Between our order of an LSTM's gates and Caffe's: the same way in both directions."""
+def reorder(model, entry, array):
+    """Convert between the canonical order of an LSTM's gates and Caffe's, in either direction."""
     layer = next(layer for layer in model.layers if layer.name == entry.layer)
     if not isinstance(layer, kinds.Lstm):
         return array

@@ -20,7 +20,7 @@ DEVICES = {"ideep": "@intel64", "numpy": "@numpy"}
 
 
 class Adapter(contract.Adapter):
-    """A handle is (loss or output, gradients). Threads come by OMP_ and OPENBLAS_NUM_THREADS."""
+    """A handle is (loss or output, gradients). OMP_ and OPENBLAS_NUM_THREADS set the threads."""
 
     layers, losses = LAYERS, LOSSES
 
@@ -45,7 +45,7 @@ class Adapter(contract.Adapter):
         self._network.to_device(self._device)
 
     def load(self, batches):
-        self._batches = tuple(self._loaded(batch) for batch in batches)
+        self._batches = tuple(self._load_batch(batch) for batch in batches)
 
     def set_parameter(self, name, values):
         self._network.assign(name, values, self._device)
@@ -67,7 +67,7 @@ class Adapter(contract.Adapter):
         return loss, self._network.gradients()
 
     def synchronize(self):
-        """A call returns when all is computed."""
+        """Return at once: a call returns when all is computed."""
 
     def loss(self, handle):
         return float(handle[0].array)
@@ -93,7 +93,7 @@ class Adapter(contract.Adapter):
     def notes(self):
         return tuple(self._notes())
 
-    def _loaded(self, batch):
+    def _load_batch(self, batch):
         """Return Network's arguments. Words: all examples one after another, and their ends."""
         if batch.lengths is None:
             return self._device.send(batch.inputs), batch.labels
@@ -105,13 +105,13 @@ class Adapter(contract.Adapter):
         if kinds.Attention in present:
             yield format_note(kinds.Attention, "of products of matrices and a masked softmax")
         if kinds.Loop in present:
-            yield "the loop is Python's: Chainer defines by running"
+            yield "the loop is Python's: Chainer records operations as they run"
         if kinds.Duplicate in present:
-            yield "NumPy's own copy, into memory that is kept from call to call"
+            yield "NumPy's own copy, into memory that every call reuses"
         if self._device.name == "@intel64" and kinds.Dropout in present:
-            yield "dropout is drawn by NumPy: iDeep repeats itself within a second"
+            yield "NumPy draws the dropout masks: iDeep repeats its masks within a second"
         if self._device.name == "@intel64" and self._has_groups():
-            yield "iDeep has no grouped convolution: Chainer's own, by NumPy"
+            yield "grouped convolution is Chainer's own, by NumPy: iDeep has none"
 
     def _has_groups(self):
         return any(getattr(layer, "groups", 1) > 1 for layer in self._model.layers)

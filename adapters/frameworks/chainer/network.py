@@ -57,11 +57,11 @@ class Network(chainer.Chain):
 
     @staticmethod
     def canonical(parts):
-        """An entry of gradients, on the host."""
+        """Return an entry of gradients, on the host."""
         return numpy.concatenate([on_host(part) for part in parts])
 
     def walk(self, inputs, labels):
-        """Layer by layer (layer, what it reads, its output), then the loss as layer None."""
+        """Yield (layer, its inputs, its output) for each layer, then for the loss as layer None."""
         values = {"input": inputs}
         for layer, step in self.steps:
             read = [values[name] for name in self._reads[layer.name]]

@@ -15,7 +15,7 @@ from velodrome.adapters.models import shapes
 
 
 class EmbedSequences(L.EmbedID):
-    """The words of all examples, one after another, and where one ends: to a list."""
+    """Embeds the tokens of all examples, given with their ends, to a list."""
 
     def forward(self, x):
         words, ends = x
@@ -23,14 +23,14 @@ class EmbedSequences(L.EmbedID):
 
 
 class LstmLink(L.NStepLSTM):
-    """Gates are i, f, g, o. The second bias stays zero."""
+    """An LSTM. Gates are i, f, g, o. The second bias stays zero."""
 
     def forward(self, xs):
         return super(LstmLink, self).forward(None, None, xs)[2]
 
 
 class GruLink(L.NStepGRU):
-    """Gates are r, z, n."""
+    """A GRU. Gates are r, z, n."""
 
     def forward(self, xs):
         return super(GruLink, self).forward(None, xs)[1]
@@ -64,7 +64,7 @@ class AttentionLink(chainer.Chain):
 
 
 class LoopLink(L.Linear):
-    """Chainer defines by running: its loop is Python's."""
+    """A loop of Python: Chainer records operations as they run."""
 
     def __init__(self, layer, units):
         super(LoopLink, self).__init__(units, units, initialW=0)
@@ -89,7 +89,7 @@ class CustomFunction(chainer.FunctionNode):
 
 
 class DropoutFunction(object):
-    """rate is switched to 0 to drop nothing.
+    """Dropout whose rate is set to 0 to drop nothing.
 
     By NumPy also where there is iDeep, which draws the same again in every call of one second.
     """
@@ -105,7 +105,7 @@ class DropoutFunction(object):
 
 
 class CopyFunction(object):
-    """A copy into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB."""
+    """A copy into reused memory: in fresh memory the CPU would pay a page fault per 4 KiB."""
 
     _kept = numpy.empty(0)
 
@@ -127,7 +127,7 @@ def _linear(layer, source):
 
 
 def _lrn(layer, source):
-    """Chainer multiplies the sum by alpha, undivided."""
+    """Make LRN; Chainer does not divide alpha by the size."""
     return lambda x: F.local_response_normalization(
         x, layer.size, layer.k, layer.alpha / layer.size, layer.beta
     )
@@ -175,7 +175,7 @@ LAYERS = {
 
 
 def parameters(link):
-    """Per role, the link's parameters that side by side, along the first axis, are the role's."""
+    """Map each role to the link's parameters that form it, concatenated along the first axis."""
     if isinstance(link, (LstmLink, GruLink)):
         (weights,), (biases,) = link.ws, link.bs
         half = len(weights) // 2
@@ -193,7 +193,7 @@ def parameters(link):
 
 
 def on_host(array):
-    """A NumPy array of it: with iDeep it may be one of oneDNN's."""
+    """Return a NumPy array; with iDeep the argument may be an array of oneDNN."""
     return numpy.array(array) if isinstance(array, intel64.mdarray) else array
 
 

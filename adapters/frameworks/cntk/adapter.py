@@ -26,12 +26,12 @@ NOTES = (
         kinds.Attention,
         format_note(kinds.Attention, "of unpacked sequences, products and a softmax"),
     ),
-    (kinds.Duplicate, "the copy is that of the batch into memory of the network"),
+    (kinds.Duplicate, "the copy is that of the batch into the network's memory"),
 )
 
 
 class Adapter(contract.Adapter):
-    """The wheel on the package index is the last one, and without CUDA for today's GPUs."""
+    """Runs the last published wheel, which has no CUDA for current GPUs."""
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options("cntk", (variant, ("default",)), (device, ("cpu",)), (dtype, ("float32",)))
@@ -110,5 +110,5 @@ class Adapter(contract.Adapter):
 
     def notes(self):
         present = {type(layer) for layer in self._model.layers}
-        first = "a call copies its batch into memory of the network first, as CNTK always does"
+        first = "a call first copies its batch into the network's memory, as CNTK always does"
         return (first,) + tuple(note for kind, note in NOTES if kind in present)

@@ -10,13 +10,13 @@ from velodrome.adapters.models import shapes
 
 
 class Network(object):
-    """loss: of a batch; the output itself where there is none. trained: parameters by name.
+    """A model. loss: of a batch, or the output if there is no loss. trained: by name.
 
     dropouts: per dropout layer, (what it reads, its function).
     """
 
     def __init__(self, model, weights):
-        """Unsupported if a layer or the loss is of a kind without an operation."""
+        """Raise Unsupported if a layer or the loss is of a kind without an operation."""
         self.trained, self.dropouts = {}, {}
         self._model = model
         self._inputs = _inputs(model)
@@ -30,7 +30,7 @@ class Network(object):
         self.loss = loss(model.loss, values[model.layers[-1].name], values)
 
     def arguments(self, batch, device):
-        """A contract.Batch as CNTK's values, by what they are fed to, on the device."""
+        """Map CNTK's inputs to the values of a batch, on the device."""
         found = {self._inputs["input"]: self._examples(batch, device)}
         if batch.labels is not None:
             one_each = [[int(label)] for label in batch.labels]
@@ -44,9 +44,9 @@ class Network(object):
         return {variable: value for variable, value in found.items() if variable in fed}
 
     def canonical(self, name, array):
-        """A gradient as the contract wants it."""
+        """Return a gradient in its canonical layout."""
         entry = self._entries[name]
-        if not self._is_kept(entry):
+        if not self._keeps_layout(entry):
             return array.reshape(-1, array.shape[-1]).T
         return array.reshape(entry.shape)
 
@@ -79,7 +79,7 @@ class Network(object):
         return output
 
     def _weight(self, entry, weights):
-        """A Parameter, or a Constant where it is frozen."""
+        """Make a Parameter, or a Constant if it is frozen."""
         array = self._in_own_layout(entry, weights[entry.name])
         if entry.frozen:
             return cntk.Constant(array)
@@ -87,7 +87,7 @@ class Network(object):
         return self.trained[entry.name]
 
     def _in_own_layout(self, entry, array):
-        if not self._is_kept(entry):
+        if not self._keeps_layout(entry):
             source = self._sources[self._reads[entry.layer][0]]
             rows = source if entry.role == "weight" else array.shape[1:]
             return array.T.reshape(tuple(rows) + (-1,))
@@ -95,7 +95,7 @@ class Network(object):
             return array.reshape(-1, 1, 1)
         return array
 
-    def _is_kept(self, entry):
+    def _keeps_layout(self, entry):
         """Return True if it has the canonical layout; products use (in, out), in of any rank."""
         (layer,) = [one for one in self._model.layers if one.name == entry.layer]
         return len(entry.shape) == 1 or isinstance(

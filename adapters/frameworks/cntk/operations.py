@@ -68,7 +68,7 @@ def _batch_norm(layer, weight, x):
 
 
 def _attention(layer, weight, x):
-    """Each step looks at all steps of its sequence, which are unpacked beside it, with a mask."""
+    """Compose it: each step reads all unpacked steps of its sequence, with a mask."""
     units = x.shape[0]
     width = units // layer.heads
     projected = cntk.times(x, weight("weight_input"))
@@ -111,17 +111,17 @@ def _avg_pool(layer, weight, x):
 
 
 def _lrn(layer, weight, x):
-    """CNTK divides alpha by the size of the window itself, which its documentation leaves out."""
+    """Make LRN; CNTK itself divides alpha by the window's size, which is undocumented."""
     return cntk.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta)
 
 
 def _embedding(layer, weight, x):
-    """A product with one-hot vectors would be usual; its gradient is sparse, that of gather not."""
+    """Gather rows: the usual product with one-hot vectors has a sparse gradient."""
     return cntk.reshape(cntk.gather(weight("weight"), x), (layer.units,))
 
 
 def _lstm(layer, weight, x):
-    """A loop over each sequence's own steps; the input's products are one product before it."""
+    """Loop over each sequence's true steps; the input's products are one product before it."""
     before = cntk.times(x, weight("weight_input")) + weight("bias")
     weight_hidden, shape = weight("weight_hidden"), (layer.units,)
     earlier_hidden, earlier_cell = cntk.placeholder(shape), cntk.placeholder(shape)
@@ -156,7 +156,7 @@ def _gru(layer, weight, x):
 
 
 def _loop(layer, weight, x):
-    """Unrolled: CNTK's own loops are over the steps of a sequence."""
+    """Unroll the loop: CNTK loops only over the steps of a sequence."""
     own, bias = weight("weight"), weight("bias")
     for _ in range(layer.steps):
         x = cntk.tanh(cntk.times(x, own) + bias)

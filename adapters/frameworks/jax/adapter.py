@@ -22,7 +22,7 @@ LENGTH_MULTIPLE = 8
 
 
 class Adapter(contract.Adapter):
-    """Threads are the agent's doing: XLA reads NPROC when it is imported, and nothing later."""
+    """The agent sets the threads: XLA reads NPROC once, when it is imported."""
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options("jax", (variant, VARIANTS), (device, ("cpu", "gpu")), (dtype, ("float32",)))
@@ -44,7 +44,7 @@ class Adapter(contract.Adapter):
         self._rates = self._network.rates(active=False)
 
     def load(self, batches):
-        self._batches = tuple(self._loaded(batch) for batch in batches)
+        self._batches = tuple(self._load_batch(batch) for batch in batches)
         if self._forward is None:
             self._carried = self._network.carried(len(batches[0].inputs))
             self._forward = self._function(self._network.forward)
@@ -74,7 +74,7 @@ class Adapter(contract.Adapter):
         return self._network.canonical(handle[1])
 
     def output(self, handle):
-        """None stands for what lies in the memory that is copied into."""
+        """Return the output; a handle of None stands for the memory that a copy fills."""
         return channels_last.restore_output(
             jax.device_get(self._carried["kept"] if handle is None else handle)
         )
@@ -89,7 +89,7 @@ class Adapter(contract.Adapter):
         return self._device.memory_stats()["peak_bytes_in_use"] if self._gpu else 0
 
     def kernels(self):
-        """XLA compiles for the CPU that it finds; which instructions it takes it does not tell."""
+        """Return XLA's version; it does not report the instructions that it compiles for."""
         return ("xla via jaxlib {}".format(jaxlib.__version__),)
 
     def notes(self):
@@ -108,7 +108,7 @@ class Adapter(contract.Adapter):
 
         return WarmCompiledFunction(call, self._batches)
 
-    def _loaded(self, batch):
+    def _load_batch(self, batch):
         found = {"inputs": channels_last.convert_inputs(batch.inputs, LENGTH_MULTIPLE)}
         if batch.labels is not None:
             found["labels"] = batch.labels
@@ -118,9 +118,9 @@ class Adapter(contract.Adapter):
 
 
 def _device(device):
-    """The first of its kind. Products of float32 are such, and no TF32.
+    """Return the first device of its kind, set to float32 products without TF32.
 
-    On the CPU calls would be queued, for one more thread to run: there is none to spare.
+    Queued calls are disabled on the CPU: they would need one more thread.
     """
     jax.config.update("jax_default_matmul_precision", "highest")
     if device == "cpu":

@@ -1,4 +1,4 @@
-"""A model as pure functions of its weights, a batch, and what is carried from call to call."""
+"""A model as pure functions of its weights, a batch, and values carried from call to call."""
 
 import jax
 import jax.numpy as jnp
@@ -12,34 +12,34 @@ from velodrome.adapters.models import shapes
 
 
 class Network(object):
-    """Functions, to be compiled or not. What each of them takes:
+    """Functions of a model, to be compiled or not. Their arguments:
 
     trained, frozen: arrays by `layer.role`, as `weights` gives them. rates: per dropout layer.
     batch: `inputs` and, where there are some, `labels` and `lengths`. carried: see `carried`.
     """
 
     def __init__(self, model, platform):
-        """Unsupported if a layer or the loss is of a kind without an operation."""
+        """Raise Unsupported if a layer or the loss is of a kind without an operation."""
         self._model = model
-        self._steps = [(layer, _known(choice, layer, platform)) for layer in model.layers]
+        self._steps = [(layer, _require_known(choice, layer, platform)) for layer in model.layers]
         self._loss = find_entry(LOSSES, model.loss, "jax")
         self._reads = shapes.list_inputs(model)
         self._parameters = {
             entry.name: (layer, entry, source) for layer, entry, source in locate_parameters(model)
         }
-        self._dropouts = [one.name for one in model.layers if isinstance(one, kinds.Dropout)]
+        self._dropouts = [layer.name for layer in model.layers if isinstance(layer, kinds.Dropout)]
         last = model.layers[-1]
         self._kept = last.name if _only_copies(model, last) else ""
 
     def weights(self, given):
-        """(trained, frozen): canonical arrays by name, in JAX's layout."""
+        """Return (trained, frozen) weights by name, in JAX's layout."""
         trained, frozen = {}, {}
         for name, (_, entry, _) in self._parameters.items():
             (frozen if entry.frozen else trained)[name] = self.in_own_layout(name, given[name])
         return trained, frozen
 
     def in_own_layout(self, name, array):
-        """A parameter's canonical array in JAX's layout."""
+        """Convert a parameter's canonical array to JAX's layout."""
         layer, _, source = self._parameters[name]
         return channels_last.convert_parameter(layer, array, source)
 
@@ -54,12 +54,12 @@ class Network(object):
         return found
 
     def rates(self, active):
-        """Per dropout layer its rate, or 0."""
-        layers = [one for one in self._model.layers if isinstance(one, kinds.Dropout)]
+        """Map each dropout layer to its rate, or 0."""
+        layers = [layer for layer in self._model.layers if isinstance(layer, kinds.Dropout)]
         return {layer.name: jnp.float32(layer.rate if active else 0.0) for layer in layers}
 
     def forward(self, trained, frozen, rates, batch, carried):
-        """The loss, or the output of a model without one, and what is carried on."""
+        """Return the loss, or the output of a model without one, and the carried values."""
         values = {"input": batch["inputs"]}
         keys, carried = self._keys(carried)
         for layer, _, output in self._walk(trained, frozen, rates, batch, keys):
@@ -69,13 +69,13 @@ class Network(object):
         return self._loss(self._model.loss, output, values, batch.get("labels")), carried
 
     def gradient(self, trained, frozen, rates, batch, carried):
-        """(the loss, per trained parameter its gradient), and what is carried on."""
+        """Return ((loss, gradients by trained parameter), the carried values)."""
         call = jax.value_and_grad(self.forward, has_aux=True)
         (loss, carried), gradients = call(trained, frozen, rates, batch, carried)
         return (loss, gradients), carried
 
     def kept_shares(self, trained, frozen, rates, batch, carried):
-        """Per dropout layer, the share of its non-zero inputs that are not zero behind it."""
+        """Map each dropout layer to the share of its non-zero inputs that stay non-zero."""
         keys, _ = self._keys(carried)
         return {
             layer.name: measure_kept_share(*jax.device_get((read[0], output)))
@@ -84,14 +84,14 @@ class Network(object):
         }
 
     def canonical(self, gradients):
-        """(key, array) of each, in the canonical layout, on the host."""
+        """Yield (key, array) of each gradient, in the canonical layout, on the host."""
         for name, own in gradients.items():
             layer, _, source = self._parameters[name]
             array = jax.device_get(own)
             yield name, channels_last.restore_parameter(layer, array, source)
 
     def _walk(self, trained, frozen, rates, batch, keys):
-        """Layer by layer (layer, what it reads, its output)."""
+        """Yield (layer, its inputs, its output) for each layer."""
         values = {"input": batch["inputs"]}
         by_layer = {layer.name: {} for layer, _ in self._steps}
         for name, (layer, entry, _) in self._parameters.items():
@@ -103,7 +103,7 @@ class Network(object):
             yield layer, read, values[layer.name]
 
     def _keys(self, carried):
-        """A fresh key for each dropout layer, and what is carried with a fresh key of its own."""
+        """Return a fresh key for each dropout layer, and the carried values with a fresh key."""
         if not self._dropouts:
             return {}, carried
         key, *keys = jax.random.split(carried["key"], 1 + len(self._dropouts))
@@ -114,7 +114,7 @@ def _only_copies(model, layer):
     return isinstance(layer, kinds.Duplicate) and not shapes.list_parameters(model)
 
 
-def _known(find, kind, *arguments):
+def _require_known(find, kind, *arguments):
     try:
         return find(kind, *arguments)
     except KeyError:

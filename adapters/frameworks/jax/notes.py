@@ -16,7 +16,7 @@ _COMPOSED = {
 
 
 def notes(model, variant, on_gpu, length_multiple):
-    """One text each. length_multiple: what sequences are padded to."""
+    """Yield the notes. length_multiple: sequences are padded to multiples of it."""
     present = {type(layer) for layer in model.layers}
     if on_gpu:
         yield "precision is highest: no TF32"
@@ -33,4 +33,4 @@ def notes(model, variant, on_gpu, length_multiple):
     if not on_gpu and shapes.has_groups(model):
         yield format_note(kinds.Conv, "group by group: XLA's own are slow on a CPU")
     if kinds.Duplicate in present and variant == "jit":
-        yield "copies into memory that is kept from call to call"
+        yield "copies into memory that every call reuses"

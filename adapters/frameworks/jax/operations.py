@@ -23,21 +23,21 @@ class JaxContext(NamedTuple):
 
 
 def _conv(layer, weights, call, x):
-    return _convolved(layer, x, weights["weight"], layer.groups) + weights["bias"]
+    return _convolve(layer, x, weights["weight"], layer.groups) + weights["bias"]
 
 
 def _conv_by_group(layer, weights, call, x):
-    """A convolution per group: XLA's grouped one takes three to five times as long on a CPU."""
+    """Convolve group by group: XLA's grouped one takes three to five times as long on a CPU."""
     if layer.groups == x.shape[3]:
         return _conv(layer, weights, call, x)
     groups = zip(
         jnp.split(x, layer.groups, axis=3), jnp.split(weights["weight"], layer.groups, axis=3)
     )
-    parts = [_convolved(layer, own, weight, 1) for own, weight in groups]
+    parts = [_convolve(layer, own, weight, 1) for own, weight in groups]
     return jnp.concatenate(parts, axis=3) + weights["bias"]
 
 
-def _convolved(layer, x, weight, groups):
+def _convolve(layer, x, weight, groups):
     return lax.conv_general_dilated(
         x,
         weight,
@@ -59,7 +59,7 @@ def _max_pool(layer, weights, call, x):
 
 
 def _lrn(layer, weights, call, x):
-    """JAX has none. A window over the channels takes a fifth of the time of shifted sums."""
+    """Compose LRN from a window over the channels, in a fifth of the time of shifted sums."""
     around = (layer.size // 2, (layer.size - 1) // 2)
     total = lax.reduce_window(
         x * x, 0.0, lax.add, (1, 1, 1, layer.size), (1, 1, 1, 1), [(0, 0), (0, 0), (0, 0), around]
@@ -77,11 +77,11 @@ def _embedding(layer, weights, call, x):
 
 
 @jax.jit
-def _scanned(x, weight_input, weight_hidden, bias):
-    """x (time, batch, in) to h (time, batch, units). Compiled in eager runs too, as scan always is.
+def _scan(x, weight_input, weight_hidden, bias):
+    """Map x (time, batch, in) to h (time, batch, units). Eager runs compile it too, as any scan.
 
     The input's products are one product before the loop. It runs on through the padding, which
-    stands behind an example's true steps and so changes none of them; the mean leaves it out.
+    comes after an example's true steps and so changes none of them; the mean leaves it out.
     """
 
     def step(state, before):
@@ -114,7 +114,7 @@ OPERATIONS = {
     kinds.Lrn: _lrn,
     kinds.Dropout: _dropout,
     kinds.Embedding: _embedding,
-    kinds.Lstm: lambda layer, weights, call, x: _scanned(x, **weights),
+    kinds.Lstm: lambda layer, weights, call, x: _scan(x, **weights),
     kinds.Gru: probe_layers.gru,
     kinds.Attention: probe_layers.attention,
     kinds.Loop: probe_layers.loop,
@@ -126,7 +126,7 @@ OPERATIONS = {
 
 
 def choice(layer, platform):
-    """The operation of a layer on `cpu` or `gpu`; KeyError if there is none of its kind."""
+    """Choose the operation of a layer on `cpu` or `gpu`; KeyError if its kind has none."""
     if isinstance(layer, kinds.Conv) and layer.groups > 1 and platform == "cpu":
         return _conv_by_group
     return OPERATIONS[type(layer)]

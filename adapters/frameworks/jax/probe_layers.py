@@ -1,4 +1,4 @@
-"""Kinds of layers that no model of the study has, only a probe: in JAX's own operations.
+"""Kinds of layers that only probes have, in JAX's own operations.
 
 Operations as in velodrome.adapters.frameworks.jax.operations. Sequences are (time, batch, n).
 """
@@ -47,11 +47,11 @@ def batch_norm(layer, weights, call, x):
 
 def gru(layer, weights, call, x):
     """Compute a GRU like the LSTM: one product before the loop, padding included."""
-    return _scanned(x, **weights)
+    return _scan(x, **weights)
 
 
 @jax.jit
-def _scanned(x, weight_input, weight_hidden, bias, bias_hidden):
+def _scan(x, weight_input, weight_hidden, bias, bias_hidden):
     def step(hidden, own):
         own_r, own_z, own_n = jnp.split(own, 3, axis=1)
         back_r, back_z, back_n = jnp.split(hidden @ weight_hidden + bias_hidden, 3, axis=1)
@@ -65,7 +65,7 @@ def _scanned(x, weight_input, weight_hidden, bias, bias_hidden):
 
 
 def attention(layer, weights, call, x):
-    """JAX's own, on (batch, time, heads, n / heads)."""
+    """Compute attention with JAX's own, on (batch, time, heads, n / heads)."""
     time, batch, n = x.shape
     parts = jnp.split(x.swapaxes(0, 1) @ weights["weight_input"], 3, axis=2)
     query, key, value = (part.reshape(batch, time, layer.heads, -1) for part in parts)
@@ -82,7 +82,7 @@ def loop(layer, weights, call, x):
 
 @jax.custom_vjp
 def signed_square(x):
-    """kinds.Custom, by JAX's way to a gradient of one's own."""
+    """Compute kinds.Custom, with a custom gradient of JAX."""
     return x * jnp.abs(x)
 
 

@@ -25,7 +25,7 @@ ENGINES = {
 
 
 class Adapter(contract.Adapter):
-    """A handle is (loss or output, gradients by name). Threads come by OMP_NUM_THREADS alone."""
+    """A handle is (loss or output, gradients by name). OMP_NUM_THREADS sets the threads."""
 
     blocks, losses = BLOCKS, LOSSES
 
@@ -47,7 +47,7 @@ class Adapter(contract.Adapter):
         self._gradients = self._network.gradients()
 
     def load(self, batches):
-        self._batches = tuple(_loaded(batch) for batch in batches)
+        self._batches = tuple(_load_batch(batch) for batch in batches)
 
     def set_parameter(self, name, values):
         self._network.assign(name, values)
@@ -99,9 +99,9 @@ class Adapter(contract.Adapter):
         return shares
 
     def kernels(self):
-        """Its own loops are compiled for the instructions that its features name."""
+        """Return the instruction sets of its own loops, from its features, and oneDNN."""
         features = mxnet.runtime.Features() if hasattr(mxnet, "runtime") else {}
-        on = [name for name, one in features.items() if one.enabled]
+        on = [name for name, feature in features.items() if feature.enabled]
         sets = [name[len("CPU_") :] for name in on if name.startswith("CPU_")]
         via = "via mxnet {}".format(mxnet.__version__)
         onednn = ["onednn " + via] if "MKLDNN" in on or "ONEDNN" in on else []
@@ -112,9 +112,9 @@ class Adapter(contract.Adapter):
         return tuple(self._notes())
 
     def _hybridize(self):
-        """The graph is made anew at the next call, and memory is planned once.
+        """Let the next call make the graph anew, with memory planned once.
 
-        Sequences have many lengths: there it is planned without shapes. foreach forgets its steps
+        Sequences have many lengths: their memory is planned without shapes. foreach loses its steps
         in planned memory.
         """
         static = not self._has(kinds.Loop)
@@ -131,13 +131,13 @@ class Adapter(contract.Adapter):
                 kinds.Attention, "of interleaved_matmul_selfatt_qk, softmax with lengths, _valatt"
             )
         if self._has(kinds.Duplicate):
-            yield "copies into memory that is kept from call to call, not hybridized"
+            yield "copies into memory that every call reuses, not hybridized"
 
     def _has(self, kind):
         return any(isinstance(layer, kind) for layer in self._model.layers)
 
 
-def _loaded(batch):
+def _load_batch(batch):
     """Return Network's arguments: time first, lengths as divisors, None if missing."""
     inputs = batch.inputs.T if batch.inputs.dtype.kind == "i" else batch.inputs
     return tuple(

@@ -10,7 +10,7 @@ CUSTOM = "velodrome_custom"
 
 
 class Recurrent(object):
-    """Names of a Gluon recurrent layer's parameters; (time, batch, in) to h (time, batch, units).
+    """A Gluon recurrent layer, from (time, batch, in) to h (time, batch, units).
 
     Runs through the padding, which stands behind an example's true steps and so changes none of
     them; MeanOverTime leaves it out, and no gradient comes from it. With use_sequence_length a
@@ -26,11 +26,11 @@ class Recurrent(object):
 
 
 class LstmBlock(Recurrent, rnn.LSTM):
-    """Gates are i, f, g, o; the second bias stays zero."""
+    """An LSTM. Gates are i, f, g, o; the second bias stays zero."""
 
 
 class GruBlock(Recurrent, rnn.GRU):
-    """Gates are r, z, n."""
+    """A GRU. Gates are r, z, n."""
 
 
 class BatchNormBlock(nn.BatchNorm):
@@ -38,7 +38,7 @@ class BatchNormBlock(nn.BatchNorm):
 
 
 class AttentionBlock(HybridBlock):
-    """Self-attention by MXNet's own pair of products, which want each head's q, k and v together.
+    """Self-attention by two operations of MXNet, which need each head's q, k and v together.
 
     Weights are put into that order when they are set: (3, heads, d) to (heads, 3, d).
     """
@@ -51,7 +51,7 @@ class AttentionBlock(HybridBlock):
             self.weight_output = self.params.get("weight_output", shape=(units, units))
 
     def hybrid_forward(self, F, x, lengths, weight_input, weight_output):
-        """x (time, batch, n), lengths (batch,)."""
+        """Compute attention. x (time, batch, n), lengths (batch,)."""
         together = F.dot(x, weight_input, transpose_b=True)
         scores = F.contrib.interleaved_matmul_selfatt_qk(together, heads=self._heads)
         true = F.repeat(lengths, repeats=self._heads)
@@ -61,18 +61,18 @@ class AttentionBlock(HybridBlock):
         return F.dot(mixed, weight_output, transpose_b=True)
 
     def own_layout(self, role, array):
-        return self._reordered(array, 3, self._heads) if role == "weight_input" else array
+        return self._reorder(array, 3, self._heads) if role == "weight_input" else array
 
     def canonical_layout(self, role, array):
-        return self._reordered(array, self._heads, 3) if role == "weight_input" else array
+        return self._reorder(array, self._heads, 3) if role == "weight_input" else array
 
-    def _reordered(self, array, outer, inner):
+    def _reorder(self, array, outer, inner):
         parts = array.reshape((outer, inner, -1) + array.shape[1:])
         return parts.swapaxes(0, 1).reshape(array.shape)
 
 
 class CopyBlock(HybridBlock):
-    """A copy into memory that is kept: in fresh memory it takes ten times as long on a CPU.
+    """A copy into reused memory: in fresh memory it takes ten times as long on a CPU.
 
     What is hybridized always gives fresh memory.
     """
@@ -86,7 +86,7 @@ class CopyBlock(HybridBlock):
 
 
 class LoopBlock(HybridBlock):
-    """foreach wants something to walk over: a row of zeros per step, which is left unread."""
+    """A loop by foreach, which needs an input: a row of zeros per step, which is not read."""
 
     def __init__(self, layer, units):
         super(LoopBlock, self).__init__()
@@ -135,9 +135,9 @@ def _linear(layer, source):
 
 
 def _lrn(layer, source):
-    """The reshape to the same shape gives LRN its gradient in the plain layout.
+    """Make LRN, with a reshape to the same shape that gives it its gradient in the plain layout.
 
-    In a convolution's own, as oneDNN has it, what goes back to neighbouring channels is misplaced:
+    In oneDNN's layout of convolutions the gradients of neighbouring channels are misplaced:
     gradients before LRN were off by 4e-4 in AlexNet (MXNet 1.9.1).
     """
 
@@ -176,7 +176,7 @@ BLOCKS = {
     kinds.Gru: lambda layer, source: GruBlock(layer.units, input_size=source[-1]),
     kinds.Attention: lambda layer, source: AttentionBlock(layer, source[-1]),
     kinds.Loop: lambda layer, source: LoopBlock(layer, source[-1]),
-    kinds.Add: lambda layer, source: nn.HybridLambda(lambda F, one, other: one + other),
+    kinds.Add: lambda layer, source: nn.HybridLambda(lambda F, left, right: left + right),
     kinds.Custom: lambda layer, source: nn.HybridLambda(lambda F, x: F.Custom(x, op_type=CUSTOM)),
     kinds.MeanOverTime: lambda layer, source: nn.HybridLambda(_mean_over_time),
     kinds.Duplicate: lambda layer, source: CopyBlock(),
@@ -184,7 +184,7 @@ BLOCKS = {
 
 
 class CrossEntropyBlock(HybridBlock):
-    """(logits, labels) to the mean of the loss over the batch.
+    """The mean of the loss over the batch, from (logits, labels).
 
     The logarithm of a softmax is MXNet's own kernel: by default it is oneDNN's, whose approximation
     moves the loss of 16 examples by up to 2.4e-6 and their gradient by 2.9e-6, at the same speed.

@@ -55,13 +55,13 @@ class Network(HybridBlock):
         return {name: parameter.grad() for name, (_, _, parameter) in self._placed.items()}
 
     def canonical(self, name, gradient):
-        """A gradient on the host, in the canonical layout."""
+        """Return a gradient on the host, in the canonical layout."""
         block, role, _ = self._placed[name]
         convert = getattr(block, "canonical_layout", lambda role, array: array)
         return convert(role, gradient.asnumpy())
 
     def walk(self, inputs, labels, lengths):
-        """Layer by layer (layer, what it reads, its output), then the loss as layer None."""
+        """Yield (layer, its inputs, its output) for each layer, then for the loss as layer None."""
         values = {"input": inputs}
         for layer, block in self.steps:
             read = [values[name] for name in self._reads[layer.name]]

@@ -36,14 +36,14 @@ class Adapter(contract.Adapter):
         return neon.__version__
 
     def build(self, weights):
-        """The layers are made once the batch size is known, by load."""
+        """Keep the weights; load makes the layers, once the batch size is known."""
         require_supported(self._model)
         self._weights = weights
 
     def load(self, batches):
         if not self._networks:
             self._make(batches)
-        self._batches = [(self._networks[_steps(batch)], self._loaded(batch)) for batch in batches]
+        self._batches = [(self._networks[_steps(batch)], self._upload(batch)) for batch in batches]
 
     def set_parameter(self, name, values):
         self._first.assign(name, values)
@@ -61,7 +61,7 @@ class Adapter(contract.Adapter):
         return network.gradient(batch) + (network,)
 
     def synchronize(self):
-        """neon returns when it is done."""
+        """Return at once: a call returns when all is computed."""
 
     def loss(self, handle):
         return float(handle[0][0, 0])
@@ -81,7 +81,7 @@ class Adapter(contract.Adapter):
         return tuple(_notes(self._model))
 
     def _make(self, batches):
-        """A network for each length of sequence, all with the parameters of the first."""
+        """Make a network for each sequence length, all with the parameters of the first."""
         size, first = len(batches[0].inputs), None
         NervanaObject.be.bsz = size
         for steps in sorted({_steps(batch) for batch in batches}, reverse=True):
@@ -91,8 +91,8 @@ class Adapter(contract.Adapter):
         first.fill(self._weights)
         self._first, self._weights = first, None
 
-    def _loaded(self, batch):
-        """Tensors by name, the batch last."""
+    def _upload(self, batch):
+        """Load a batch as tensors by name, with the batch as the last axis."""
         be = NervanaObject.be
         found = {"inputs": be.array(layouts.inputs(batch.inputs), dtype=batch.inputs.dtype.type)}
         if batch.labels is not None:
@@ -117,8 +117,8 @@ def _notes(model):
     has = {type(layer) for layer in model.layers}
     if kinds.Lstm in has:
         yield "the LSTM runs through the padding, which the mean leaves out"
-        yield "one network per length of a batch, all with the same parameters"
+        yield "one network per sequence length, all with the same parameters"
     if kinds.MeanOverTime in has:
-        yield "the mean over true lengths is composed: neon's own mean takes no lengths"
+        yield "the mean over true lengths is composed: neon's own mean accepts no lengths"
     if shapes.list_trained(model):
-        yield "the loss is divided by the batch in its error, where neon leaves it to optimizers"
+        yield "the adapter divides the gradient by the batch size, which neon leaves to optimizers"

@@ -63,7 +63,7 @@ class CopyLayer(neon.Layer):
 
 
 class SignedSquareLayer(neon.Layer):
-    """kinds.Custom: an operation of one's own is a layer with both directions."""
+    """kinds.Custom, as a layer with both directions."""
 
     def __init__(self):
         super(SignedSquareLayer, self).__init__()
@@ -86,7 +86,7 @@ class SignedSquareLayer(neon.Layer):
 
 
 class DropoutLayer(neon.Dropout):
-    """Divides by the kept share while training, which neon's own does only as Caffe's double."""
+    """Dropout that divides by the kept share in training, as neon does only for Caffe."""
 
     def __init__(self, rate):
         super(DropoutLayer, self).__init__(keep=1.0 - rate)
@@ -98,7 +98,7 @@ class DropoutLayer(neon.Dropout):
 
 
 class CrossEntropyCost(CrossEntropyMulti):
-    """Its gradient is that of the mean: neon leaves the division to its optimizers."""
+    """Cross entropy with the gradient of the mean: neon leaves the division to its optimizers."""
 
     def __init__(self, loss, batch_size):
         super(CrossEntropyCost, self).__init__(scale=1.0 / batch_size)
@@ -160,7 +160,7 @@ def _linear(layer):
 
 def _lrn(layer):
     if layer.k != 1.0:
-        raise Unsupported("neon has no LRN with another k than 1")
+        raise Unsupported("neon has LRN only with k = 1")
     return [neon.LRN(depth=layer.size, ascale=layer.alpha, bpower=layer.beta)]
 
 
@@ -177,7 +177,7 @@ def _lstm(layer):
 
 
 def _gru(layer):
-    raise Unsupported("neon has no GRU whose reset acts behind the hidden product, only before it")
+    raise Unsupported("neon has no GRU with the reset after the hidden product, only before it")
 
 
 # Per kind of layer, what makes neon's own layers of it: layer -> [layer].
@@ -198,7 +198,7 @@ LAYERS = {
     kinds.Lstm: _lstm,
     kinds.Gru: _gru,
     kinds.Custom: lambda layer: [SignedSquareLayer()],
-    kinds.Add: lambda layer: [],  # joins those before it, see Network
+    kinds.Add: lambda layer: [],  # joins earlier layers, see Network
     kinds.MeanOverTime: lambda layer: [MeanOverTimeLayer()],
     kinds.Duplicate: lambda layer: [CopyLayer()],
 }

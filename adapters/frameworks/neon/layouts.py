@@ -15,37 +15,37 @@ _OF_GATES = {"weight_input": "dW_input", "weight_hidden": "dW_recur", "bias": "d
 
 
 def put(layer, made, role, array):
-    """A parameter's canonical value into the layers that `made` lists for it."""
+    """Put a parameter's canonical value into its layers of neon."""
     value, _ = _tensors(layer, made, role)
     value[:] = numpy.ascontiguousarray(_to_neon(layer, role, array).reshape(value.shape))
 
 
 def gradient(layer, made, role, shape):
-    """A parameter's gradient in its canonical layout and shape, on the host."""
+    """Return a parameter's gradient in its canonical layout and shape, on the host."""
     _, found = _tensors(layer, made, role)
     return _to_canonical(layer, role, found.get(), shape)
 
 
 def inputs(array):
-    """(batch, ...) to (..., batch), the shape of one example in one axis; tokens time first."""
+    """Convert (batch, ...) to (values, batch); of tokens, time is first."""
     return numpy.ascontiguousarray(array.reshape(len(array), -1).T)
 
 
 def one_hot(labels, classes):
-    """(classes, batch)."""
+    """Return one-hot labels (classes, batch)."""
     found = numpy.zeros((classes, len(labels)), numpy.float32)
     found[labels, numpy.arange(len(labels))] = 1.0
     return found
 
 
 def shares(lengths, steps):
-    """(1, steps x batch): what each step counts for in the mean over its example's true length."""
+    """Return (1, steps x batch): each step's weight in the mean over its example's true length."""
     within = numpy.arange(steps)[:, None] < lengths
     return (within / lengths.astype(numpy.float32)).astype(numpy.float32).reshape(1, -1)
 
 
 def _tensors(layer, made, role):
-    """The tensors of a parameter and of its gradient."""
+    """Return the tensors of a parameter and of its gradient."""
     if isinstance(layer, kinds.Lstm):
         return getattr(made[0], _GATES[role]), getattr(made[0], _OF_GATES[role])
     if isinstance(layer, kinds.BatchNorm):
@@ -73,6 +73,6 @@ def _to_canonical(layer, role, array, shape):
 
 
 def _swap_gates(array):
-    """i, f, g, o to i, f, o, g, and back."""
+    """Reorder i, f, g, o to i, f, o, g, or back."""
     i, f, third, fourth = numpy.split(array, 4)
     return numpy.concatenate((i, f, fourth, third))

@@ -1,4 +1,4 @@
-"""A model as neon's own: its layers made, joined, and filled with weights.
+"""A model as layers of neon, made, joined, and filled with weights.
 
 neon's networks are of one batch size and of one number of steps. So a model over sequences is made
 once per length of a batch, with the parameters shared, as with bucketing.
@@ -17,28 +17,28 @@ IN_PLACE = (Activation, Bias, DropoutLayer)
 
 
 class Network(object):
-    """One model for inputs of one shape. The backend knows the batch size by now.
+    """One model for inputs of one shape; the backend already knows the batch size.
 
     Frozen layers in front are a model of their own that only runs forward: no gradient is taken
     there, nor with respect to what comes out of it.
     """
 
     def __init__(self, model, shape, batch_size, shared=None, layers=LAYERS, costs=COSTS):
-        """shape: of one example. shared: another Network, whose parameters this one has too."""
+        """shape: of one example. shared: another Network, whose parameters this one uses."""
         require_supported(model, layers, costs)
         self._model = model
         self._made = {layer.name: layers[type(layer)](layer) for layer in model.layers}
         kind, behind = costs[type(model.loss)]
         self._cost = GeneralizedCost(kind(model.loss, batch_size)) if kind else None
         frozen, trained = _split(model)
-        self._frozen = self._joined(frozen, [], None, shape)
+        self._frozen = self._join(frozen, [], None, shape)
         shape = self._made[frozen[-1].name][-1].out_shape if frozen else shape
         if shared:
             self._share(shared)
-        self._trained = self._joined(trained, behind(), self._cost, shape)
+        self._trained = self._join(trained, behind(), self._cost, shape)
 
     def fill(self, weights):
-        """float32 arrays in canonical layout, keyed `layer.role`."""
+        """Fill in float32 arrays in canonical layout, keyed `layer.role`."""
         by_name = {layer.name: layer for layer in self._model.layers}
         for entry in shapes.list_parameters(self._model):
             made = self._made[entry.layer]
@@ -51,7 +51,7 @@ class Network(object):
         layouts.put(kind, self._made[layer], role, values)
 
     def forward(self, batch):
-        """The loss, (1, 1) on the host as neon's own cost has it, and the output."""
+        """Return the loss, (1, 1) on the host as from neon's cost, and the output."""
         output = self._run(batch)
         if self._cost is None:
             return None, output
@@ -66,7 +66,7 @@ class Network(object):
         return cost, output
 
     def gradients(self):
-        """(key, array) of every trained parameter, in canonical layout."""
+        """Yield (key, array) of every trained parameter's gradient, in canonical layout."""
         by_name = {layer.name: layer for layer in self._model.layers}
         for entry in shapes.list_trained(self._model):
             layer, made = by_name[entry.layer], self._made[entry.layer]
@@ -77,7 +77,7 @@ class Network(object):
             dropout.set_rate(dropout.rate if active else 0.0)
 
     def kept_shares(self, batch):
-        """Layer by layer: a dropout layer writes into what it reads."""
+        """Measure them layer by layer, since a dropout layer overwrites its input."""
         found, read, dropouts = {}, batch["inputs"], self._dropouts()
         for layer in self._model.layers:
             before = read.get() if layer.name in dropouts else None
@@ -87,20 +87,20 @@ class Network(object):
                 found[layer.name] = measure_kept_share(before, read.get())
         return found
 
-    def _joined(self, layers, behind, cost, shape):
-        """neon's model of these layers, allocated; None if there are none."""
-        own = self._chained(layers) + behind
+    def _join(self, layers, behind, cost, shape):
+        """Make and allocate neon's model of these layers; None if there are none."""
+        own = self._chain(layers) + behind
         if not own:
             return None
-        joined = Model(layers=own)
-        joined.initialize(shape, cost)
-        return joined
+        model = Model(layers=own)
+        model.initialize(shape, cost)
+        return model
 
-    def _chained(self, layers):
-        """neon's layers in a row. What is added to a layer before it is a branch beside it.
+    def _chain(self, layers):
+        """Chain neon's layers. The input of an addition to an earlier layer is a branch.
 
-        neon's activations overwrite what they read. Where that is needed again, by the backward
-        pass of LRN and of an activation at a branch's end, a node that copies stands between.
+        neon's activations overwrite their input. Where the backward pass needs it again (LRN, an
+        activation at a branch's end), a copying node is inserted.
         """
         own, ends, reads = [], {}, shapes.list_inputs(self._model)
         for layer in layers:
@@ -146,7 +146,7 @@ class Network(object):
 
 
 def require_supported(model, layers=LAYERS, costs=COSTS):
-    """Unsupported names what neon, or this adapter, lacks."""
+    """Raise Unsupported, which names what neon or this adapter lacks."""
     reads = shapes.list_inputs(model)
     before = "input"
     for layer in model.layers:
@@ -162,7 +162,7 @@ def require_supported(model, layers=LAYERS, costs=COSTS):
 
 
 def _split(model):
-    """The layers in front that take no part in the gradient, and the others."""
+    """Split the layers into those in front that need no gradient, and the others."""
     needed = shapes.find_gradient_flow(model)
     if not shapes.list_trained(model):
         return (), model.layers

@@ -19,11 +19,11 @@ def _forward(
 ) -> Tuple[Array, Tuple[Array, ...]]:
     (x,) = inputs
     query, key, value = (
-        _heads(part, layer.heads) for part in numpy.split(x @ weights["weight_input"].T, 3, axis=2)
+        _split(part, layer.heads) for part in numpy.split(x @ weights["weight_input"].T, 3, axis=2)
     )
     scores = query @ key.transpose(0, 1, 3, 2) / numpy.sqrt(query.shape[3])
     shares = _softmax(numpy.where(_true_keys(call, x), scores, -numpy.inf))
-    mixed = _side_by_side(shares @ value)
+    mixed = _merge(shares @ value)
     return mixed @ weights["weight_output"].T, (x, query, key, value, shares, mixed)
 
 
@@ -35,7 +35,7 @@ def _backward(
     wanted: FrozenSet[str],
 ) -> Gradients:
     x, query, key, value, shares, mixed = saved
-    of_heads = _heads(gradient @ weights["weight_output"], layer.heads)
+    of_heads = _split(gradient @ weights["weight_output"], layer.heads)
     of_shares = of_heads @ value.transpose(0, 1, 3, 2)
     of_scores = shares * (of_shares - (of_shares * shares).sum(axis=3, keepdims=True))
     of_scores /= numpy.sqrt(query.shape[3])
@@ -44,7 +44,7 @@ def _backward(
         of_scores.transpose(0, 1, 3, 2) @ query,
         shares.transpose(0, 1, 3, 2) @ of_heads,
     )
-    of_product = numpy.concatenate([_side_by_side(part) for part in of_parts], axis=2)
+    of_product = numpy.concatenate([_merge(part) for part in of_parts], axis=2)
     of_roles = {
         "weight_input": _flat(of_product).T @ _flat(x),
         "weight_output": _flat(gradient).T @ _flat(mixed),
@@ -52,19 +52,19 @@ def _backward(
     return (of_product @ weights["weight_input"],), of_roles
 
 
-def _heads(x: Array, heads: int) -> Array:
-    """(batch, time, n) to (batch, heads, time, n / heads)."""
+def _split(x: Array, heads: int) -> Array:
+    """Reshape (batch, time, n) to (batch, heads, time, n / heads)."""
     return x.reshape(x.shape[:2] + (heads, -1)).transpose(0, 2, 1, 3)
 
 
-def _side_by_side(x: Array) -> Array:
-    """The inverse of _heads."""
+def _merge(x: Array) -> Array:
+    """Invert _split."""
     batch, heads, time, size = x.shape
     return x.transpose(0, 2, 1, 3).reshape(batch, time, heads * size)
 
 
 def _true_keys(call: CallContext, x: Array) -> Array:
-    """(batch, 1, 1, time) of whether a step is inside its sequence."""
+    """Return (batch, 1, 1, time): True for steps inside their sequence."""
     return (numpy.arange(x.shape[1]) < numpy.asarray(call.lengths)[:, None])[:, None, None]
 
 

@@ -1,4 +1,4 @@
-"""Layers that look at windows of an image: (batch, channels, height, width)."""
+"""Layers that read windows of an image: (batch, channels, height, width)."""
 
 from typing import FrozenSet, Optional, Tuple
 
@@ -16,7 +16,7 @@ from velodrome.adapters.models.shapes import Shape
 
 
 def view_windows(x: Array, size: int, stride: int, dilation: int = 1) -> Array:
-    """A view (batch, channels, size, size, out height, out width): every window, by its offset.
+    """Return a view (batch, channels, size, size, out height, out width): every window.
 
     Values of one window are `dilation` apart.
 
@@ -42,7 +42,7 @@ def view_windows(x: Array, size: int, stride: int, dilation: int = 1) -> Array:
 
 
 def _sum_windows(of_windows: Array, shape: Shape, stride: int, dilation: int = 1) -> Array:
-    """The transpose of `windows`: each value back to where it was read from, added up."""
+    """Add each window's values back at their places: the transpose of view_windows."""
     total = numpy.zeros(shape)
     size, out_height, out_width = of_windows.shape[3:]
     for row in range(size):
@@ -57,15 +57,15 @@ def _sum_windows(of_windows: Array, shape: Shape, stride: int, dilation: int = 1
     return total
 
 
-def _padded(x: Array, padding: int) -> Array:
+def _pad(x: Array, padding: int) -> Array:
     return numpy.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), "constant")
 
 
 def _columns(layer: kinds.Conv, x: Array) -> Tuple[Array, Tuple[int, int]]:
-    """(batch, groups, inputs / groups * kernel^2, positions): each window as one column."""
-    seen = view_windows(_padded(x, layer.padding), layer.kernel, layer.stride)
-    batch, out_height, out_width = len(x), seen.shape[4], seen.shape[5]
-    return seen.reshape(batch, layer.groups, -1, out_height * out_width), (out_height, out_width)
+    """Return (batch, groups, inputs / groups * kernel^2, positions): each window as a column."""
+    windows = view_windows(_pad(x, layer.padding), layer.kernel, layer.stride)
+    batch, out_height, out_width = len(x), windows.shape[4], windows.shape[5]
+    return windows.reshape(batch, layer.groups, -1, out_height * out_width), (out_height, out_width)
 
 
 def _conv_forward(
@@ -82,7 +82,7 @@ def _conv_forward(
 def _conv_backward(
     layer: kinds.Conv, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
 ) -> Gradients:
-    # The columns are made once more rather than kept: they are kernel^2 times the input.
+    # The columns are computed again, not stored: they are kernel^2 times the input.
     maps = layer.maps // layer.groups
     by_position = gradient.reshape(len(x), layer.groups, maps, -1)
     of_roles: Weights = {}
@@ -124,20 +124,20 @@ def _dilated_forward(
     layer: kinds.DilatedConv, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Array]:
     (x,) = inputs
-    seen = view_windows(_padded(x, layer.padding), layer.kernel, 1, layer.dilation)
-    y = numpy.einsum("mcrs,bcrsij->bmij", weights["weight"], seen)
+    windows = view_windows(_pad(x, layer.padding), layer.kernel, 1, layer.dilation)
+    y = numpy.einsum("mcrs,bcrsij->bmij", weights["weight"], windows)
     return y + weights["bias"][:, None, None], x
 
 
 def _dilated_backward(
     layer: kinds.DilatedConv, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
 ) -> Gradients:
-    padded = _padded(x, layer.padding)
-    seen = view_windows(padded, layer.kernel, 1, layer.dilation)
+    padded = _pad(x, layer.padding)
+    windows = view_windows(padded, layer.kernel, 1, layer.dilation)
     of_windows = numpy.einsum("mcrs,bmij->bcrsij", weights["weight"], gradient)
     of_padded = _sum_windows(of_windows, padded.shape, 1, layer.dilation)
     of_roles = {
-        "weight": numpy.einsum("bmij,bcrsij->mcrs", gradient, seen),
+        "weight": numpy.einsum("bmij,bcrsij->mcrs", gradient, windows),
         "bias": gradient.sum(axis=(0, 2, 3)),
     }
     return (_without_edge(of_padded, layer.padding),), of_roles
@@ -157,12 +157,12 @@ def _transposed_forward(
 def _transposed_backward(
     layer: kinds.TransposedConv, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
 ) -> Gradients:
-    seen = view_windows(_padded(gradient, layer.padding), layer.kernel, layer.stride)
+    windows = view_windows(_pad(gradient, layer.padding), layer.kernel, layer.stride)
     of_roles = {
-        "weight": numpy.einsum("bcij,bmrsij->cmrs", x, seen),
+        "weight": numpy.einsum("bcij,bmrsij->cmrs", x, windows),
         "bias": gradient.sum(axis=(0, 2, 3)),
     }
-    return (numpy.einsum("cmrs,bmrsij->bcij", weights["weight"], seen),), of_roles
+    return (numpy.einsum("cmrs,bmrsij->bcij", weights["weight"], windows),), of_roles
 
 
 def _average_forward(
@@ -186,8 +186,8 @@ def _pool_forward(
     layer: kinds.MaxPool, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Tuple[Array, Shape]]:
     (x,) = inputs
-    seen = view_windows(x, layer.size, layer.stride)
-    flat = seen.reshape(seen.shape[:2] + (layer.size**2,) + seen.shape[4:])
+    windows = view_windows(x, layer.size, layer.stride)
+    flat = windows.reshape(windows.shape[:2] + (layer.size**2,) + windows.shape[4:])
     return flat.max(axis=2), (flat.argmax(axis=2), x.shape)
 
 
@@ -207,7 +207,7 @@ def _pool_backward(
 
 
 def _around(x: Array, before: int, after: int) -> Array:
-    """Per channel the sum over the `before` channels below it, itself and the `after` above it."""
+    """Sum, for each channel, `before` channels below it, itself and `after` above it."""
     total = x.copy()
     for distance in range(1, before + 1):
         total[:, distance:] += x[:, :-distance]

@@ -1,4 +1,4 @@
-"""A loop: the same layer some times over, with the same parameters."""
+"""A loop: the same layer several times, with the same parameters."""
 
 from typing import FrozenSet, List, Tuple
 

@@ -78,13 +78,13 @@ class Network(object):
     def outputs(
         self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
     ) -> Dict[str, numpy.ndarray]:
-        """Every layer's output by its name, and the example as `input`."""
+        """Return every layer's output by its name, and the example as `input`."""
         return self._walk(self.model.layers, {"input": batch.inputs}, batch, dropout, {})
 
     def steps(
         self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
     ) -> Iterator[Step]:
-        """Layer by layer, for whoever may want to stop early."""
+        """Yield one step per layer, so that a caller can stop early."""
         values = {"input": batch.inputs}
         call = CallContext(batch.lengths, dropout)
         for layer in self.model.layers:
@@ -98,7 +98,7 @@ class Network(object):
         return Result(loss, values[self.model.layers[-1].name], {})
 
     def put(self, name: str, values: numpy.ndarray) -> None:
-        """Other values for the parameter `layer.role`, canonical layout."""
+        """Set the values of the parameter `layer.role`, in canonical layout."""
         layer, role = name.rsplit(".", 1)
         self._weights[layer][role] = numpy.asarray(values, numpy.float64)
 
@@ -112,9 +112,9 @@ class Network(object):
         batch: Batch,
         dropout: Optional[numpy.random.RandomState] = None,
     ) -> Result:
-        """The layers from number `start` on alone: their gradients, and the loss.
+        """Compute the loss and the gradients of the layers from number `start` on.
 
-        values: what they read of the layers before, by name.
+        values: outputs of earlier layers that they read, by name.
         """
         layers = self.model.layers[start:]
         saved: Dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""The shape of one kind of layer: a function forward, and one backward."""
+"""The interface of one kind of layer: a forward function and a backward function."""
 
 from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
 

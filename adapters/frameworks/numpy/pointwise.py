@@ -1,4 +1,4 @@
-"""Layers that treat each value by itself."""
+"""Layers that compute each value independently."""
 
 from typing import FrozenSet, Optional, Tuple
 
@@ -41,7 +41,7 @@ def _tanh_backward(
 
 
 def compute_sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), written so that no x overflows."""
+    """Compute 1 / (1 + e^-x) without overflow."""
     return 0.5 * (1.0 + numpy.tanh(0.5 * x))
 
 
@@ -112,7 +112,7 @@ def _custom_forward(
 def _custom_backward(
     layer: kinds.Custom, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
 ) -> Gradients:
-    """The rule of kinds.Custom, which is not the derivative of the above."""
+    """Apply the backward rule of kinds.Custom, which is not the derivative of forward."""
     return (gradient * 2.0 * abs(x) / (1.0 + abs(x)),), {}
 
 

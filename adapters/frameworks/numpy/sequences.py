@@ -34,7 +34,7 @@ def _embedding_backward(
 
 
 def _mask(call: CallContext, x: Array) -> Array:
-    """(batch, time, 1) of whether a step is inside its sequence."""
+    """Return (batch, time, 1): True for steps inside their sequence."""
     return (numpy.arange(x.shape[1]) < numpy.asarray(call.lengths)[:, None])[:, :, None]
 
 
@@ -87,7 +87,7 @@ def _lstm_backward(
 def _lstm_gate_gradients(
     weights: Weights, mask: Array, steps: List[LstmStep], gradient: Array
 ) -> Array:
-    """(batch, time, 4 units): the gradient of what goes into each gate, last step first."""
+    """Return (batch, time, 4 units): the gradient of each gate's input, from the last step on."""
     batch, length, units = gradient.shape
     found = numpy.zeros((batch, length, 4 * units))
     of_hidden = numpy.zeros((batch, units))
@@ -158,7 +158,7 @@ def _gru_backward(
 def _gru_gate_gradients(
     weights: Weights, mask: Array, steps: List[GruStep], gradient: Array
 ) -> Tuple[Array, Array]:
-    """Twice (batch, time, 3 units): of what each gate gets from the input, and from the state."""
+    """Return twice (batch, time, 3 units): gradients of each gate's input and state parts."""
     batch, length, units = gradient.shape
     of_input = numpy.zeros((batch, length, 3 * units))
     of_state = numpy.zeros_like(of_input)

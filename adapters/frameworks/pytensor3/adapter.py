@@ -29,7 +29,7 @@ SEEDS = itertools.count()
 
 
 def _uniform(shape):
-    """Each draw has a generator of its own, which goes on from call to call."""
+    """Draw from a separate generator, whose state persists from call to call."""
     generator = tensor.random.shared_rng(seed=next(SEEDS))
     generator.default_update, drawn = generator.uniform(size=shape)
     return drawn
@@ -52,7 +52,7 @@ def _transposed_conv(call, layer, weights, x):
 
 
 def _custom(call, layer, weights, x):
-    """OpFromGraph is how an operation is given a gradient of one's own."""
+    """Define kinds.Custom with OpFromGraph, which takes a custom gradient."""
     given = x.type()
 
     def backward(inputs, outputs, gradients):

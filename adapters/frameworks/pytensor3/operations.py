@@ -19,7 +19,7 @@ def softmax(x):
 
 
 def categorical_crossentropy(shares, labels):
-    """(batch,). A softmax's logarithm is compiled to one operation that overflows nowhere."""
+    """Return (batch,). A softmax's logarithm compiles to one operation without overflow."""
     return -tensor.log(shares)[tensor.arange(labels.shape[0]), labels]
 
 
@@ -33,10 +33,10 @@ def conv2d(
     filter_dilation=(1, 1),
     num_groups=1,
 ):
-    """Cross-correlation: one product of the kernels with all windows. filter_flip is False."""
+    """Cross-correlate by one product of the kernels with all windows. filter_flip is False."""
     maps, channels, *kernel = filter_shape
     # Channels first and the batch behind them: the windows are a matrix as they stand.
-    windows = _padded(x, border_mode).dimshuffle(1, 0, 2, 3)
+    windows = _pad(x, border_mode).dimshuffle(1, 0, 2, 3)
     # Windows of rows, cut into columns then: that takes few slices, which compile for long.
     for axis, behind in ((0, -2), (1, -1)):
         cut = _slices(windows, behind, kernel[axis], subsample[axis], filter_dilation[axis])
@@ -52,7 +52,7 @@ def conv2d(
 
 
 def pool_2d(x, ws, stride, ignore_border, mode):
-    """Windows that hang over the edge are left out. mode: `max` or `average_exc_pad`."""
+    """Pool complete windows only. mode: `max` or `average_exc_pad`."""
     joined = tensor.maximum if mode == "max" else tensor.add
     for axis, behind in ((0, -2), (1, -1)):
         x = reduce(joined, _slices(x, behind, ws[axis], stride[axis]))
@@ -60,7 +60,7 @@ def pool_2d(x, ws, stride, ignore_border, mode):
 
 
 def batch_normalization(x, scale, bias, axes, epsilon):
-    """y in a tuple, as the old one's first. axes must be `spatial`."""
+    """Return y in a tuple, as PyTensor 2 does first. axes must be `spatial`."""
     axes = (0, 2, 3)
     centred = x - x.mean(axes, keepdims=True)
     deviation = tensor.sqrt(tensor.sqr(centred).mean(axes, keepdims=True) + epsilon)
@@ -76,7 +76,7 @@ def _slices(x, axis, count, stride, dilation=1):
         yield x[(Ellipsis, slice(first, first - reach or None, stride), *behind)]
 
 
-def _padded(x, padding):
+def _pad(x, padding):
     rows, columns = padding
     if not rows and not columns:
         return x

@@ -62,7 +62,7 @@ class Adapter(contract.Adapter):
     def load(self, batches):
         with tf.device(self._device):
             self._network.reserve(len(batches[0].inputs))
-            self._batches = tuple(self._loaded(batch) for batch in batches)
+            self._batches = tuple(self._load_batch(batch) for batch in batches)
         if self._forward is None:
             self._forward = self._function(self._network.forward)
             self._gradient = self._function(self._network.gradient)
@@ -116,7 +116,7 @@ class Adapter(contract.Adapter):
         return tuple(notes(self._model, self._variant, bool(self._gpu), self._length_multiple()))
 
     def _function(self, call):
-        """call as it is timed: traced once for all batches, whatever their lengths."""
+        """Return the timed form of a call: traced once for all batches, whatever their lengths."""
         if self._variant == "eager":
             return call
         traced = tf.function(
@@ -127,8 +127,8 @@ class Adapter(contract.Adapter):
         )
         return WarmCompiledFunction(traced, self._batches) if self._variant == "xla" else traced
 
-    def _loaded(self, batch):
-        """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
+    def _load_batch(self, batch):
+        """Load a batch; integers have 64 bits, since TensorFlow keeps 32-bit ones off a GPU."""
         inputs = channels_last.convert_inputs(batch.inputs, self._length_multiple())
         if inputs.dtype.kind == "i":
             inputs = inputs.astype(numpy.int64)
@@ -154,13 +154,13 @@ def _signature(batches):
 
 
 def _set_threads(threads):
-    """One operation at a time, so that no more than `threads` threads compute."""
+    """Run one operation at a time, so that no more than `threads` threads compute."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _gpu(device):
-    """The first GPU of those visible, None for the CPU."""
+    """Return the first visible GPU; None for the CPU."""
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return None

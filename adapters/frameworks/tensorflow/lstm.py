@@ -10,10 +10,10 @@ import tensorflow as tf
 
 
 def loop(x, weight_input, weight_hidden, bias, lengths):
-    """A tf.while_loop, and another one back.
+    """Run a tf.while_loop forward, and another one backward.
 
     TensorFlow's own gradient of a loop adds up the weights' gradients step by step. Here they are
-    one product behind the loop, which takes about half the time. No step behind the longest runs.
+    one product behind the loop, which takes about half the time. The loop ends with the longest.
     """
     steps = tf.reduce_max(lengths)
 
@@ -28,7 +28,7 @@ def loop(x, weight_input, weight_hidden, bias, lengths):
         def backward(gradient):
             of_gates = _backward(gradient, gates, cells, weight_hidden, steps)
             of_gates = tf.reshape(of_gates, [-1, bias.shape[0]])
-            earlier = tf.reshape(_delayed(hiddens), [-1, hiddens.shape[2]])
+            earlier = tf.reshape(_delay(hiddens), [-1, hiddens.shape[2]])
             of_x = tf.matmul(of_gates, weight_input, transpose_b=True)
             return (
                 tf.reshape(of_x, tf.shape(x)),
@@ -43,7 +43,7 @@ def loop(x, weight_input, weight_hidden, bias, lengths):
 
 
 def _forward(before, weight_hidden, steps):
-    """Gates (time, batch, 4 units) as they act, cells and hiddens (time, batch, units)."""
+    """Return activated gates (time, batch, 4 units), cells and hiddens (time, batch, units)."""
     time, batch, units = tf.shape(before)[0], before.shape[1], weight_hidden.shape[0]
     inputs = _array(time, batch, 4 * units).unstack(before)
     zeros = tf.zeros([batch, units])
@@ -62,11 +62,11 @@ def _forward(before, weight_hidden, steps):
 
 
 def _backward(gradient, gates, cells, weight_hidden, steps):
-    """(time, batch, 4 units): the gradient of what goes into each gate, last step first."""
+    """Return (time, batch, 4 units): the gradient of each gate's input, from the last step on."""
     time, batch, units = tf.shape(gradient)[0], gates.shape[1], cells.shape[2]
     gates, cells, earlier, gradient = (
         _array(time, batch, array.shape[2]).unstack(array)
-        for array in (gates, cells, _delayed(cells), gradient)
+        for array in (gates, cells, _delay(cells), gradient)
     )
     returned = tf.transpose(weight_hidden)
     zeros = tf.zeros([batch, units])
@@ -96,16 +96,16 @@ def _array(time, batch, width):
     return tf.TensorArray(tf.float32, time, element_shape=[batch, width])
 
 
-def _delayed(values):
-    """One step later, from zeros on."""
+def _delay(values):
+    """Shift by one step, with zeros first."""
     return tf.concat([tf.zeros_like(values[:1]), values[:-1]], 0)
 
 
 def kernel(x, weight_input, weight_hidden, bias, lengths):
-    """One operation of TensorFlow for all steps, and one for all steps back.
+    """Run one operation of TensorFlow for all steps forward, and one for all steps backward.
 
     BlockLSTMV2 has our gates, but TensorFlow gives it the gradient of BlockLSTM, whose gates are in
-    another order (tensorflow/python/ops/rnn_grad.py): so the right one is called here.
+    another order (tensorflow/python/ops/rnn_grad.py): so this calls the right one.
     """
 
     @tf.custom_gradient
@@ -125,7 +125,7 @@ def kernel(x, weight_input, weight_hidden, bias, lengths):
             "wco": none,
             "b": bias,
         }
-        made = tf.raw_ops.BlockLSTMV2(use_peephole=False, **given)._asdict()
+        outputs = tf.raw_ops.BlockLSTMV2(use_peephole=False, **given)._asdict()
 
         def backward(gradient):
             found = tf.raw_ops.BlockLSTMGradV2(
@@ -133,17 +133,17 @@ def kernel(x, weight_input, weight_hidden, bias, lengths):
                 cs_grad=tf.zeros_like(gradient),
                 h_grad=gradient,
                 **given,
-                **made,
+                **outputs,
             )
             return found.x_grad, found.w_grad, found.b_grad
 
-        return made["h"], backward
+        return outputs["h"], backward
 
     return run(x, tf.concat([weight_input, weight_hidden], 0), tf.convert_to_tensor(bias))
 
 
 def cudnn(x, weight_input, weight_hidden, bias, lengths):
-    """cuDNN's, which stops at each example's length. Its gates are i, f, g, o, with two biases."""
+    """Run cuDNN's, which stops at each example's length. Gates are i, f, g, o, with two biases."""
     zeros = tf.zeros([1, x.shape[1], weight_hidden.shape[0]])
     parts = (tf.transpose(weight_input), tf.transpose(weight_hidden), bias, tf.zeros_like(bias))
     return tf.raw_ops.CudnnRNNV3(

@@ -42,7 +42,7 @@ class Network(object):
                 variable.assign(channels_last.convert_parameter(layer, values, source))
 
     def reserve(self, batch_size):
-        """Memory for what a Duplicate copies into, once the batch size is known."""
+        """Reserve the memory that a Duplicate fills, once the batch size is known."""
         if self._copies:
             return
         outputs = shapes.compute_output_shapes(self._model)
@@ -56,19 +56,19 @@ class Network(object):
             self._rates[layer.name].assign(layer.rate if active else 0.0)
 
     def forward(self, batch):
-        """[the loss], or the output of a model without one; [] if that stays in its variable."""
+        """Return [loss], or the output of a model without one; [] if that stays in its variable."""
         result = self._result(batch)
         return [] if isinstance(result, tf.Variable) else [result]
 
     def gradient(self, batch):
-        """[the loss, the gradient of every trained variable, as dense tensors]."""
+        """Return [loss, the gradient of every trained variable, as a dense tensor]."""
         variables = [variable for _, variable, _, _ in self._trained]
         with tf.GradientTape() as tape:
             loss = self._result(batch)
         return [loss, *[tf.convert_to_tensor(own) for own in tape.gradient(loss, variables)]]
 
     def steps(self, batch, rates):
-        """Layer by layer (layer, what it reads, its output). rates: per dropout layer."""
+        """Yield (layer, its inputs, its output) for each layer. rates: by dropout layer."""
         values = {"input": batch["inputs"]}
         call = TensorflowContext(batch.get("lengths"), rates, self._copies)
         for layer, operation in self._steps:
@@ -77,7 +77,7 @@ class Network(object):
             yield layer, read, values[layer.name]
 
     def canonical(self, gradients):
-        """(key, array) of each trained parameter, in the canonical layout, on the host."""
+        """Yield (key, gradient) of each trained parameter, in the canonical layout, on the host."""
         for (name, _, layer, source), own in zip(self._trained, gradients):
             yield name, channels_last.restore_parameter(layer, own.numpy(), source)
 

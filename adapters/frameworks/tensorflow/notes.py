@@ -6,7 +6,7 @@ from velodrome.adapters.models import shapes
 
 
 def notes(model, variant, on_gpu, length_multiple):
-    """One text each. length_multiple: what sequences are padded to."""
+    """Yield the notes. length_multiple: sequences are padded to multiples of it."""
     if on_gpu:
         yield "no TF32"
     else:
@@ -26,10 +26,10 @@ def notes(model, variant, on_gpu, length_multiple):
         yield format_note(kinds.Attention, "of products and a softmax")
     if not on_gpu and shapes.has_groups(model):
         yield format_note(
-            kinds.Conv, "group by group: a CPU has no or a slow gradient of a grouped convolution"
+            kinds.Conv, "group by group: on a CPU a grouped convolution has no fast gradient"
         )
     if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
-        yield "copies into memory that is kept from call to call"
+        yield "copies into memory that every call reuses"
 
 
 def _of_lstm(variant, on_gpu):
@@ -42,7 +42,7 @@ def _of_lstm(variant, on_gpu):
         return "the LSTM is cuDNN's"
     return (
         "the LSTM is BlockLSTMV2 over all steps of a batch, padding too, with its own gradient, "
-        "BlockLSTMGradV2: TensorFlow calls that of another gate order"
+        "BlockLSTMGradV2: TensorFlow itself calls that of another gate order"
     )
 
 
@@ -51,7 +51,7 @@ def _has(model, claim):
 
 
 def _one_dnn():
-    """TensorFlow has no public word on it."""
+    """Return `on` or `off`, from a private module: TensorFlow has no public function."""
     try:
         from tensorflow.python.util import _pywrap_util_port
 

@@ -23,23 +23,23 @@ class TensorflowContext(NamedTuple):
 def _conv(layer, weights, call, x):
     if layer.groups == x.shape[3] > 1:  # of a single channel, depthwise takes half as long again
         return _depthwise_conv(layer, weights, x)
-    return tf.nn.bias_add(_convolved(layer, x, weights["weight"]), weights["bias"])
+    return tf.nn.bias_add(_convolve(layer, x, weights["weight"]), weights["bias"])
 
 
 def _conv_by_group(layer, weights, call, x):
-    """A convolution per group: on the CPU TensorFlow has no gradient of a grouped one.
+    """Convolve group by group: on the CPU TensorFlow has no gradient of a grouped one.
 
-    XLA has, in five times the time.
+    XLA has one, which takes five times as long.
     """
     if layer.groups == x.shape[3] > 1:
         return _depthwise_conv(layer, weights, x)
     pairs = zip(tf.split(x, layer.groups, 3), tf.split(weights["weight"], layer.groups, 3))
-    parts = [_convolved(layer, own, weight) for own, weight in pairs]
+    parts = [_convolve(layer, own, weight) for own, weight in pairs]
     return tf.nn.bias_add(tf.concat(parts, 3) if len(parts) > 1 else parts[0], weights["bias"])
 
 
 def _depthwise_conv(layer, weights, x):
-    """One group per channel has an operation of its own, with weights (height, width, in, *)."""
+    """Use the operation for one group per channel, with weights (height, width, in, *)."""
     shape = [layer.kernel, layer.kernel, layer.groups, -1]
     weight = tf.reshape(weights["weight"], shape)
     stride = [1, layer.stride, layer.stride, 1]
@@ -48,7 +48,7 @@ def _depthwise_conv(layer, weights, x):
     )
 
 
-def _convolved(layer, x, weight):
+def _convolve(layer, x, weight):
     return tf.nn.conv2d(x, weight, layer.stride, _padding(layer))
 
 
@@ -86,10 +86,10 @@ def _lstm(run):
 
 
 def _copy_rows(layer, weights, call, x):
-    """Into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB.
+    """Copy into reused memory: in fresh memory the CPU would pay a page fault per 4 KiB.
 
-    Variable.assign only takes hold of the other tensor's memory. The variable itself is handed on,
-    since to read it is one more copy.
+    Variable.assign would only share the other tensor's memory. The variable itself is returned,
+    since reading it is one more copy.
     """
     kept = call.copies[layer.name]
     kept.scatter_update(tf.IndexedSlices(x, tf.range(kept.shape[0])))
@@ -97,14 +97,14 @@ def _copy_rows(layer, weights, call, x):
 
 
 def _copy_by_assignment(layer, weights, call, x):
-    """XLA does copy, into the variable's own memory."""
+    """Copy by assignment: XLA copies into the variable's own memory."""
     kept = call.copies[layer.name]
     kept.assign(x)
     return kept
 
 
 def _copy_to_fresh(layer, weights, call, x):
-    """On a GPU fresh memory costs nothing."""
+    """Copy into fresh memory, which costs nothing on a GPU."""
     return tf.raw_ops.DeepCopy(x=x)
 
 
@@ -147,12 +147,12 @@ CHOICES = {
 
 
 def _cross_entropy(loss, output, values, labels):
-    """Labels int64."""
+    """Compute the mean over the batch. Labels are int64."""
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output))
 
 
 def _squared_error(loss, output, values, labels):
-    """l2_loss is half the sum of squares, and goes back in one pass."""
+    """Compute it by l2_loss, half the sum of squares, whose backward pass is one pass."""
     if loss.target != "zero":
         target = tf.stop_gradient(values[loss.target])
         if target.shape.rank == 4 and output.shape.rank == 2:

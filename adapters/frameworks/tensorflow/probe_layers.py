@@ -1,4 +1,4 @@
-"""Kinds of layers that no model of the study has, only a probe: in TensorFlow's own operations.
+"""Kinds of layers that only probes have, in TensorFlow's own operations.
 
 Operations as in velodrome.adapters.frameworks.tensorflow.operations. Sequences are (time, batch,
 n).
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def atrous_conv(layer, weights, call, x):
-    """conv2d with dilations has no gradient on a CPU: this takes every dilation-th value apart."""
+    """Convolve with atrous_conv2d: conv2d with dilations has no gradient on a CPU."""
     edge = [layer.padding, layer.padding]
     padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]])
     convolved = tf.nn.atrous_conv2d(padded, weights["weight"], layer.dilation, "VALID")
@@ -33,7 +33,7 @@ def batch_norm(layer, weights, call, x):
 
 
 def gru(layer, weights, call, x):
-    """tf.scan, and TensorFlow's own gradient of it. Runs through the padding, as the LSTM does."""
+    """Run tf.scan, with TensorFlow's own gradient. Runs through the padding, as the LSTM does."""
     hidden_weight, hidden_bias = (
         tf.convert_to_tensor(weights[role]) for role in ("weight_hidden", "bias_hidden")
     )
@@ -74,7 +74,7 @@ def loop(layer, weights, call, x):
 
 @tf.custom_gradient
 def signed_square(x):
-    """kinds.Custom, by TensorFlow's way to a gradient of one's own."""
+    """Compute kinds.Custom, with a custom gradient of TensorFlow."""
     size = tf.abs(x)
 
     def backward(gradient):

@@ -25,7 +25,7 @@ STREAMS = MRG_RandomStreams(1)
 
 
 def _direct_conv(call, layer, weights, x):
-    """ConvOp turns its filter around: turned before, it correlates."""
+    """Cross-correlate with ConvOp, which flips its filter: it is flipped before."""
     if layer.groups > 1 or layer.padding or layer.stride > 1:
         raise Unsupported(
             "ConvOp, Theano's direct convolution, has no groups, no padding and no gradient of a "

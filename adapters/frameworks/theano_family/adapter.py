@@ -1,4 +1,4 @@
-"""The adapter of Theano's family, but for what each of them names or does its own way.
+"""The part of the adapter that all frameworks of Theano's family share.
 
 `forward` and `gradient` are two compiled functions. Batches are given as arrays that a function
 reads where they are: on a CPU that is the device. What a function returns is memory that it keeps
@@ -20,10 +20,10 @@ class FamilyAdapter(contract.Adapter):
     name = ""
     library = None  # a velodrome.adapters.frameworks.theano_family.library.TheanoLibrary
     variants = ()
-    composed = COMPOSED  # by kind of layer: how it is composed where there is no operation
+    composed = COMPOSED  # how a kind of layer is composed, if there is no operation
 
     def __init__(self, model, variant, device, threads, dtype):
-        """threads: there is no call for it. OMP_NUM_THREADS and its like are set by the agent."""
+        """threads: there is no call for it; the agent sets variables such as OMP_NUM_THREADS."""
         require_options(
             self.name, (variant, self.variants), (device, ("cpu",)), (dtype, ("float32",))
         )
@@ -39,12 +39,12 @@ class FamilyAdapter(contract.Adapter):
 
     def build(self, weights):
         self._network = Network(self._model, weights, self.library, self.layers(), LOSSES)
-        self._forward = self._at_first_call("_forward", self._network.forward)
-        self._gradient = self._at_first_call("_gradient", self._network.gradient)
+        self._forward = self._compile_at_first_call("_forward", self._network.forward)
+        self._gradient = self._compile_at_first_call("_gradient", self._network.gradient)
 
     def load(self, batches):
         self._network.draw(len(batches[0].inputs))
-        self._batches = tuple(_loaded(batch) for batch in batches)
+        self._batches = tuple(_load_batch(batch) for batch in batches)
 
     def set_parameter(self, name, values):
         self._network.assign(name, values)
@@ -59,7 +59,7 @@ class FamilyAdapter(contract.Adapter):
         return self._gradient(*self._batches[index])
 
     def synchronize(self):
-        """A call returns when all is computed."""
+        """Return at once: a call returns when all is computed."""
 
     def loss(self, handle):
         return float(handle[0])
@@ -71,29 +71,29 @@ class FamilyAdapter(contract.Adapter):
         return numpy.asarray(handle[0])
 
     def kept_shares(self):
-        seen = self._network.dropouts()
-        outputs = [variable for pair in seen.values() for variable in pair]
-        found = self._compiled(outputs)(*self._batches[0])
+        dropouts = self._network.dropouts()
+        outputs = [variable for pair in dropouts.values() for variable in pair]
+        found = self._compile(outputs)(*self._batches[0])
         return {
             name: contract.measure_kept_share(before, after)
-            for name, before, after in zip(seen, found[::2], found[1::2])
+            for name, before, after in zip(dropouts, found[::2], found[1::2])
         }
 
     def notes(self):
         used = {type(layer) for layer in self._model.layers}
         return tuple(format_note(kind, how) for kind, how in self.composed.items() if kind in used)
 
-    def _at_first_call(self, attribute, graph):
-        """Compiles what graph() gives when it is called, and takes its place."""
+    def _compile_at_first_call(self, attribute, graph):
+        """Return a function that compiles graph() at its first call and is then replaced by it."""
 
         def call(*batch):
-            function = self._compiled(graph())
+            function = self._compile(graph())
             setattr(self, attribute, function)
             return function(*batch)
 
         return call
 
-    def _compiled(self, outputs):
+    def _compile(self, outputs):
         root = self.library.root
         function = root.function(
             [root.In(symbol, borrow=True) for symbol in self._network.symbols],
@@ -105,7 +105,7 @@ class FamilyAdapter(contract.Adapter):
         return function
 
 
-def _loaded(batch):
+def _load_batch(batch):
     """Return a function's arguments. Tokens: time first, of the type of row indices."""
     inputs = batch.inputs
     if inputs.dtype.kind == "i":

@@ -7,13 +7,13 @@ import scipy.linalg  # loads the OpenBLAS that compiled code is linked to
 
 # floatX: what Python numbers and zeros become. allow_gc: memory of what is between operations is
 # kept from call to call, as its manual advises for speed. openmp: without it, convolution takes one
-# image after the other; OMP_NUM_THREADS says how many threads there are.
+# image after the other; OMP_NUM_THREADS sets the number of threads.
 FLAGS = (("floatX", "float32"), ("allow_gc", "False"), ("openmp", "True"))
 BLAS_FLAG = "blas{}ldflags"
 
 
 def set_up(variable, separator):
-    """Put our flags behind those that are there. separator: what stands within a flag's name."""
+    """Append our flags to existing ones. separator: within a flag's name."""
     found = [flag for flag in (os.environ.get(variable, ""),) if flag]
     found += ["{}={}".format(name, value) for name, value in FLAGS]
     found.append("{}={}".format(BLAS_FLAG.format(separator), blas_flags()))
@@ -36,6 +36,6 @@ def blas_flags():
 
 
 def require_compiler(name, path):
-    """ImportError where the framework found no compiler: it would go on in Python, far slower."""
+    """Raise ImportError without a compiler: the framework would use Python, far slower."""
     if not path:
         raise ImportError("{} needs a C++ compiler: install g++".format(name))

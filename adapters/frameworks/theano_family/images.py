@@ -4,14 +4,14 @@ import numpy
 
 
 def conv(call, layer, weights, x):
-    return _convolved(call, layer, weights, x, (layer.stride, layer.stride), groups=layer.groups)
+    return _convolve(call, layer, weights, x, (layer.stride, layer.stride), groups=layer.groups)
 
 
 def dilated_conv(call, layer, weights, x):
-    return _convolved(call, layer, weights, x, (1, 1), dilation=layer.dilation)
+    return _convolve(call, layer, weights, x, (1, 1), dilation=layer.dilation)
 
 
-def _convolved(call, layer, weights, x, stride, groups=1, dilation=1):
+def _convolve(call, layer, weights, x, stride, groups=1, dilation=1):
     y = call.library.nnet.conv2d(
         x,
         weights["weight"],
@@ -44,7 +44,7 @@ def transposed_conv(call, layer, weights, x):
 
 
 def pool(mode):
-    """mode: as pool_2d has it."""
+    """Return a pooling operation. mode: as in pool_2d."""
 
     def pooled(call, layer, weights, x):
         size, stride = (layer.size, layer.size), (layer.stride, layer.stride)

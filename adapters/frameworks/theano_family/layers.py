@@ -22,7 +22,7 @@ def _dropout(call, layer, weights, x):
 
 
 def _custom(call, layer, weights, x):
-    """OpFromGraph is how an operation is given a gradient of one's own without writing C."""
+    """Define kinds.Custom with OpFromGraph, which takes a custom gradient without C code."""
     given = x.type()
 
     def backward(inputs, gradients):
@@ -36,7 +36,7 @@ def _custom(call, layer, weights, x):
 
 
 def _duplicate(call, layer, weights, x):
-    """Into memory that is kept from call to call."""
+    """Copy into memory that is reused by every call."""
     return call.library.root.compile.DeepCopyOp()(x)
 
 

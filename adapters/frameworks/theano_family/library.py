@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 
 class TheanoLibrary(NamedTuple):
-    """One framework of the family, and where it keeps what the others keep elsewhere."""
+    """One framework of the family: modules that each keeps at another place."""
 
     root: Any  # theano itself: function, scan, grad, shared ...
     tensor: Any

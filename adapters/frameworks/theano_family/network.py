@@ -1,4 +1,4 @@
-"""A model's graph: from the symbols of a batch to the loss, gradients and what dropout keeps."""
+"""A model's graph: from the symbols of a batch to loss, gradients and dropout outputs."""
 
 import numpy
 
@@ -11,7 +11,7 @@ IMAGES, VECTORS, TOKENS = "tensor4", "matrix", "lmatrix"
 
 
 class Network(object):
-    """A model with its weights as shared variables, and the graphs that functions are made of.
+    """A model with its weights as shared variables, and the graphs of its functions.
 
     draw comes before everything but set_dropout.
 
@@ -50,11 +50,11 @@ class Network(object):
             self._rates[layer.name].set_value(numpy.float32(layer.rate if active else 0))
 
     def forward(self):
-        """[the loss], or [the output] of a model without one."""
+        """Return [loss], or [output] of a model without a loss."""
         return [self._result]
 
     def gradient(self):
-        """[the loss, then the gradient of each trained parameter]."""
+        """Return [loss, then the gradient of each trained parameter]."""
         shared = [variable for _, variable, _ in self._trained]
         return [self._result] + self._library.root.grad(self._result, shared)
 
@@ -63,14 +63,14 @@ class Network(object):
         return {layer.name: self._seen[layer.name] for layer in self._dropouts()}
 
     def canonical(self, gradients):
-        """(key, array) of each trained parameter, in the canonical layout."""
+        """Yield (key, gradient) of each trained parameter, in the canonical layout."""
         for (name, _, layer), own in zip(self._trained, gradients):
             yield name, _outward(layer, numpy.asarray(own))
 
     def draw(self, batch_size):
-        """The graph of batches that are all so large: some operations are faster if they know.
+        """Draw the graph for a known batch size, with which some operations are faster.
 
-        Drawn once: batches that come later are as large.
+        It is drawn once: later batches have the same size.
         """
         if self.symbols:
             return
@@ -101,7 +101,7 @@ def _kind_of_input(model):
 
 
 def _inward(layer, array):
-    """From the canonical layout: matrices are (in, out) but for an embedding's."""
+    """Convert from the canonical layout: matrices are (in, out), except an embedding's."""
     if array.ndim == 2 and not isinstance(layer, kinds.Embedding):
         return numpy.ascontiguousarray(array.T)
     return array

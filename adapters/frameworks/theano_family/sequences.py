@@ -6,7 +6,7 @@ them; mean_over_time leaves it out, and no gradient comes from it.
 
 
 def lstm(call, layer, weights, x):
-    """Gates are i, f, g, o."""
+    """Build an LSTM. Gates are i, f, g, o."""
     library, units = call.library, layer.units
 
     def step(inputs, hidden, cell, weight):
@@ -27,7 +27,7 @@ def lstm(call, layer, weights, x):
 
 
 def gru(call, layer, weights, x):
-    """Gates are r, z, n."""
+    """Build a GRU. Gates are r, z, n."""
     library, units = call.library, layer.units
 
     def step(inputs, hidden, weight, bias):
@@ -64,7 +64,7 @@ def attention(call, layer, weights, x):
 
 
 def loop(call, layer, weights, x):
-    """On vectors (batch, n)."""
+    """Build a loop on vectors (batch, n)."""
     tensor = call.library.tensor
     states, _ = call.library.root.scan(
         lambda state, weight, bias: tensor.tanh(tensor.dot(state, weight) + bias),
@@ -83,12 +83,12 @@ def mean_over_time(call, layer, weights, x):
 
 
 def _within(call, x):
-    """(time, batch) of whether a step is inside its sequence."""
+    """Return (time, batch): True for steps inside their sequence."""
     return call.library.tensor.arange(x.shape[0]).dimshuffle(0, "x") < call.lengths
 
 
 def _product(call, x, weight, bias):
-    """x (time, batch, in) times weight (in, n), plus bias (n,), for all steps at once."""
+    """Multiply x (time, batch, in) by weight (in, n), plus bias (n,), for all steps at once."""
     flat = x.reshape((x.shape[0] * x.shape[1], x.shape[2]))
     found = call.library.tensor.dot(flat, weight) + bias
     return found.reshape((x.shape[0], x.shape[1], bias.shape[0]))
@@ -99,5 +99,5 @@ def _zeros(call, x, units):
 
 
 def _split(gates, units, count):
-    """(batch, count units) into its parts."""
+    """Split (batch, count units) into its parts."""
     return [gates[:, part * units : (part + 1) * units] for part in range(count)]

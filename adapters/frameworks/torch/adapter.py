@@ -51,7 +51,7 @@ class Adapter(contract.Adapter):
             self._call = self._network.compiled()
 
     def load(self, batches):
-        self._batches = tuple(self._loaded(batch) for batch in batches)
+        self._batches = tuple(self._load_batch(batch) for batch in batches)
         if self._has(kinds.Duplicate):  # makes the memory it copies to, which is no compiled code's
             with torch.no_grad():
                 self._eager(*self._batches[0])
@@ -93,7 +93,7 @@ class Adapter(contract.Adapter):
     def kept_shares(self):
         shares, hooks, modes = {}, [], []
         for name, module in self._dropouts():
-            hooks.append(module.register_forward_hook(_counting(name, shares)))
+            hooks.append(module.register_forward_hook(_make_hook(name, shares)))
             modes.append(module.training)
         self.set_dropout(True)
         with torch.no_grad():
@@ -113,11 +113,11 @@ class Adapter(contract.Adapter):
         return tuple(self._notes())
 
     def _tensor(self, array):
-        """A copy on the device; images and convolution weights in the variant's layout."""
+        """Copy to the device; images and convolution weights have the variant's layout."""
         layout = self._memory_format if array.ndim == 4 else torch.contiguous_format
         return torch.tensor(array, device=self._device).contiguous(memory_format=layout)
 
-    def _loaded(self, batch):
+    def _load_batch(self, batch):
         """Return Network's arguments. torch needs 64-bit integers, and an LSTM time first."""
         if self._has(kinds.Embedding):
             inputs = self._tensor(batch.inputs.T.astype("int64"))
@@ -141,25 +141,24 @@ class Adapter(contract.Adapter):
 
     def _notes(self):
         if self._variant == "channels_last" and not self._has(kinds.Conv):
-            yield "no images: channels_last is eager here"
+            yield "without images channels_last is eager"
         for kind in (kinds.Lstm, kinds.Gru):
             if self._has(kind):
                 name = kind.__name__.upper()
                 yield "the {} runs through the padding, which the mean leaves out".format(name)
                 if self._variant == "compile":
-                    yield "the {} is torch's own operation, what is around it is compiled".format(
-                        name
-                    )
+                    yield "the {} is torch's own; only other operations are compiled".format(name)
         if self._on_gpu:
-            yield "no TF32; cuDNN picks its algorithms by trial"
+            yield "no TF32; cuDNN times its algorithms to choose one"
 
 
 def _require(variant, dtype):
     require_options("torch", (variant, VARIANTS), (dtype, ("float32",)))
     if variant == "compile" and _release() < (2, 1):
         raise contract.Unsupported(
-            "torch {} runs what it compiled without gradients where there are to be gradients; "
-            "compile needs 2.1 or newer".format(torch.__version__)
+            "torch {} loses the gradients of compiled code; compile needs 2.1 or newer".format(
+                torch.__version__
+            )
         )
 
 
@@ -167,19 +166,19 @@ def _release():
     return tuple(int(part) for part in torch.__version__.split(".")[:2])
 
 
-def _counting(name, shares):
-    """A forward hook that notes the share of non-zero inputs that are not zero behind the layer."""
+def _make_hook(name, shares):
+    """Return a forward hook that records the share of non-zero inputs with a non-zero output."""
 
     def count(module, inputs, output):
-        there = inputs[0] != 0
-        shares[name] = float((output[there] != 0).float().mean())
+        is_nonzero = inputs[0] != 0
+        shares[name] = float((output[is_nonzero] != 0).float().mean())
 
     return count
 
 
 def _forbid_fallback():
-    """Beyond its limit of recompilations torch would go on uncompiled and only log it."""
-    from torch._dynamo import config  # a second to import, which the other variants do without
+    """Make torch fail beyond its limit of recompilations, instead of continuing uncompiled."""
+    from torch._dynamo import config  # takes a second to import, and only this variant needs it
 
     for name in ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit"):  # newer, older torch
         if hasattr(config, name):

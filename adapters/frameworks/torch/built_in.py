@@ -1,4 +1,4 @@
-"""Libraries that PyTorch is built with, as its own configuration tells of them."""
+"""Libraries that PyTorch is built with, from its own configuration."""
 
 import re
 
@@ -9,7 +9,7 @@ _CAPABILITY = re.compile(r"CPU capability usage: (\S+)")
 def kernels(configuration, version):
     """Read oneDNN and the instruction set of ATen's kernels from torch.__config__.show().
 
-    MKL is asked itself; which instruction set it takes it does not tell.
+    MKL itself is queried; it does not report its instruction set.
     """
     via = "via torch {}".format(version)
     for name, pattern in (("onednn", _ONEDNN), ("aten", _CAPABILITY)):

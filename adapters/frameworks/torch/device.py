@@ -7,7 +7,7 @@ from velodrome.adapters.protocol import monotonic_ns
 
 
 def find(device):
-    """The torch.device of `cpu` or `gpu`, the first visible one. Unsupported if there is none."""
+    """Return the first visible torch.device of `cpu` or `gpu`. Unsupported if there is none."""
     if device == "cpu":
         return torch.device("cpu")
     if device != "gpu":
@@ -20,9 +20,9 @@ def find(device):
 
 
 def settle(device, threads):
-    """Threads of the host. On a GPU float32 means float32, and shapes are fixed: trials pay."""
+    """Set the host's threads. On a GPU: no TF32, and cuDNN times its algorithms."""
     torch.set_num_threads(threads)
-    # Only to be set once in a process: torch 2.0 ends the process at the second time.
+    # Set it only once: torch 2.0 ends the process at the second time.
     if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)
     if device.type == "cuda":
@@ -32,7 +32,7 @@ def settle(device, threads):
 
 
 class EventStopwatch(object):
-    """The device's own clock, by CUDA events; `started_ns` is the host's."""
+    """A stopwatch of the device, by CUDA events; `started_ns` is the host's."""
 
     def __init__(self):
         self._began = torch.cuda.Event(enable_timing=True)

@@ -9,14 +9,14 @@ from velodrome.adapters.models import shapes
 
 
 class FlatLinear(nn.Linear):
-    """Over the flattened example."""
+    """A linear layer over the flattened example."""
 
     def forward(self, x):
         return functional.linear(x.flatten(1), self.weight, self.bias)
 
 
 class LstmModule(nn.LSTM):
-    """(time, batch, in) to h (time, batch, units), from a zero state. torch's gates are i, f, g, o.
+    """An LSTM to h (time, batch, units), from a zero state. torch's gates are i, f, g, o.
 
     Runs through the padding, which stands behind an example's true steps and so changes none of
     them; MeanOverTime leaves it out, and no gradient comes from it. Packed sequences would spare
@@ -31,7 +31,7 @@ class LstmModule(nn.LSTM):
     }
 
     def settle(self):
-        """Once there are weights: no second bias, and one block of memory, as cuDNN wants it."""
+        """Remove the second bias and join the weights to one block of memory, as cuDNN needs it."""
         zeros = torch.zeros_like(self.bias_ih_l0)
         self.bias_hh_l0 = nn.Parameter(zeros, requires_grad=False)
         self.flatten_parameters()
@@ -61,12 +61,12 @@ RECURRENT = (LstmModule, GruModule)  # what torch.compile leaves to torch's own 
 
 
 class AttentionModule(nn.MultiheadAttention):
-    """x (time, batch, n) and the true lengths (batch,) to the shape of x."""
+    """Self-attention, from x (time, batch, n) and the true lengths (batch,)."""
 
     ATTRIBUTES = {"weight_input": "in_proj_weight"}
 
     def settle(self):
-        """The projection behind the heads is a module in the module."""
+        """Set the weight of the projection behind the heads, which is an inner module."""
         self.out_proj.weight = self.weight_output
 
     def forward(self, x, lengths):
@@ -76,7 +76,7 @@ class AttentionModule(nn.MultiheadAttention):
 
 
 class LoopModule(nn.Module):
-    """torch differentiates what a loop of Python did."""
+    """A loop of Python, which torch differentiates."""
 
     def __init__(self, steps):
         super(LoopModule, self).__init__()
@@ -89,13 +89,13 @@ class LoopModule(nn.Module):
 
 
 class BatchNormModule(nn.BatchNorm2d):
-    """Without running averages, which no call reads."""
+    """Batch normalization without running averages, which no call reads."""
 
     ATTRIBUTES = {"scale": "weight"}
 
 
 class SignedSquareFunction(torch.autograd.Function):
-    """kinds.Custom, by torch's way to an operation of one's own."""
+    """kinds.Custom, as a custom operation of torch."""
 
     @staticmethod
     def forward(context, x):
@@ -120,7 +120,7 @@ class AddModule(nn.Module):
 
 
 class MeanOverTimeModule(nn.Module):
-    """x (time, batch, n) and the true lengths (batch,) to (batch, n)."""
+    """The mean over true lengths, from x (time, batch, n) and lengths (batch,)."""
 
     def forward(self, x, lengths):
         within = torch.arange(x.shape[0], device=x.device)[:, None] < lengths
@@ -128,7 +128,7 @@ class MeanOverTimeModule(nn.Module):
 
 
 class CopyModule(nn.Module):
-    """A copy into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB."""
+    """A copy into reused memory: in fresh memory the CPU would pay a page fault per 4 KiB."""
 
     def __init__(self):
         super(CopyModule, self).__init__()
@@ -188,14 +188,14 @@ MODULES = {
 
 
 class CrossEntropyModule(nn.Module):
-    """(logits, labels of 64 bit) to the mean over the batch."""
+    """The mean cross entropy over the batch, from logits and 64-bit labels."""
 
     def forward(self, output, labels):
         return functional.cross_entropy(output, labels)
 
 
 class SquaredErrorModule(nn.Module):
-    """mse_loss goes back in one pass over the output; the square written out takes three."""
+    """The squared error by mse_loss, whose backward is one pass; written out it is three."""
 
     def forward(self, output, target=None):
         if target is None:

@@ -33,10 +33,10 @@ def walk(steps, values):
 
 
 class Part(nn.Module):
-    """Steps in a row, to be compiled: from the tensors that it takes to those that it gives."""
+    """Consecutive steps to be compiled, from the tensors `takes` to the tensors `gives`."""
 
     def __init__(self, steps, needed):
-        """needed: what is read behind these steps."""
+        """needed: names that later steps read."""
         super(Part, self).__init__()
         made = [step.name for step in steps]
         reads = [read for step in steps for read in step.reads]
@@ -59,7 +59,7 @@ class Part(nn.Module):
 
 
 class Network(object):
-    """A model's steps, its parameters without values until `fill`.
+    """A model's steps; its parameters have no values before `fill`.
 
     modules, losses: as in velodrome.adapters.frameworks.torch.modules.
     """
@@ -68,7 +68,7 @@ class Network(object):
         self.steps = _steps(model, modules, losses)
 
     def fill(self, model, weights, tensor):
-        """The trained parameters, by their keys. tensor(array) is a weight's, on its device."""
+        """Fill in the weights; return trained parameters by key. tensor(array): on the device."""
         by_layer = {step.name: step.module for step in self.steps}
         trained = {}
         for entry in shapes.list_parameters(model):
@@ -122,12 +122,12 @@ def _steps(model, modules, losses):
     reads = _reads(model)
     return tuple(
         Step(name, module, reads[name], spent)
-        for name, module, spent in zip(reads, made, _spent(reads))
+        for name, module, spent in zip(reads, made, _list_spent(reads))
     )
 
 
 def _sources(model):
-    """Every layer with the shape of one example before it."""
+    """List every layer with the shape of one example before it."""
     outputs, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
     return [(layer, outputs[reads[layer.name][0]]) for layer in model.layers]
 
@@ -148,8 +148,8 @@ def _reads(model):
     return reads
 
 
-def _spent(reads):
-    """Per step what it is the last to read."""
+def _list_spent(reads):
+    """List for each step the names that no later step reads."""
     needed, spent = set(), []
     for name in reversed(list(reads)):
         spent.append(tuple(read for read in dict.fromkeys(reads[name]) if read not in needed))
