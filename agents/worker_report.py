@@ -78,7 +78,7 @@ def _notes(verified: Verified) -> tuple[str, ...]:
 
 
 def _kernels(imported: Imported | None, finished: Finished | None) -> tuple[str, ...]:
-    """Those at the end, or at the import if the worker did not finish."""
+    """Return the kernels at the end, or at the import if the worker did not finish."""
     names = (finished.kernels if finished else ()) or (imported.kernels if imported else ())
     return tuple(sanitize_line(name, VERSION_LENGTH) for name in names[:MOST_NOTES])
 
