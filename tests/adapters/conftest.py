@@ -111,9 +111,9 @@ class Bench:
         return failed
 
     def cheats(self, model: str, check: str, **changes: Any) -> Checked:
-        """Assert that it is verified, and caught afterwards by the check of this name.
+        """Assert that the adapter is verified and then caught by the check of this name.
 
-        On a busy machine a check that goes by time may say that it cannot tell: it is tried again.
+        On a busy machine a check of time may be inconclusive: it is tried again.
         """
         for _ in range(5):
             events = self.measure(model, **changes)

@@ -96,7 +96,7 @@ def disagreed(kind: type[Adapter], model: Model) -> agreement.Disagreed:
 
 
 def changed(change: Callable[[dict], Iterator[tuple[str, numpy.ndarray]]]) -> type[Adapter]:
-    """An adapter whose gradients go through `change` before they are handed over."""
+    """Make an adapter that changes its gradients by `change`."""
 
     class Changed(Adapter):
         def gradients(self, handle: object) -> Gradients:

@@ -1,7 +1,7 @@
 """Loads batches again and changes a parameter: `reload_run.py MODULE VARIANT MODEL BATCH_SIZE`.
 
 Prints JSON: by phase how far the losses of the second batches are off, and the loss of the first of
-them once the parameter is changed, and what COUNTED tells before and after all that. Runs on Python
+them once the parameter is changed, and COUNTED's counters before and after. Runs on Python
 3.6, in the framework's own interpreter.
 """
 
@@ -53,7 +53,7 @@ def of_chainer(adapter):
     return []  # it defines by running
 
 
-# What is another one, or more, once something is built, traced or compiled anew.
+# Counters that change if something is built, traced or compiled again.
 COUNTED = {
     "torch": of_torch,
     "tensorflow": of_tensorflow,

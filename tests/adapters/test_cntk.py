@@ -1,4 +1,4 @@
-"""Workers in CNTK: its threads, and what it says."""
+"""Workers in CNTK: threads, variants, unsupported devices."""
 
 import pytest
 

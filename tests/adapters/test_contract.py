@@ -31,7 +31,7 @@ REQUIRED = {
 
 
 def _rows_of_the_page() -> dict[str, str]:
-    """Per method, the cell that says if it is required."""
+    """Read from the page, per method, the cell that says if it is required."""
     rows = re.findall(r"^\| `(\w+)\(.*?\)` \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)
     return dict(rows)
 

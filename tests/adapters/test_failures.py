@@ -15,7 +15,7 @@ class ResourceExhaustedError(Exception):
 
 
 class ForeignUnsupported(Exception):
-    """A framework may have a class of this name that says something else."""
+    """A framework's own class of this name with another meaning."""
 
 
 ForeignUnsupported.__name__ = "Unsupported"

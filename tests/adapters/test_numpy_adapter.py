@@ -57,7 +57,7 @@ def test_squared_error_is_summed_over_twice_the_batch() -> None:
 
 
 def _list_backward_layers(model: Model) -> list:
-    """Names of the layers whose backward ran, last first."""
+    """List the layers whose backward pass ran, last first."""
     ran = []
 
     def recorded(operation: object) -> object:

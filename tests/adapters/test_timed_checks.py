@@ -25,7 +25,7 @@ def test_an_honest_adapter_passes_every_check(tricks):
         assert not [event for event in own.values() if event.outcome in (FAILED, IMPOSSIBLE)]
         assert all(event.figures or event.outcome != PASSED for event in own.values())
         unsure = {name for name, event in own.items() if event.outcome == CANNOT_TELL}
-        assert unsure <= {"twice_the_work", "possible"}, unsure  # as a disturbed machine may leave
+        assert unsure <= {"twice_the_work", "possible"}, unsure  # possible on a busy machine
 
 
 def test_computing_half_of_the_batch_after_verification_is_caught(tricks):

@@ -57,7 +57,7 @@ class Bench:
         )
 
     def write_adapter(self, body, top=""):
-        """A module `trial` whose Adapter is NumPy's but for `body`."""
+        """Write a module `trial` whose Adapter is NumPy's with `body`."""
         text = f"import numpy\nfrom {NUMPY} import Adapter as Base\n{top}\nclass Adapter(Base):\n"
         text += textwrap.indent(textwrap.dedent(body).strip() or "pass", "    ") + "\n"
         (self.folder / "trial.py").write_text(text)

@@ -85,7 +85,7 @@ def test_a_container_that_may_use_8_gib_is_no_machine_of_8_gib() -> None:
     container = replace(machine, node_id="n2", machine_ram_bytes=64 * GIB)
     types = NodeTypes()
     assert types.with_type_name(machine).node_type != types.with_type_name(container).node_type
-    assert container.node_type != machine.node_type  # also where nobody knows both
+    assert container.node_type != machine.node_type  # even if one of them is unknown
 
 
 OTHER = {
@@ -129,7 +129,7 @@ def test_a_run_with_a_broken_driver_keeps_the_type_and_so_does_the_next_run() ->
     broken = replace(NODE, gpus=(), gpu_fault="the driver hangs")
     types = types_after(NODE)
     assert types.with_type_name(broken).node_type == NODE.node_type
-    # Its record tells of no GPU, and of no fault.
+    # Its record has no GPU and no fault.
     record = TypedNode(NODE.node_type, "n1", hardware_of(replace(broken, gpu_fault="")))
     later = NodeTypes([[record], [TypedNode(NODE.node_type, "n1", hardware_of(NODE))]])
     assert later.with_type_name(NODE).node_type == NODE.node_type

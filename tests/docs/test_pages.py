@@ -20,7 +20,7 @@ PAGES = sorted(
         *(ROOT / "deploy").rglob("*.md"),
         ROOT / "benchmarks" / "README.md",
     }
-    - {ROOT / "CHANGELOG.md"}  # which also names what is no more
+    - {ROOT / "CHANGELOG.md"}  # which also names removed things
 )
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)

@@ -18,13 +18,13 @@ pytestmark = pytest.mark.slow
 SWEEP = "name: gpus\nframeworks: [torch]\nmodels: [lenet]\ndevices: [gpu]\n"
 HUNG, BROKEN, ABSENT = "hung", "broken", "absent"
 FAILS = {HUNG: "nvmlInitWithFlags=hangs", BROKEN: "nvmlInitWithFlags=18", ABSENT: ""}
-# What is wrong and what mends it, as every command says it that has to do with GPUs.
+# The fault and its remedy, as printed by every command that uses GPUs.
 SAID = {
     HUNG: ("does not answer within 1 s", "VELODROME_GPU_DEADLINE_S"),
     BROKEN: ("(NVML 18)", "modprobe nvidia"),
     ABSENT: (),
 }
-# With the exit status where it is decided here: of the doctor by whatever else there is.
+# With the exit status if it is determined here: the doctor's depends on other findings too.
 ABOUT_GPUS = {
     "nodes": 0,
     "nodes --json": 0,
@@ -73,7 +73,7 @@ def test_every_command_names_the_driver_fault_with_its_remedy_and_builds_nothing
         if expected[words] is not None:
             assert process.returncode == expected[words], (words, err)
         if words not in OTHERS:
-            output = " ".join((out + err).split())  # a table folds what is long
+            output = " ".join((out + err).split())  # a table folds long text
             assert all(text in output for text in SAID[state]), (words, out, err)
     assert "no NVIDIA driver" in ended["doctor"][0] if state == ABSENT else True
     built = [entry for entry in tmp_path.glob("home/envs/*") if not entry.name.startswith(".")]

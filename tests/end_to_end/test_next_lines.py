@@ -35,7 +35,7 @@ COMMANDS = (
     "envs build numpy",
     "envs prune",
 )
-# Whose next line fetches or measures for minutes: that it is understood must do.
+# Next lines that download or measure for minutes: parsing them is enough.
 LONG = ("measure torch", "envs build torch", "sweeps/quick.yaml", "envs build", "envs check")
 
 
@@ -95,7 +95,7 @@ def test_next_lines_use_the_short_name_if_velodrome_is_on_the_path(command) -> N
 
 
 def test_a_report_of_an_interrupted_sweep_says_how_to_resume(command) -> None:
-    """Every form of the report says so."""
+    """Every form of the report warns of missing runs."""
     command.tiny_sweep("next", 2)
     results = command.folder / "cut"
     whole = command.run("run", "sweep.yaml", "--results", "cut")

@@ -1,4 +1,4 @@
-"""A sweep of a sound framework and one that caches its results, whose time counts nowhere."""
+"""A sweep of a working framework and one that caches its results; the latter has no time."""
 
 import csv
 import io

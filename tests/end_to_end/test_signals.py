@@ -1,4 +1,4 @@
-"""Signals that end a command at any moment: it ends in order and says so in one line."""
+"""Signals at any moment: the command ends cleanly and says so in one line."""
 
 import os
 import random

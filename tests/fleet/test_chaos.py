@@ -1,4 +1,4 @@
-"""200 runs on six hosts of which some die, are cut off and come, under a driver that is killed."""
+"""200 runs on six hosts that die, disconnect and join, under a driver that is killed."""
 
 import fcntl
 import random
@@ -83,7 +83,7 @@ class Storm:
     def _kill_raylet(self) -> str:
         name = self._victim()
         self._fleet.kill_raylet(name)
-        self._fleet.kill(name)  # a host whose Ray is gone is started anew by whoever keeps it
+        self._fleet.kill(name)  # a host whose Ray has ended is restarted by its supervisor
         self._dead.append(name)
         return f"{name} without Ray"
 

@@ -19,7 +19,7 @@ RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
 class Units(NamespaceFleet):
-    """Hosts whose Ray is started by the units' own words, from the settings that join.sh wrote."""
+    """Hosts whose Ray is started by the units' commands, with the settings of join.sh."""
 
     def join(self) -> None:
         """Run `join.sh` for a head and for a node, below the fleet's folder."""

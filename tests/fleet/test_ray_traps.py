@@ -140,9 +140,9 @@ def test_a_task_bound_to_a_dead_node_fails_at_once(session: Session) -> None:
 def test_a_forced_cancellation_ends_a_task_but_does_not_always_report_it(
     session: Session, tmp_path: Path
 ) -> None:
-    """It kills the task's children first: now and then the task returns what it makes of that.
+    """Ray kills the task's children first: sometimes the task returns a result of that.
 
-    So what comes after a cancellation is no result, whatever it is.
+    So nothing that follows a cancellation is a result.
     """
     script = """
     @ray.remote(max_retries=0)
@@ -215,7 +215,7 @@ def test_streamed_values_arrive_even_if_the_worker_was_killed(session: Session) 
     assert session.run_script(script) == ["first", "second", "WorkerCrashedError"]
 
 
-# A child of a task, whose own child goes into a session of its own and says that it is there.
+# A child of a task; its own child starts a new session and reports.
 FAMILY = """
 import os, sys, time
 if os.fork():
@@ -269,7 +269,7 @@ def test_no_supervised_process_survives_a_killed_worker(
 def test_ray_numbers_gpus_and_the_driver_counts_them(
     fleet: NamespaceFleet, session: Session
 ) -> None:
-    """So an agent names them by UUID, whatever Ray has put into CUDA_VISIBLE_DEVICES."""
+    """So an agent names GPUs by UUID and ignores Ray's CUDA_VISIBLE_DEVICES."""
     script = """
     @ray.remote(num_gpus=1, num_cpus=0)
     def look():

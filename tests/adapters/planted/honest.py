@@ -1,4 +1,4 @@
-"""The adapter of the framework in whose interpreter this runs: what a fault is planted in."""
+"""The adapter of this interpreter's framework, for planting a fault in it."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""A stopwatch that tells a quarter of what passed."""
+"""A stopwatch that reports a quarter of the elapsed time."""
 
 from honest import Honest
 

@@ -1,4 +1,4 @@
-"""PyTorch whose products, forward and backward, read operands of fewer bits of mantissa."""
+"""PyTorch whose forward and backward products read operands with fewer mantissa bits."""
 
 import torch
 from torch import nn

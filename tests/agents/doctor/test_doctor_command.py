@@ -1,4 +1,4 @@
-"""The order of what is found, the exit status, and the real command on this machine."""
+"""The order of findings, the exit status, and the real command on this machine."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tiny wheels and frameworks made on the spot, and a node whose pip knows nothing else."""
+"""Tiny wheels and frameworks, and a node whose pip knows only these."""
 
 import base64
 import hashlib
@@ -52,7 +52,7 @@ variables = {{TINY_CACHE = "{{cache}}/kernels"}}
 
 @dataclass
 class Node:
-    """A home, a folder of wheels that is all that pip knows, and frameworks of the user's own."""
+    """A node: a home, a folder of wheels as pip's only source, and user frameworks."""
 
     home: Path
     wheels: Path

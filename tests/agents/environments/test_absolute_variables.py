@@ -39,7 +39,7 @@ def test_each_of_several_paths_in_one_variable_becomes_absolute(here: Path) -> N
     }
     assert make_paths_absolute(given) == {
         "PIP_FIND_LINKS": f"{here}/one https://m.example/w\n /srv  {here}/two",
-        "UV_FIND_LINKS": f"{here}/one,/srv,none",  # which is then told as it was typed
+        "UV_FIND_LINKS": f"{here}/one,/srv,none",  # so that an error shows it as typed
         "LD_LIBRARY_PATH": f"{here}/one:/srv:{here}/two",
         "PATH": "one:two",
     }

@@ -1,4 +1,4 @@
-"""Archives of source are built with the packages of the lock, whatever newer ones there are."""
+"""Source archives are built with the packages of the lock even if newer ones exist."""
 
 import io
 import subprocess

@@ -20,7 +20,7 @@ contains = "cart/__init__.py"
 prepare = {prepare}
 """
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-# Builds the wheel by hand, for lack of setuptools on this node; it writes into its own folder too.
+# Builds the wheel itself, without setuptools; it writes into its own folder too.
 BACKEND = """
 import pathlib, zipfile
 

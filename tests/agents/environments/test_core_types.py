@@ -159,7 +159,7 @@ def here(tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def make_environment(tmp_path: Path) -> Callable[[], Environment]:
-    """An environment whose only OpenBLAS does what variables say (its source tells which)."""
+    """An environment with a fake OpenBLAS; variables control it (see its source)."""
     compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
     place = tmp_path / "lib" / "python3.9" / "site-packages" / "numpy.libs"
     place.mkdir(parents=True)

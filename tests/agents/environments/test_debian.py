@@ -1,4 +1,4 @@
-"""Debian trees: what is asked of the node, why a build failed, what is inside, what is amiss."""
+"""Debian trees: requirements of the node, build failures, contents, checks."""
 
 import json
 import os

@@ -15,7 +15,7 @@ import pytest
 
 from velodrome.agents.environments.store import EnvironmentFailed
 
-# Tells its progress on stdout, and stops after `building ...` until it is sent a line if asked to.
+# Prints its progress; on request it stops after `building ...` until it reads a line.
 BUILDER = """
 import sys
 from velodrome.agents.environments.store import EnvironmentStore
@@ -40,7 +40,7 @@ def builder(node, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # As in a terminal: whatever runs the tests in the background may have had it ignored.
+        # As in a terminal: a test run in the background may ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
@@ -69,7 +69,7 @@ def thick_node(node):
 
 
 def list_processes(place: Path) -> list[psutil.Process]:
-    """Processes whose command line has to do with the place."""
+    """List the processes whose command line contains the path."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])

@@ -210,7 +210,7 @@ def test_a_wheel_whose_hash_differs_from_the_lock_is_refused(tiny_node) -> None:
 
 @pytest.mark.slow
 def test_an_unreachable_index_is_not_a_missing_package(tiny_node) -> None:
-    # Port 9 of this machine: nobody listens there, and the answer comes at once.
+    # Port 9 of this machine has no listener and refuses at once.
     tiny_node.variables.update(PIP_NO_INDEX="0", PIP_INDEX_URL="http://127.0.0.1:9/simple")
     tiny_node.variables.update(UV_HTTP_RETRIES="0", PIP_FIND_LINKS="")
     failed = failure(tiny_node)

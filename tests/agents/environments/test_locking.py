@@ -1,4 +1,4 @@
-"""A lock is resolved from its requirements, and leaves out whatever only this machine knows."""
+"""A lock is resolved from its requirements, without anything specific to this machine."""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ from pathlib import Path
 from velodrome.agents.environments.tool_runs import TAIL_LINES, run_tool
 
 SRC = Path(__file__).parents[3] / "src"
-# Starts a child of its own, tells both process ids, then waits for ever.
+# Starts a child, prints both process ids, then waits for ever.
 FAMILY = """
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])

@@ -26,7 +26,7 @@ STATUSES = sorted(
     for name, value in vars(pynvml).items()
     if name.startswith("NVML_ERROR_") and isinstance(value, int)
 )
-# What is asked of every driver, and of every GPU: without an answer something is wrong.
+# Calls that every driver and every GPU must answer.
 NEEDED = {
     "nvmlInitWithFlags",
     "nvmlSystemGetDriverVersion",
@@ -127,7 +127,7 @@ def test_each_failing_driver_call_is_named_unless_it_costs_nothing(
             seen = query_gpus()
             assert seen.faults, function
             assert all("(NVML 999" in fault.problem for fault in seen.faults)
-        else:  # the doctor's alone, or asked while a task runs, or there is another one that tells
+        else:  # only the doctor's, called while a task runs, or replaceable by another call
             states = query_driver("velodrome.agents.doctor.gpu_driver")
             assert states is not None and not isinstance(states, DriverFault), function
             assert (len(states["gpus"]), states["faults"]) == (2, []), function

@@ -243,7 +243,7 @@ def test_energy_of_two_gpus_is_the_sum_with_the_worse_source(recordings) -> None
     forward, gradient = summarize(recordings, "two").means
     assert (forward.gpu_percent, gradient.gpu_percent) == (60.0, 60.0)
     assert gradient.sm_mhz == 1500.0
-    assert gradient.gpu_power_w is None  # GPU 0 tells none
+    assert gradient.gpu_power_w is None  # GPU 0 reports none
 
 
 def test_means_are_taken_per_phase(recordings) -> None:
@@ -314,7 +314,7 @@ def test_in_a_container_with_known_pids_only_a_found_process_counts(recordings) 
     found = [gpu["other_processes"] for (gpu,) in recordings["known in a container"]]
     assert found[:30] == [None] * 30
     assert [len(processes) for processes in found[30:]] == [1] * 71
-    # It tells no memory there.
+    # The driver reports no memory there.
     assert summarize(recordings, "known in a container").peak_gpu_process_memory_bytes is None
 
 

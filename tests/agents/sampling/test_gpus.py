@@ -34,7 +34,7 @@ from velodrome.agents.inventory import take_inventory
 print(json.dumps([asdict(gpu) for gpu in take_inventory().gpus]))
 """
 
-# Prints the GPUs of the last reading, of which no figure is left out.
+# Prints the GPUs of the last complete reading.
 SAMPLING = """
 import json, os, subprocess, sys
 from dataclasses import asdict

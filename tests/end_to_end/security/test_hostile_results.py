@@ -21,7 +21,7 @@ from velodrome.scheduler.results.store import Store
 
 @pytest.fixture
 def evil_results(store: Store, root: Path) -> Path:
-    """Write rows whose every text is hostile, with one of five nodes slow so that it is named."""
+    """Write rows of hostile texts, with one of five nodes slow so that it is named."""
     slow = Timed("gradient", 9e6, 8e6, 10e6, 30, 2, 5, "target", stable=True)
     task = replace(measured().task, variant=EVIL, device=f"gpu{EVIL}", dtype=EVIL)
     where = {"hostname": EVIL, "node_type": EVIL, "cpu_model": EVIL, "gpu_name": EVIL}

@@ -1,6 +1,6 @@
-"""The NumPy adapter with half of every gradient, and references that say so.
+"""The NumPy adapter with half of every gradient, and forged references that agree.
 
-`kept` rewrites what the node keeps, for whoever comes next; `handed` the one that it was handed.
+`kept` rewrites the node's stored reference, `handed` its own copy.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The NumPy adapter, but what it says is meant to do harm, in another way per variant."""
+"""The NumPy adapter with hostile output, in another way per variant."""
 
 import json
 import os
@@ -55,7 +55,7 @@ class Adapter(Sound):
         os._exit(0)
 
     def flood(self):
-        """As much of one line as nobody reads to its end, and no more than fits into the pipe."""
+        """Return an overlong line that still fits into the pipe."""
         write(MIB * 16 + MIB[: 2**15])
         os._exit(0)
 

@@ -1,4 +1,4 @@
-"""The NumPy adapter in a worker whose words it changes on their way to the agent."""
+"""The NumPy adapter, which changes its worker's events on their way to the agent."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def endless(event):
 
 
 def tick(share):
-    """A clock at another speed, in whatever has read the time until now."""
+    """Make every reading of the time run at another speed."""
     began_ns = true_clock()
 
     def told_ns():

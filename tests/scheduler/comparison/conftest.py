@@ -34,7 +34,7 @@ def earlier() -> Callable[..., list[TaskRow]]:
 
 
 def _earlier(rows: Sequence[TaskRow], nights: Sequence[float] = NIGHTLY) -> list[TaskRow]:
-    """Seven earlier sweeps of what is on a side, each off by a little."""
+    """Make seven earlier sweeps of one side, each slightly different."""
     times = [f"{phase}_{name}_ns" for phase in PHASES for name in ("low", "median", "high")]
     return typed(
         values(row)
@@ -53,7 +53,7 @@ def _rows(
     jitter: Sequence[float] = JITTER,
     **columns: object,
 ) -> list[TaskRow]:
-    """Repeats of one cell of torch on lenet. columns: what is otherwise."""
+    """Make repeats of one cell of torch on lenet. columns: other values."""
     of_task = {name: columns[name] for name in TASK if name in columns}
     found = _measured(ms, jitter, repeats, **of_task)
     return typed(task_row(sweep, one) | columns for one in found)

@@ -250,7 +250,7 @@ def test_sides_without_a_recorded_difference_are_an_a_a_comparison(outcome_of, b
     assert outcome_of(*both()).is_same
     assert outcome_of(
         *both(change={"interference_free": False})
-    ).is_same  # a disturbance is no setting
+    ).is_same  # interference is no setting
     assert not outcome_of(*both(change=NEWER)).is_same
 
 

@@ -1,4 +1,4 @@
-"""The plan knows by which lock each node would get its environment, and what is missing for it."""
+"""The lock of each node's environment in a plan, and what the node lacks for it."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def reason(made: Plan) -> str:
 
 
 def test_a_driver_that_is_too_old_for_the_lock_gets_no_task() -> None:
-    """PyTorch is locked for CUDA 13, TensorFlow for 12, JAX for whatever there is."""
+    """PyTorch is locked for CUDA 13, TensorFlow and JAX for 12."""
     old, new = node("old", 12), node("new", 13)
     for nodes in ((old, new), (new, old)):
         made = planned(sweep("torch"), *nodes)

@@ -1,4 +1,4 @@
-"""The extensibility table: what a framework can express, in whose words, with what evidence."""
+"""The extensibility table: supported probes, how they are expressed, and the evidence."""
 
 import io
 import re

@@ -105,7 +105,7 @@ def test_canaries_around_the_tasks_give_a_single_process_an_interval_and_are_nam
     # Six from 0.97 to 1.03: deviation of the logarithms 0.0237, t of 5 degrees 2.571.
     assert "±6.3% by canaries ✓" in shown(rows)
     assert "6 canaries" in csv_of(rows)
-    assert "by canaries ✓" not in shown(rows[:2])  # four tell too little
+    assert "by canaries ✓" not in shown(rows[:2])  # four are too few
 
 
 @pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])

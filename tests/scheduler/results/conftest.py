@@ -24,7 +24,7 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class Place:
-    """results: as it is typed. What is in it is seen as by others, who know nothing of us."""
+    """results: as typed by a user. The methods read it without Velodrome's code."""
 
     results: str
     filesystem: fs.FileSystem

@@ -353,7 +353,7 @@ def test_a_models_hash_covers_its_computation() -> None:
 
 
 def test_new_fields_of_layers_do_not_change_a_models_hash() -> None:
-    # Results of years are held together by it: change it only with what is computed.
+    # It joins results of years: it may change only if the computation changes.
     assert model_hash(MODELS["lenet"]) == "631746f5e25d"
 
 

@@ -1,4 +1,4 @@
-"""A results folder: what is put in comes out whole and once, for us and for anybody else."""
+"""A results folder: every stored row is read back once, by the store and by other programs."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A store in a bucket whose writer is killed at a request, which others read or claim meanwhile.
+"""A store in a bucket: its writer is killed at a request; others read or claim it meanwhile.
 
 The server is in this process: what is killed is a real child, at the n-th request that changes
 something, after the server has done it and before it has answered.
@@ -34,7 +34,7 @@ TEXT = "frameworks: [torch]\nmodels: [lenet]\n"
 COUNT = 1
 SAMPLES = 4
 
-# A warm child forks another per line, which does what the line says and is killed at that.
+# A warm child forks another per line, which does the line's work and is killed meanwhile.
 FORKER = f"""
 import os, sys
 from velodrome.agents.measurement import Measurement, Sample, Status

@@ -1,6 +1,6 @@
-"""A store whose writer is killed, whose disk is full, which others read meanwhile.
+"""A store under faults: a killed writer, a full disk, concurrent readers.
 
-What is killed is a real child. It dies either at the n-th thing that it does to the file system,
+The killed writer is a real child. It dies either at its n-th file system operation,
 for every n there is, or at some instant while it writes as fast as it can.
 """
 
@@ -281,7 +281,7 @@ def test_a_reader_during_a_compaction_sees_every_row_once(tmp_path: Path) -> Non
                 assert seen_by_others(root, "tasks") == keys(count)
                 others += 1
             except FileNotFoundError:
-                pass  # files that were listed just before: said aloud, never fewer rows
+                pass  # files that were listed just before: reported, never fewer rows
     assert child.returncode == 0
     assert others > 0
     assert [path.name for path in (root / "tasks").rglob("*.parquet")] == ["sweep.parquet"]

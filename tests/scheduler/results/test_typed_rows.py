@@ -1,4 +1,4 @@
-"""Rows as objects: their attributes are the schema's columns, and what was not read says so."""
+"""Rows as objects: their attributes are the schema's columns; an unread column is an error."""
 
 from typing import get_type_hints
 

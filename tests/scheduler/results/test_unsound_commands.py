@@ -26,7 +26,7 @@ from velodrome.scheduler.results.schema import TABLES
 
 
 class TestCommands:
-    """Each ends with a status of its own, and says on the page that rows are missing."""
+    """Each command has its own exit status and says that rows are missing."""
 
     @pytest.fixture
     def broken(self, results: Path) -> Path:

@@ -26,7 +26,7 @@ ASKED = "SELECT started_at, started_at::VARCHAR AS told, hour(started_at) AS hou
 
 @pytest.fixture
 def results(store: Store, root: Path) -> Path:
-    """A sweep of today, and one of a file whose times have no zone."""
+    """Store a current sweep, and one whose file has times without a zone."""
     made = make_measurement(started_at=AT_S, finished_at=AT_S + 1)
     for sweep_id in (SWEEP, OTHER):
         store.put(sweep_id, made)

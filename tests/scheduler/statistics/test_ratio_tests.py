@@ -25,7 +25,7 @@ from velodrome.scheduler.statistics.replication_units import (
 
 
 def exact(*medians_ns: float) -> list[Repeat]:
-    """Processes whose own samples leave nothing open."""
+    """Make processes without uncertainty from their own samples."""
     return [Repeat(median, median, median) for median in medians_ns]
 
 

@@ -42,7 +42,7 @@ NO_NUMBERS = (
 )
 HUGE = "9" * 5000  # more digits than Python's int() reads
 
-# key: the line, what is too little for it and too much, and how that is told.
+# key: the line, a value that is too small, one that is too large, and the messages.
 WHOLES = {
     "batch_sizes": ("batch_sizes: {lenet: [%s]}", "0", "above 0.", "1 to 2147483647."),
     "threads": ("threads: [%s]", "-1", "1 to 65536, `p", "1 to 65536, `physical` or `logical`."),

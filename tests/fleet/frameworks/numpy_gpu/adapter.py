@@ -1,4 +1,4 @@
-"""The NumPy adapter, as a framework for GPUs: it says which it was given, and computes on none."""
+"""The NumPy adapter as a GPU framework: it notes its GPUs and computes on none."""
 
 import os
 
