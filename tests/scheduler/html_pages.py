@@ -66,14 +66,14 @@ class Tree(HTMLParser):
         self.path[-1].texts.append(data)
 
 
-def parsed(text: str) -> Element:
+def parse_html(text: str) -> Element:
     tree = Tree()
     tree.feed(text)
     assert len(tree.path) == 1, "an element is not closed"
     return tree.path[0]
 
 
-def measured(framework: str, variant: str, model: str, **changes: object) -> Measurement:
+def make_cell(framework: str, variant: str, model: str, **changes: object) -> Measurement:
     """Make a measurement on a CPU, with a time unless changed."""
     plain = make_measurement(
         framework=framework,
@@ -100,22 +100,24 @@ def measured(framework: str, variant: str, model: str, **changes: object) -> Mea
     return replace(plain, **changes)
 
 
-def failed(framework: str, model: str, status: Status, reason: str, log: str = "") -> Measurement:
-    one = measured(framework, "plain", model, status=status, reason=reason, log_tail=log)
+def make_failed_cell(
+    framework: str, model: str, status: Status, reason: str, log: str = ""
+) -> Measurement:
+    one = make_cell(framework, "plain", model, status=status, reason=reason, log_tail=log)
     return replace(one, forward=None, gradient=None, verified=None, readings=())
 
 
-def changed(one: Measurement, **of_task: object) -> Measurement:
+def change_task(one: Measurement, **of_task: object) -> Measurement:
     return replace(one, task=replace(one.task, **of_task))
 
 
-def specs(tree: Element) -> dict[str, dict[str, object]]:
+def read_specs(tree: Element) -> dict[str, dict[str, object]]:
     """Read the specifications of all figures of a page."""
     found: dict[str, dict[str, object]] = json.loads(tree.by_id("specs").text)
     return found
 
 
-def page_of(root: Path, tmp_path: Path) -> Element:
+def write_page_of(root: Path, tmp_path: Path) -> Element:
     """Write the page of these results and parse it."""
     write_page(root, "", tmp_path / "page.html")
-    return parsed((tmp_path / "page.html").read_text(encoding="utf-8"))
+    return parse_html((tmp_path / "page.html").read_text(encoding="utf-8"))

@@ -46,7 +46,7 @@ def row(framework: str = "torch", model: str = "lenet", **changes: object) -> di
     return plain | changes
 
 
-def failed(framework: str, **changes: object) -> dict[str, object]:
+def failed_row(framework: str, **changes: object) -> dict[str, object]:
     nothing = {name: None for name in row() if name.endswith("_ns")}
     crashed = {
         "status": "crashed",
@@ -57,22 +57,22 @@ def failed(framework: str, **changes: object) -> dict[str, object]:
     return row(framework, **(nothing | crashed | changes))
 
 
-def shown(rows: list[dict[str, object]]) -> str:
-    return drawn(tables_of(rows))
+def render_terminal(rows: list[dict[str, object]]) -> str:
+    return draw_tables(make_tables(rows))
 
 
-def drawn(tables: list[Table], first: str = "") -> str:
+def draw_tables(tables: list[Table], first: str = "") -> str:
     screen = Console(width=140, file=io.StringIO())
     with screen.capture() as capture:
         screen.print(render_tables(tables, first))
     return capture.get()
 
 
-def tables_of(rows: list[dict[str, object]]) -> list[Table]:
+def make_tables(rows: list[dict[str, object]]) -> list[Table]:
     return [build_table(platform, cells) for platform, cells in collect_cells(typed(rows)).items()]
 
 
-def csv_of(rows: list[dict[str, object]]) -> str:
+def render_csv(rows: list[dict[str, object]]) -> str:
     return to_csv(
         [
             build_cell_row(platform, workload, impl, cell)
@@ -82,10 +82,10 @@ def csv_of(rows: list[dict[str, object]]) -> str:
     )
 
 
-def six(framework: str = "torch", **changes: object) -> list[dict[str, object]]:
+def six_rows(framework: str = "torch", **changes: object) -> list[dict[str, object]]:
     """Six processes of a cell that differ by 1 % in all."""
-    return [row(framework, repeat=n, **{**scaled(1 + 0.002 * n), **changes}) for n in range(6)]
+    return [row(framework, repeat=n, **{**scale_times(1 + 0.002 * n), **changes}) for n in range(6)]
 
 
-def scaled(by: float) -> dict[str, object]:
+def scale_times(by: float) -> dict[str, object]:
     return {name: value * by for name, value in row().items() if name.endswith("_ns")}

@@ -47,11 +47,11 @@ def files(results: Path, table: str, sweep_id: str = SWEEP) -> list[Path]:
     return sorted((results / table / f"sweep={sweep_id}").glob("*.parquet"))
 
 
-def a_foreign_file(path: Path) -> None:
+def write_foreign_file(path: Path) -> None:
     pq.write_table(pa.table({"x": [1, 2]}), path)
 
 
-def a_damaged_page(path: Path) -> None:
+def damage_page(path: Path) -> None:
     """Damage a page and leave the end of the file sound."""
     content = bytearray(path.read_bytes())
     end = len(content) - int.from_bytes(content[-8:-4], "little") - 8
@@ -59,70 +59,70 @@ def a_damaged_page(path: Path) -> None:
     path.write_bytes(content)
 
 
-def a_pipe(path: Path) -> None:
+def replace_by_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
-def a_folder(path: Path) -> None:
+def replace_by_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-def a_link_to_nothing(path: Path) -> None:
+def replace_by_dangling_link(path: Path) -> None:
     path.unlink()
     path.symlink_to("nowhere")
 
 
-def a_link_to_itself(path: Path) -> None:
+def replace_by_link_loop(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.name)
 
 
-def what_the_kernel_will_not_read(path: Path) -> None:
+def replace_by_unreadable_file(path: Path) -> None:
     path.unlink()
     path.symlink_to("/proc/self/mem")  # EIO at its beginning, whoever reads
 
 
-def a_later_version(path: Path) -> None:
+def raise_version(path: Path) -> None:
     table = pq.ParquetFile(path).read()
     pq.write_table(table.replace_schema_metadata({VERSION_KEY: b"99"}), path)
 
 
-def a_null_that_no_row_has(path: Path) -> None:
+def nullify_key(path: Path) -> None:
     table = pq.ParquetFile(path).read()
     key = "node_id" if "task_id" not in table.schema.names else "task_id"
     column = pa.nulls(table.num_rows, pa.string())
     pq.write_table(table.set_column(table.schema.get_field_index(key), key, column), path)
 
 
-def another_sweeps(path: Path) -> None:
+def change_sweep_id(path: Path) -> None:
     table = pq.ParquetFile(path).read()
     column = pa.array([OTHER] * table.num_rows)
     pq.write_table(table.set_column(0, "sweep_id", column), path)
 
 
-def a_number_where_text_belongs(path: Path) -> None:
+def change_type(path: Path) -> None:
     table = pq.ParquetFile(path).read()
     column = pa.array(range(table.num_rows))
     at = table.schema.get_field_index("sweep_id")
     pq.write_table(table.set_column(at, "sweep_id", column), path)
 
 
-ILLS: dict[str, tuple[Callable[[Path], object], str]] = {
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), "its end is missing"),
     "half": (lambda path: path.write_bytes(path.read_bytes()[:200]), "its end is missing"),
     "empty": (lambda path: path.write_bytes(b""), "its end is missing"),
     "text": (lambda path: path.write_text("not a Parquet file\n"), "its end is missing"),
-    "foreign": (a_foreign_file, "it has no column sweep_id"),
-    "damaged": (a_damaged_page, "it is damaged"),
-    "folder": (a_folder, "it is a folder"),
-    "pipe": (a_pipe, "it is not a regular file"),
-    "dangling": (a_link_to_nothing, "it is a link to what is not there"),
-    "loop": (a_link_to_itself, "cannot be read: Too many levels of symbolic links"),
-    "unreadable": (what_the_kernel_will_not_read, ""),
-    "later": (a_later_version, "its schema version is '99'"),
-    "null": (a_null_that_no_row_has, "a row has no"),
-    "elsewhere": (another_sweeps, f"its rows are of sweep {OTHER}"),
-    "typed": (a_number_where_text_belongs, "its column sweep_id is of type int64"),
+    "foreign": (write_foreign_file, "it has no column sweep_id"),
+    "damaged": (damage_page, "it is damaged"),
+    "folder": (replace_by_folder, "it is a folder"),
+    "pipe": (replace_by_pipe, "it is not a regular file"),
+    "dangling": (replace_by_dangling_link, "it is a link to what is not there"),
+    "loop": (replace_by_link_loop, "cannot be read: Too many levels of symbolic links"),
+    "unreadable": (replace_by_unreadable_file, ""),
+    "later": (raise_version, "its schema version is '99'"),
+    "null": (nullify_key, "a row has no"),
+    "elsewhere": (change_sweep_id, f"its rows are of sweep {OTHER}"),
+    "typed": (change_type, "its column sweep_id is of type int64"),
 }

@@ -9,10 +9,10 @@ import pytest
 from unsound_results import (
     OTHER,
     SWEEP,
-    a_damaged_page,
-    a_foreign_file,
-    another_sweeps,
+    change_sweep_id,
+    damage_page,
     files,
+    write_foreign_file,
 )
 
 from velodrome.scheduler.commands.compare import Form, compare
@@ -88,17 +88,17 @@ class TestCheck:
 
     def test_every_unsound_file_is_listed_with_its_remedy(self, results: Path) -> None:
         broken = {table: files(results, table)[0] for table in TABLES}
-        a_damaged_page(broken["tasks"])
+        damage_page(broken["tasks"])
         for table in ("samples", "utilization", "nodes"):
             broken[table].write_bytes(b"")
-        another_sweeps(broken["parameters"])
+        change_sweep_id(broken["parameters"])
         plan = results / "_sweeps" / SWEEP / "plan.parquet"
         plan.write_bytes(b"")
         stray = results / "tasks" / "more.parquet"
-        a_foreign_file(stray)
+        write_foreign_file(stray)
         nested = broken["samples"].parent / "older" / "x.parquet"
         nested.parent.mkdir()
-        a_foreign_file(nested)
+        write_foreign_file(nested)
         status, rows = self.check(results)
         assert status == INCOMPLETE
         wanted = {*map(str, broken.values()), str(plan), str(stray), str(nested)}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from unsound_results import ILLS, ROWS, SWEEP, files, fill
+from unsound_results import FAULTS, ROWS, SWEEP, files, fill
 
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.results.deduplication import Report
@@ -16,26 +16,26 @@ from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.store_reader import retry_if_vanished
 
 
-@pytest.mark.parametrize("ill", ILLS)
+@pytest.mark.parametrize("fault_name", FAULTS)
 @pytest.mark.parametrize("table", TABLES)
 class TestEveryTable:
     def test_sound_files_are_read_and_the_others_named(
-        self, results: Path, table: str, ill: str
+        self, results: Path, table: str, fault_name: str
     ) -> None:
         path = files(results, table)[0]
-        ILLS[ill][0](path)
+        FAULTS[fault_name][0](path)
         reader = Store.for_reading(results)
         assert reader.read(table, SWEEP).num_rows == ROWS[table]
         assert reader.read(table).num_rows == 3 * ROWS[table]
         (fault,) = reader.faults
         assert (fault.path, fault.table, fault.sweep_id) == (str(path), table, SWEEP)
         assert fault.loses_rows
-        assert ILLS[ill][1] in fault.problem
+        assert FAULTS[fault_name][1] in fault.problem
         assert fault.mend.endswith(".")
 
-    def test_sql_sees_the_same_rows(self, results: Path, table: str, ill: str) -> None:
+    def test_sql_sees_the_same_rows(self, results: Path, table: str, fault_name: str) -> None:
         path = files(results, table)[0]
-        ILLS[ill][0](path)
+        FAULTS[fault_name][0](path)
         reader = Store.for_reading(results)
         seen = run_query(reader, f"SELECT * FROM {table} WHERE sweep_id = '{SWEEP}'")
         assert seen.num_rows == ROWS[table]
@@ -81,12 +81,12 @@ def test_hidden_files_are_no_rows_in_a_folder_and_in_a_bucket(place, table: str)
 SPOILT = {"truncated": -20, "half": 100, "empty": 0}
 
 
-@pytest.mark.parametrize("ill", SPOILT)
+@pytest.mark.parametrize("fault_name", SPOILT)
 @pytest.mark.parametrize("table", TABLES)
-def test_sound_files_in_a_bucket_are_read_too(place, table: str, ill: str) -> None:  # type: ignore[no-untyped-def]
+def test_sound_files_in_a_bucket_are_read_too(place, table: str, fault_name: str) -> None:  # type: ignore[no-untyped-def]
     fill(place.results)
     (path, _) = (one for one in place.paths(table) if SWEEP in one)
-    place.write(path, place.read(path)[: SPOILT[ill]])
+    place.write(path, place.read(path)[: SPOILT[fault_name]])
     reader = Store.for_reading(place.results)
     assert reader.read(table, SWEEP).num_rows == ROWS[table]
     assert run_query(reader, f"FROM {table}").num_rows == 3 * ROWS[table]

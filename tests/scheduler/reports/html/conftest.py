@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from html_pages import SWEEP, Element, changed, failed, measured, parsed
+from html_pages import SWEEP, Element, change_task, make_cell, make_failed_cell, parse_html
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Node
@@ -18,22 +18,27 @@ def measurements() -> Iterator[tuple[Measurement, ExpectedOutcome | None]]:
     lacks = ExpectedOutcome(("unsupported",), "neon has no LSTM")
     for framework, variant in (("torch", "eager"), ("torch", "compile"), ("theano", "corrmm")):
         for size in (16, 64):
-            yield changed(measured(framework, variant, "lenet"), batch_size=size), None
-        yield changed(measured(framework, variant, "lenet"), threads=2), None
+            yield change_task(make_cell(framework, variant, "lenet"), batch_size=size), None
+        yield change_task(make_cell(framework, variant, "lenet"), threads=2), None
         for stage in ("ae1", "ae2", "ae3", "finetune"):
-            yield measured(framework, variant, f"autoencoder-400-200-100/{stage}"), None
-    yield failed("neon", "lstm", Status.UNSUPPORTED, "no lengths of its own"), lacks
-    yield failed("neon", "lenet", Status.CRASHED, "killed by SIGSEGV", "first\nlast line"), None
+            yield make_cell(framework, variant, f"autoencoder-400-200-100/{stage}"), None
+    yield make_failed_cell("neon", "lstm", Status.UNSUPPORTED, "no lengths of its own"), lacks
+    yield (
+        make_failed_cell("neon", "lenet", Status.CRASHED, "killed by SIGSEGV", "first\nlast line"),
+        None,
+    )
     on_gpu = replace(
-        measured("theano", "corrmm", "lenet", gpu_name="Some GPU"),
+        make_cell("theano", "corrmm", "lenet", gpu_name="Some GPU"),
         energy_per_gradient_j=2.5,
         energy_source="measured",
         peak_gpu_memory_bytes=2**30,
     )
-    yield changed(on_gpu, device="gpu"), None
-    nowhere = failed("torch", "lenet", Status.UNPLACEABLE, "needs 2 GPUs, no node has them")
+    yield change_task(on_gpu, device="gpu"), None
+    nowhere = make_failed_cell(
+        "torch", "lenet", Status.UNPLACEABLE, "needs 2 GPUs, no node has them"
+    )
     nowhere = replace(nowhere, node_id="", hostname="", node_type="", cpu_model="")
-    yield changed(nowhere, device="gpu", gpu_count=2, threads=4), None
+    yield change_task(nowhere, device="gpu", gpu_count=2, threads=4), None
 
 
 def store_measurements(store: Store) -> None:
@@ -60,4 +65,4 @@ def text(results: Path) -> str:
 
 @pytest.fixture(scope="session")
 def tree(text: str) -> Element:
-    return parsed(text)
+    return parse_html(text)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import vl_convert
-from html_pages import EVIL, SWEEP, Element, changed, measured, page_of, specs
+from html_pages import EVIL, SWEEP, Element, change_task, make_cell, read_specs, write_page_of
 from made_rows import typed
 
 from velodrome.adapters.protocol import Checked, Figure
@@ -81,12 +81,12 @@ def test_details_of_a_cell_list_the_checks_of_its_times(
     )
     failing = (kept[0]._replace(outcome="failed", reason=late),)
     reason = f"drained of forward failed: {late}"
-    store.put(SWEEP, measured("torch", "eager", "lenet", checks=kept))
+    store.put(SWEEP, make_cell("torch", "eager", "lenet", checks=kept))
     store.put(
         SWEEP,
-        measured(*("jax", "jit", "lenet"), status=Status.DISAGREED, reason=reason, checks=failing),
+        make_cell(*("jax", "jit", "lenet"), status=Status.DISAGREED, reason=reason, checks=failing),
     )
-    tree = page_of(root, tmp_path)
+    tree = write_page_of(root, tmp_path)
     tables = {
         next(card.all("h3")).text: next(card.all("details", of="checks"))
         for card in tree.all(of="card")
@@ -122,7 +122,7 @@ def test_the_summary_reports_missing_and_unexpected_results(tree: Element) -> No
 
 
 def test_every_figure_is_drawn_and_has_a_table(tree: Element) -> None:
-    found = specs(tree)
+    found = read_specs(tree)
     kinds = {name.rsplit("-", 1)[0] for name in found}
     assert kinds == {
         "figure",
@@ -140,8 +140,8 @@ def test_every_figure_is_drawn_and_has_a_table(tree: Element) -> None:
 
 
 def test_a_missing_figure_gives_the_reason(store: Store, root: Path, tmp_path: Path) -> None:
-    store.put(SWEEP, measured("torch", "eager", "lenet", readings=()))
-    tree = page_of(root, tmp_path)
+    store.put(SWEEP, make_cell("torch", "eager", "lenet", readings=()))
+    tree = write_page_of(root, tmp_path)
     assert "No energy per gradient is known" in tree.by_id("energy").text
     assert "two thread counts" in tree.by_id("threads").text
 
@@ -172,14 +172,14 @@ def test_an_impossible_time_breaks_no_page(
     store: Store, root: Path, tmp_path: Path, median_ns: float
 ) -> None:
     for size in (8, 16):
-        store.put(SWEEP, changed(measured("torch", "eager", "lenet"), batch_size=size))
+        store.put(SWEEP, change_task(make_cell("torch", "eager", "lenet"), batch_size=size))
     for file in (root / "tasks").rglob("*.parquet"):
         table = pq.read_table(file)
         for name in ("forward_median_ns", "gradient_median_ns"):
             column = table.schema.get_field_index(name)
             table = table.set_column(column, name, pa.array([median_ns]))
         pq.write_table(table, file)
-    assert "lenet" in page_of(root, tmp_path).by_id("grid").text
+    assert "lenet" in write_page_of(root, tmp_path).by_id("grid").text
 
 
 def test_an_unwritable_place_is_reported(results: Path, tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from html_pages import EVIL, SWEEP, Element, changed, failed, measured, page_of, specs
+from html_pages import (
+    EVIL,
+    SWEEP,
+    Element,
+    change_task,
+    make_cell,
+    make_failed_cell,
+    read_specs,
+    write_page_of,
+)
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Node
@@ -41,13 +50,13 @@ def test_the_content_security_policy_allows_only_the_pages_own_content(text: str
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     assert rules["default-src"] == "'none'"
-    assert rules["script-src"].split() == [hashed(script) for script in scripts]
-    assert rules["style-src"].split() == [hashed(style) for style in styles]
+    assert rules["script-src"].split() == [hash_source(script) for script in scripts]
+    assert rules["style-src"].split() == [hash_source(style) for style in styles]
     assert "unsafe" not in policy
     assert text.index("Content-Security-Policy") < text.index("<style>")
 
 
-def hashed(text: str) -> str:
+def hash_source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -58,18 +67,18 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
     with store.hold_sweep(SWEEP):
         store.put_nodes(SWEEP, [Node("n1", EVIL, EVIL, (Core(0, (0,)),), 2**34, kernel=EVIL)])
         for number, size in enumerate((8, 16, 64)):
-            one = measured(EVIL, EVIL, "lenet", notes=(EVIL,), framework_version=EVIL, **where)
-            store.put(SWEEP, changed(one, batch_size=size, threads=1 + number % 2))
+            one = make_cell(EVIL, EVIL, "lenet", notes=(EVIL,), framework_version=EVIL, **where)
+            store.put(SWEEP, change_task(one, batch_size=size, threads=1 + number % 2))
         for size in (8, 16):
-            odd = changed(measured("torch", EVIL, "lenet", **where), device=EVIL, dtype=EVIL)
-            store.put(SWEEP, changed(odd, batch_size=size))
-        other = measured(
+            odd = change_task(make_cell("torch", EVIL, "lenet", **where), device=EVIL, dtype=EVIL)
+            store.put(SWEEP, change_task(odd, batch_size=size))
+        other = make_cell(
             "torch", "eager", "lenet", interference=EVIL, interference_free=False, **where
         )
         store.put(SWEEP, other)
-        bad = failed(EVIL, EVIL, Status.CRASHED, EVIL, log=f"{EVIL}\n{EVIL}")
+        bad = make_failed_cell(EVIL, EVIL, Status.CRASHED, EVIL, log=f"{EVIL}\n{EVIL}")
         store.put(SWEEP, replace(bad, rerun=f"velodrome measure x; rm -rf ~ {EVIL}", **where))
-    evil = page_of(root, tmp_path)
+    evil = write_page_of(root, tmp_path)
     assert {one.tag for one in evil.all()} <= {one.tag for one in tree.all()}
     assert sum(1 for _ in evil.all("script")) == sum(1 for _ in tree.all("script"))
     for one in evil.all():
@@ -80,7 +89,7 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
     assert "49" not in evil.by_id("summary").text
     assert "rm -rf" not in shown
     assert not set("\u202e\x1b\x07") & set(shown)
-    assert "onerror" in json.dumps(specs(evil))
+    assert "onerror" in json.dumps(read_specs(evil))
 
 
 def test_no_value_ends_its_script() -> None:
