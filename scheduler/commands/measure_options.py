@@ -19,7 +19,7 @@ from velodrome.scheduler.sweeps.quantities import read_option
 from velodrome.scheduler.sweeps.settings import (
     DTYPES,
     GPU_CANARY,
-    canary_for,
+    choose_canary,
     find_contradiction,
     parse_device,
     parse_sampling_hz,
@@ -87,7 +87,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
             "--sampling-hz", options.sampling_hz, parse_sampling_hz, default.sampling_hz
         ),
         lock_hash=_lock_hash(environments, framework, device.kind),
-        canary=canary_for(device.kind, GPU_CANARY) if options.has_canary else "",
+        canary=choose_canary(device.kind, GPU_CANARY) if options.has_canary else "",
     )
 
 

@@ -62,7 +62,7 @@ class DeclaredType:
 
 def load_types(path: str | os.PathLike[str]) -> tuple[DeclaredType, ...]:
     """Load the node types of a file; see `parse_types`."""
-    return parse_types(yaml_nodes.read_text(path), yaml_nodes.source_name(path))
+    return parse_types(yaml_nodes.read_text(path), yaml_nodes.name_source(path))
 
 
 def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:

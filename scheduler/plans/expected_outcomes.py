@@ -23,7 +23,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, condition_fields, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds, list_fields
 
 FILE_NAME = "expected.toml"
 AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof
@@ -78,7 +78,7 @@ class Expectations:
         devices = self.devices.get(name, (task.device,))
         if task.device not in devices:
             return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
-        fields = condition_fields(task)
+        fields = list_fields(task)
         for rule in self.rules.get(name, ()):
             is_off = any(self.environ.get(variable) for variable in rule.unset)
             if not is_off and all(holds(condition, fields) for condition in rule.conditions):

@@ -36,7 +36,7 @@ def _read_key(key: Scalar) -> str:
 
 def _read_text(key: Scalar, value: Value) -> str:
     if not isinstance(value, Scalar) or not (value.text or value.is_quoted):
-        raise value_parsers.wrong_value(value, f"label {key.text}", "Give a word.")
+        raise value_parsers.make_value_error(value, f"label {key.text}", "Give a word.")
     if not value.is_quoted and not isinstance(yaml.safe_load(value.text), str):
         mend = f'Put it into quotes: "{value.text}".'
         raise ConfigError(value.place, f"label {key.text} is not a text in YAML", mend)

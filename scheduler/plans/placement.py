@@ -21,9 +21,9 @@ from velodrome.scheduler.plans.eligibility import (
     make_cell_request,
     resolve_threads,
 )
-from velodrome.scheduler.sweeps.ceilings import timing_of
+from velodrome.scheduler.sweeps.ceilings import choose_timing
 from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
-from velodrome.scheduler.sweeps.settings import canary_for
+from velodrome.scheduler.sweeps.settings import choose_canary
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep, ThreadRule
 
 FIRST_CONFIRMATION = 1000  # the number of the first repeat that confirms a finding of the plan
@@ -176,12 +176,12 @@ def _make_task(
         threads=threads,
         dtype=cell.dtype,
         seed=cell.seed,
-        timing=timing_of(cell.model, sweep),
+        timing=choose_timing(cell.model, sweep),
         limits=sweep.limits,
         exclusive=sweep.exclusive,
         sampling_hz=sweep.sampling_hz,
         lock_hash=lock_hashes.get((cell.framework, cell.device), ""),
-        canary=canary_for(cell.device, sweep.canary),
+        canary=choose_canary(cell.device, sweep.canary),
     )
 
 

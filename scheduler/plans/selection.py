@@ -12,7 +12,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.placement import Plan
-from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, condition_fields, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds, list_fields
 
 OPTION = "--only"
 EXAMPLE = "--only 'framework=torch model=lenet|alexnet* threads=1'"
@@ -30,7 +30,7 @@ class Selection:
     conditions: tuple[FieldCondition, ...]
 
     def matches(self, task: Task) -> bool:
-        fields = condition_fields(task)
+        fields = list_fields(task)
         if any(condition.field == KEY for condition in self.conditions):
             fields[KEY] = task.key
         return all(holds(condition, fields) for condition in self.conditions)
@@ -108,7 +108,7 @@ def _make_no_task_error(selection: Selection, tasks: Collection[Task]) -> Config
     """Name the first condition that no task meets, and the values that exist."""
     for condition in selection.conditions:
         values = {
-            task.key if condition.field == KEY else condition_fields(task)[condition.field]
+            task.key if condition.field == KEY else list_fields(task)[condition.field]
             for task in tasks
         }
         if not any(holds(condition, {condition.field: value}) for value in values):

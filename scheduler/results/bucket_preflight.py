@@ -25,42 +25,44 @@ _MENDS = (
 
 def open_to_write(address: BucketAddress) -> Bucket:
     """Open a bucket and test that it can be written. Else ConfigError."""
-    bucket = _bucket(address)
+    bucket = _open_bucket(address)
     probe = bucket.layout.stagings / f"probe-{secrets.token_hex(8)}"
     try:
         bucket.objects.put(probe, pa.py_buffer(b"velodrome"))
         bucket.objects.remove([probe])
     except (OSError, pa.ArrowException) as error:
-        raise _refused(address, str(error)) from None
+        raise _make_error(address, str(error)) from None
     return bucket
 
 
 def open_to_read(address: BucketAddress) -> Bucket:
     """Open a bucket. ConfigError if it cannot be read or holds no results."""
-    bucket = _bucket(address)
+    bucket = _open_bucket(address)
     try:
         is_empty = not bucket.objects.names(bucket.layout.root)
         is_there = not is_empty or bucket.objects.has_folder(bucket.layout.root.parts[0])
     except (OSError, pa.ArrowException) as error:
-        raise _refused(address, str(error)) from None
+        raise _make_error(address, str(error)) from None
     if not is_there:
-        raise _refused(address, "NO_SUCH_BUCKET")
+        raise _make_error(address, "NO_SUCH_BUCKET")
     if is_empty:
         mend = "Run a sweep first, or name another with --results."
         raise ConfigError(address.name, "there is nothing here", mend)
     return bucket
 
 
-def _bucket(address: BucketAddress) -> Bucket:
+def _open_bucket(address: BucketAddress) -> Bucket:
     try:
         filesystem, path = pafs.FileSystem.from_uri(address.uri)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise _refused(address, str(error)) from None
+        raise _make_error(address, str(error)) from None
     return Bucket(address.name, PurePosixPath(path), Objects(filesystem))
 
 
-def _refused(address: BucketAddress, said: str) -> ConfigError:
+def _make_error(address: BucketAddress, reason: str) -> ConfigError:
     for words, problem, mend in _MENDS:
-        if any(word in said for word in words):
-            return ConfigError(address.name, f"{problem} ({said})", mend)
-    return ConfigError(address.name, f"it cannot be used ({said})", "Name another with --results.")
+        if any(word in reason for word in words):
+            return ConfigError(address.name, f"{problem} ({reason})", mend)
+    return ConfigError(
+        address.name, f"it cannot be used ({reason})", "Name another with --results."
+    )

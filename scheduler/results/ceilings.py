@@ -109,7 +109,7 @@ class Ceilings:
 
 def ceiling_columns(row: TaskRow, ceiling: Ceiling | None) -> dict[str, object]:
     """Return the ceiling columns of `tasks` for a row."""
-    rate = _rate(row, "gradient")
+    rate = _compute_rate(row, "gradient")
     return {
         "ceiling_flops_per_s": ceiling.per_s if ceiling else None,
         "ceiling_source": describe_source(ceiling, row) if ceiling else None,
@@ -150,11 +150,11 @@ def find_reached_rates(rows: Iterable[TaskRow]) -> Iterator[Ceiling]:
     groups: dict[tuple[object, ...], list[TaskRow]] = {}
     for row in rows:
         if row.model in MODEL_NAMES and _is_proven(row):
-            groups.setdefault(_contest(row), []).append(row)
+            groups.setdefault(_identify_contest(row), []).append(row)
     for group in groups.values():
-        per_s = statistics.median(_best_rate(row) for row in group)
+        per_s = statistics.median(_compute_best_rate(row) for row in group)
         if per_s:
-            yield _ceiling(group[0], per_s)
+            yield _build_ceiling(group[0], per_s)
 
 
 def place_of(row: TaskRow) -> ComputePlace:
@@ -175,12 +175,12 @@ def computes_in(row: TaskRow) -> str:
     return variant if variant in TYPES else row.dtype
 
 
-def _contest(row: TaskRow) -> tuple[object, ...]:
+def _identify_contest(row: TaskRow) -> tuple[object, ...]:
     where = (row.sweep_id, row.node_id, place_of(row))
     return (*where, row.framework, row.variant, row.model, row.batch_size)
 
 
-def _ceiling(row: TaskRow, per_s: float) -> Ceiling:
+def _build_ceiling(row: TaskRow, per_s: float) -> Ceiling:
     return Ceiling(
         unit=RateUnit.BYTES if row.model == COPY.name else RateUnit.FLOPS,
         per_s=per_s,
@@ -196,11 +196,11 @@ def _ceiling(row: TaskRow, per_s: float) -> Ceiling:
     )
 
 
-def _best_rate(row: TaskRow) -> float:
+def _compute_best_rate(row: TaskRow) -> float:
     """Return the rate of a gemm or copy row, per second."""
     if row.model == COPY.name:
         return _copy_rate(row)
-    return max(_rate(row, "forward"), _rate(row, "gradient"))
+    return max(_compute_rate(row, "forward"), _compute_rate(row, "gradient"))
 
 
 def _copy_rate(row: TaskRow) -> float:
@@ -209,7 +209,7 @@ def _copy_rate(row: TaskRow) -> float:
     return moved / took_ns * 1e9 if took_ns > 0 else 0.0
 
 
-def _rate(row: TaskRow, phase: str) -> float:
+def _compute_rate(row: TaskRow, phase: str) -> float:
     """Return FLOP/s; 0 if the phase was not timed."""
     took_ns = row.ns(phase) or 0.0
     return (row.number(f"{phase}_flops") or 0.0) / took_ns * 1e9 if took_ns > 0 else 0.0

@@ -34,7 +34,7 @@ def compact(
         there = files(layout, table, sweep_id)
         if there and [file.name for file in there] != [COMPACTED]:
             live, staging = layout.rows(table, sweep_id), layout.staging(sweep_id)
-            merged = Files(table, sweep_id, there, _opened)
+            merged = Files(table, sweep_id, there, _open_files)
             _compact(merged, fills, live, staging, swap)
 
 
@@ -56,12 +56,12 @@ def clear(layout: Layout[Path], sweep_id: str) -> None:
     if not staging.is_dir():
         return
     for table in TABLES:
-        recover(_ready(staging, table), layout.rows(table, sweep_id))
+        recover(_prepare(staging, table), layout.rows(table, sweep_id))
     shutil.rmtree(staging)
 
 
 def _compact(merged: Files, fills: Fills, live: Path, staging: Path, swap: Swap) -> None:
-    ready = _ready(staging, merged.table)
+    ready = _prepare(staging, merged.table)
     building = staging / f"{merged.table}.building"
     for left in (building, ready, aside(ready)):
         shutil.rmtree(left, ignore_errors=True)
@@ -76,11 +76,11 @@ def _compact(merged: Files, fills: Fills, live: Path, staging: Path, swap: Swap)
     flush_folder(live.parent)
 
 
-def _opened(paths: Sequence[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
+def _open_files(paths: Sequence[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
     return ((path, open_local_file(Path(path))) for path in paths)
 
 
-def _ready(staging: Path, table: str) -> Path:
+def _prepare(staging: Path, table: str) -> Path:
     return staging / f"{table}.ready"
 
 

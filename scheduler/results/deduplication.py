@@ -70,7 +70,7 @@ def read_unique_groups(
     wanted = {*columns, *REQUIRED_COLUMNS[files.table]}
     once = _RowIndex(files)
     for path, opened in files.opened(files.paths):
-        with _reporting(files, path, tell), _require_open(opened) as file:
+        with _report_faults(files, path, tell), _require_open(opened) as file:
             for group in held(_read_groups(files, path, file, wanted)):
                 new = once.new(group)
                 yield new.select([name for name in columns if name in new.column_names])
@@ -87,7 +87,7 @@ def find_countable_files(files: Files, tell: Report) -> tuple[list[PurePath], bo
     once = _RowIndex(files)
     found, read_here = [], False
     for path, opened in files.opened(files.paths):
-        with _reporting(files, path, tell), _require_open(opened) as file:
+        with _report_faults(files, path, tell), _require_open(opened) as file:
             groups = list(_read_groups(files, path, file, once.telling(file)))
             left = sum(once.new(group).num_rows for group in groups)
             doubled = once.doubled(path)
@@ -105,7 +105,7 @@ def _has_earlier_names(table: str, file: pq.ParquetFile) -> bool:
 
 
 @contextmanager
-def _reporting(files: Files, path: PurePath, tell: Report) -> Iterator[None]:
+def _report_faults(files: Files, path: PurePath, tell: Report) -> Iterator[None]:
     try:
         yield
     except UnsoundFile as error:

@@ -37,13 +37,13 @@ def find_ceilings(
     read: returns CEILING_COLUMNS of a sweep's `tasks`. Damage in other sweeps does not matter.
     """
     table = read(sweep_id)
-    own = _ceiling_rows(table)
+    own = _select_ceiling_rows(table)
     found = Ceilings(own)
     if not _lacks(table, found):
         return found
     elsewhere: list[TaskRow] = []
     for one in others[:MOST_OTHERS]:
-        elsewhere += _ceiling_rows(read(one))
+        elsewhere += _select_ceiling_rows(read(one))
     return Ceilings(own, elsewhere) if elsewhere else found
 
 
@@ -89,7 +89,7 @@ def _drop_tasks(tasks: frozenset[str], fill: Fill | None, table: pa.Table) -> pa
     return fill(table) if fill else table
 
 
-def _ceiling_rows(table: pa.Table) -> list[TaskRow]:
+def _select_ceiling_rows(table: pa.Table) -> list[TaskRow]:
     import pyarrow.compute as pc
 
     wanted = pc.is_in(table["model"], pa.array(sorted(MODEL_NAMES)))

@@ -78,18 +78,18 @@ def check_rows(table: str, sweep_id: str, rows: pa.Table) -> Problem | None:
         if name in rows.column_names and rows[name].null_count:
             return f"a row has no {name}", MOVE
     if "sweep_id" in rows.column_names:
-        others = _distinct(rows, "sweep_id") - {sweep_id}
+        others = _list_distinct(rows, "sweep_id") - {sweep_id}
         if others:
             other = in_one_line(min(others))
             return f"its rows are of sweep {other:.40}", f"Move it to sweep={other:.40}."
     if table == "tasks" and "status" in rows.column_names:
-        unknown = _distinct(rows, "status") - STATUSES
+        unknown = _list_distinct(rows, "status") - STATUSES
         if unknown:
             return f"a row has the status '{in_one_line(min(unknown)):.40}'", LATER
     return None
 
 
-def _distinct(rows: pa.Table, name: str) -> set[str]:
+def _list_distinct(rows: pa.Table, name: str) -> set[str]:
     return {str(value) for value in rows[name].unique().to_pylist()}
 
 
@@ -101,13 +101,13 @@ def _fits(there: pa.DataType, here: pa.DataType) -> bool:
         pa.array([], there).cast(here)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
         return False
-    return _kind(there) == _kind(here)
+    return _name_kind(there) == _name_kind(here)
 
 
-def _kind(kind: pa.DataType) -> str:
+def _name_kind(kind: pa.DataType) -> str:
     """Group types: a cast from text to number is possible, but not wanted."""
     if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
+        return _name_kind(kind.value_type)
     kinds: Sequence[tuple[str, bool]] = (
         ("number", pa.types.is_integer(kind) or pa.types.is_floating(kind)),
         ("text", pa.types.is_string(kind) or pa.types.is_large_string(kind)),

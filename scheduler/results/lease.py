@@ -43,7 +43,7 @@ class Lease:
         self._path = folder / f"{secrets.token_hex(8)}.json"
         self._sure_s = 0.0
         self._ended = threading.Event()
-        self._beating = threading.Thread(target=self._beat, name="claim", daemon=True)
+        self._beating = threading.Thread(target=self._renew_until_closed, name="claim", daemon=True)
 
     def take(self) -> None:
         """Take the lease. SweepBusy if another process holds it, OSError if unreachable."""
@@ -65,12 +65,12 @@ class Lease:
         until_s = now_s() + PATIENCE_S
         while True:
             self._put()
-            others = self._others()
+            others = self._list_others()
             if not others:
                 return
             self._objects.remove([self._path])
             if now_s() > until_s:
-                raise _busy(self._name, self._objects, others)
+                raise _make_busy_error(self._name, self._objects, others)
             time.sleep(random.uniform(0.1, 0.5))
 
     def _put(self) -> None:
@@ -78,7 +78,7 @@ class Lease:
         self._objects.put(self._path, pa.py_buffer(json.dumps(_describe_process()).encode()))
         self._sure_s = began_s
 
-    def _others(self) -> dict[PurePath, float]:
+    def _list_others(self) -> dict[PurePath, float]:
         """Return other live claims with their age in s; removes dead ones.
 
         Times are the store's own; our claim has just been put.
@@ -88,8 +88,8 @@ class Lease:
         }
         ours = at.pop(self._path, None)
         if ours is None:
-            raise _lost_lease(self._name)
-        found = {path: _seconds(then, ours) for path, then in at.items()}
+            raise _make_lost_error(self._name)
+        found = {path: _parse_seconds(then, ours) for path, then in at.items()}
         dead = [path for path, silent_s in found.items() if self._is_dead(path, silent_s)]
         self._objects.remove(dead)
         return {path: silent_s for path, silent_s in found.items() if path not in dead}
@@ -97,7 +97,7 @@ class Lease:
     def _is_dead(self, path: PurePath, silent_s: float) -> bool:
         return silent_s > TTL_S or _has_ended(_read_claim(self._objects, path))
 
-    def _beat(self) -> None:
+    def _renew_until_closed(self) -> None:
         while not self._ended.wait(BEAT_S):
             with suppress(OSError, StoreError):  # told when something is to be written
                 self._renew()
@@ -106,9 +106,9 @@ class Lease:
         """Renew the claim, unless it was removed: then another process has the sweep."""
         try:
             if now_s() - self._sure_s > TTL_S / 2:
-                self._others()  # raises if ours is gone
+                self._list_others()  # raises if ours is gone
             elif not self._objects.exists(self._path):
-                raise _lost_lease(self._name)
+                raise _make_lost_error(self._name)
             self._put()
         except OSError as error:
             raise StoreError(f"{self._name}: cannot be reached: {error}") from error
@@ -119,7 +119,7 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _seconds(then: datetime | None, now: datetime | None) -> float:
+def _parse_seconds(then: datetime | None, now: datetime | None) -> float:
     return (now - then).total_seconds() if then and now else 0.0
 
 
@@ -128,11 +128,11 @@ def _describe_process() -> dict[str, str | int]:
     return {
         "host": escape_undecodable(socket.gethostname()),
         "pid": os.getpid(),
-        "where": _kernel_id(),
+        "where": _read_kernel_id(),
     }
 
 
-def _kernel_id() -> str:
+def _read_kernel_id() -> str:
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -150,7 +150,7 @@ def _read_claim(objects: Objects, path: PurePath) -> dict[str, object]:
 def _has_ended(said: dict[str, object]) -> bool:
     """Return True if the process was on this machine and is gone."""
     pid = said.get("pid")
-    if not _kernel_id() or said.get("where") != _kernel_id() or not isinstance(pid, int):
+    if not _read_kernel_id() or said.get("where") != _read_kernel_id() or not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)
@@ -161,7 +161,7 @@ def _has_ended(said: dict[str, object]) -> bool:
     return False
 
 
-def _busy(name: str, objects: Objects, others: dict[PurePath, float]) -> SweepBusy:
+def _make_busy_error(name: str, objects: Objects, others: dict[PurePath, float]) -> SweepBusy:
     path, silent_s = min(others.items(), key=lambda entry: entry[1])
     said = _read_claim(objects, path)
     who = f"process {said.get('pid', '?')} of {said.get('host', '?')}"
@@ -170,7 +170,7 @@ def _busy(name: str, objects: Objects, others: dict[PurePath, float]) -> SweepBu
     return SweepBusy(name, f"another process works on this sweep: {who}", mend)
 
 
-def _lost_lease(name: str) -> StoreError:
+def _make_lost_error(name: str) -> StoreError:
     return StoreError(
         f"{name}: nothing was heard of this process for over {TTL_S:.0f} s, and another one has "
         "taken the sweep. What was finished is kept; go on with --resume when that one has ended."

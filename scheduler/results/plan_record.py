@@ -17,7 +17,7 @@ SCHEMA = pa.schema(_COLUMNS)
 
 def build_record(plan: Plan) -> pa.Table:
     """Build the table: a row per placement, and one per task that fits no node."""
-    keys = _keys(plan)
+    keys = _map_keys(plan)
     rows: list[tuple[object, ...]] = [
         (keys[entry.task], entry.repeat, entry.node_id, entry.spot, None)
         for entry in plan.placements
@@ -32,15 +32,15 @@ def join(earlier: pa.Table, later: pa.Table) -> pa.Table:
 
     A task that fitted no node before and now has one counts as new; its earlier row is dropped.
     """
-    placed = set(_identities(later.filter(later["node_id"].is_valid())))
+    placed = set(_list_identities(later.filter(later["node_id"].is_valid())))
     nowhere = earlier["node_id"].is_null().to_pylist()
-    before = _identities(earlier)
+    before = _list_identities(earlier)
     kept = [
         not (is_nowhere and identity in placed)
         for identity, is_nowhere in zip(before, nowhere, strict=True)
     ]
     known = {identity for identity, is_kept in zip(before, kept, strict=True) if is_kept}
-    new = [identity not in known for identity in _identities(later)]
+    new = [identity not in known for identity in _list_identities(later)]
     parts = (earlier, kept), (later, new)
     return pa.concat_tables([table.filter(pa.array(some, pa.bool_())) for table, some in parts])
 
@@ -67,12 +67,12 @@ def first_repeats(record: pa.Table) -> dict[str, dict[str, int]]:
     return found
 
 
-def _identities(record: pa.Table) -> list[tuple[str, int]]:
+def _list_identities(record: pa.Table) -> list[tuple[str, int]]:
     rows = record.select(["task_id", "repeat"]).to_pylist()
     return [(row["task_id"], row["repeat"]) for row in rows]
 
 
-def _keys(plan: Plan) -> dict[Task, str]:
+def _map_keys(plan: Plan) -> dict[Task, str]:
     """Map tasks to their keys. A key is a hash: computed once per task, not per repeat."""
     tasks = dict.fromkeys(entry.task for entry in plan.placements)
     tasks |= dict.fromkeys(entry.task for entry in plan.unplaceable)

@@ -37,7 +37,7 @@ def open_to_write(results: str | Path) -> Backend:
             with tempfile.TemporaryFile(dir=inner) as file:
                 file.write(b"velodrome")
     except OSError as error:
-        raise _refused(layout.root, error) from None
+        raise _make_error(layout.root, error) from None
     return folder
 
 
@@ -58,11 +58,11 @@ def open_to_read(results: str | Path) -> Backend:
         mend = "Give yourself rights, or name another with --results."
         raise ConfigError(str(results), "there are no rights to read here", mend) from None
     except OSError as error:
-        raise _refused(found, error) from None
+        raise _make_error(found, error) from None
     return folder
 
 
-def _refused(root: Path, error: OSError) -> Exception:
+def _make_error(root: Path, error: OSError) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull(str(root), 1)
     otherwise = (f"results cannot be kept here ({error.strerror})", "Name another with --results.")

@@ -13,16 +13,16 @@ def proof_columns(measurement: Measurement) -> Row:
     checks = measurement.checks
     return {
         "proved": list(list_proved_checks(checks)),
-        "unproved": [_unproved(one) for one in checks if one.outcome != PASSED],
-        "checks": [_struct(one) for one in checks],
+        "unproved": [_format_unproved(check) for check in checks if check.outcome != PASSED],
+        "checks": [_build_struct(check) for check in checks],
     }
 
 
 def list_proved_checks(checks: Sequence[Checked]) -> tuple[str, ...]:
     """Return the checks that passed in every checked phase, in the order of CHECKS."""
-    phases = {one.phase for one in checks}
-    passed = {(one.name, one.phase) for one in checks if one.outcome == PASSED}
-    others = {one.name for one in checks if one.outcome != PASSED}
+    phases = {check.phase for check in checks}
+    passed = {(check.name, check.phase) for check in checks if check.outcome == PASSED}
+    others = {check.name for check in checks if check.outcome != PASSED}
     return tuple(
         name
         for name in CHECKS
@@ -30,22 +30,24 @@ def list_proved_checks(checks: Sequence[Checked]) -> tuple[str, ...]:
     )
 
 
-def _unproved(one: Checked) -> str:
+def _format_unproved(check: Checked) -> str:
     """Format as `name phase: outcome: reason`."""
-    return ": ".join(filter(None, (f"{one.name} {one.phase}", one.outcome, one.reason)))
+    return ": ".join(filter(None, (f"{check.name} {check.phase}", check.outcome, check.reason)))
 
 
-def _struct(one: Checked) -> Row:
-    figures = [{"name": figure.name, "value": _known(figure.value)} for figure in one.figures]
+def _build_struct(check: Checked) -> Row:
+    figures = [
+        {"name": figure.name, "value": _replace_nan(figure.value)} for figure in check.figures
+    ]
     return {
-        "name": one.name,
-        "phase": one.phase,
-        "outcome": one.outcome,
-        "reason": one.reason,
+        "name": check.name,
+        "phase": check.phase,
+        "outcome": check.outcome,
+        "reason": check.reason,
         "figures": figures,
     }
 
 
-def _known(value: float) -> float | None:
+def _replace_nan(value: float) -> float | None:
     """Map NaN to None."""
     return value if value == value else None

@@ -30,14 +30,14 @@ def make_rows(kind: type[R], table: pa.Table) -> list[R]:
     kinds = get_type_hints(kind)
     for name in table.column_names:
         fill = getattr(kind, name).__set__
-        deque(map(fill, rows, _values(table[name], kinds[name])), maxlen=0)
+        deque(map(fill, rows, _convert_values(table[name], kinds[name])), maxlen=0)
     return rows
 
 
-def _values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[object]:
+def _convert_values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[object]:
     values: list[Any] = column.to_pylist()
     if kind == tuple[Struct, ...]:
-        return [tuple(map(_struct, value or ())) for value in values]
+        return [tuple(map(_sanitize_struct, value or ())) for value in values]
     if kind in (tuple[str, ...], tuple[Note, ...]):
         values = [tuple(value or ()) for value in values]
     convert = _CONVERTERS.get(kind)
@@ -47,7 +47,7 @@ def _values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[object]:
     return [converted[value] for value in values]
 
 
-def _struct(value: Struct) -> Struct:
+def _sanitize_struct(value: Struct) -> Struct:
     return {name: in_one_line(x) if isinstance(x, str) else x for name, x in value.items()}
 
 

@@ -89,9 +89,9 @@ def samples_table(sweep_id: str, measurements: Sequence[Measurement]) -> pa.Tabl
 
 def utilization_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
     """Build a row per reading and GPU; GPU columns are empty without a GPU."""
-    key = _key(sweep_id, measurement)
+    key = _build_key(sweep_id, measurement)
     return [
-        {**key, **vars(reading), **_gpu(gpu)}
+        {**key, **vars(reading), **_build_gpu(gpu)}
         for reading in measurement.readings
         for gpu in (reading.gpus or (None,))
     ]
@@ -99,7 +99,7 @@ def utilization_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
 
 def parameter_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
     verified = measurement.verified.parameters if measurement.verified else ()
-    key = _key(sweep_id, measurement)
+    key = _build_key(sweep_id, measurement)
     return [
         {
             **key,
@@ -156,11 +156,11 @@ def read_node(row: Mapping[str, Any]) -> Node:
     )
 
 
-def _key(sweep_id: str, measurement: Measurement) -> Row:
+def _build_key(sweep_id: str, measurement: Measurement) -> Row:
     return {"sweep_id": sweep_id, "task_id": measurement.task.key, "repeat": measurement.repeat}
 
 
-def _gpu(gpu: GpuReading | None) -> Row:
+def _build_gpu(gpu: GpuReading | None) -> Row:
     if gpu is None:
         return {}
     return {
@@ -176,11 +176,11 @@ def _gpu(gpu: GpuReading | None) -> Row:
         "sm_mhz": gpu.sm_mhz,
         "throttle_reasons": gpu.throttle_reasons,
         "gpu_other_processes": None if gpu.other_processes is None else len(gpu.other_processes),
-        "gpu_other_memory_bytes": _foreign_bytes(gpu),
+        "gpu_other_memory_bytes": _sum_other_bytes(gpu),
     }
 
 
-def _foreign_bytes(gpu: GpuReading) -> int | None:
+def _sum_other_bytes(gpu: GpuReading) -> int | None:
     """Sum the memory of other processes; None if one of them is unknown."""
     sizes = [process.memory_bytes for process in gpu.other_processes or ()]
     told = [size for size in sizes if size is not None]

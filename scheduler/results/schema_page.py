@@ -36,12 +36,12 @@ _COLUMN = re.compile(r'\s+\("(\w+)", .*\),\s+# (.+)')
 
 def page() -> str:
     """Return the page as Markdown."""
-    meanings = dict(_meanings(inspect.getsource(schema).splitlines()))
-    parts = [_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
+    meanings = dict(_read_meanings(inspect.getsource(schema).splitlines()))
+    parts = [_format_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
     return "\n".join([HEAD, *parts])
 
 
-def _meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
+def _read_meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield the comment of each (table, column)."""
     table = ""
     for line in lines:
@@ -51,22 +51,27 @@ def _meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
             yield (table, found[1]), found[2]
 
 
-def _table(name: str, columns: pa.Schema, meanings: dict[tuple[str, str], str]) -> str:
+def _format_table(name: str, columns: pa.Schema, meanings: dict[tuple[str, str], str]) -> str:
     lines = [f"## {name}", "", ROWS[name], "", "| column | type | unit | meaning |"]
     lines.append("|---|---|---|---|")
     for field in columns:
         unit = (field.metadata or {}).get(b"unit", b"").decode()
-        cells = (f"`{field.name}`", _type(field.type), unit, meanings.get((name, field.name), ""))
+        cells = (
+            f"`{field.name}`",
+            _name_type(field.type),
+            unit,
+            meanings.get((name, field.name), ""),
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _type(kind: pa.DataType) -> str:
+def _name_type(kind: pa.DataType) -> str:
     """Name a type by words that readers of Parquet know."""
     if pa.types.is_list(kind):
-        return f"list of {_type(kind.value_type)}"
+        return f"list of {_name_type(kind.value_type)}"
     if pa.types.is_struct(kind):
-        inner = (f"{field.name} {_type(field.type)}" for field in kind)
+        inner = (f"{field.name} {_name_type(field.type)}" for field in kind)
         return f"({', '.join(inner)})"
     return {"timestamp[us, tz=UTC]": "timestamp, UTC", "double": "float64"}.get(
         str(kind), str(kind)

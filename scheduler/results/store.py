@@ -104,7 +104,7 @@ class Store(StoreReader):
                 left = parquet_files.encode(plan_record.without(record, gone))
                 self._backend.write(sweep_id, {self._layout.plan(sweep_id): left})
 
-    def _withdrawn(self, sweep_id: str) -> frozenset[str]:
+    def _find_withdrawn(self, sweep_id: str) -> frozenset[str]:
         """Return the tasks that have rows, no final attempt, and are no longer planned."""
         if not self._is_begun(sweep_id):
             return frozenset()
@@ -142,7 +142,7 @@ class Store(StoreReader):
                 return 0
             if not held.is_tidy:
                 self.drop_orphans(sweep_id)
-            contents = self._contents(sweep_id, group_file(new), tuple(new.values()))
+            contents = self._encode_files(sweep_id, group_file(new), tuple(new.values()))
             held.is_tidy = False
             try:
                 self._backend.write(sweep_id, contents)
@@ -155,7 +155,7 @@ class Store(StoreReader):
                 held.add(*key, measurement.status)
             return len(new)
 
-    def _contents(
+    def _encode_files(
         self, sweep_id: str, name: str, ended: Sequence[tuple[Measurement, ExpectedOutcome]]
     ) -> dict[PurePath, pa.Buffer]:
         tables = rows.build_group_tables(sweep_id, ended)
@@ -199,6 +199,6 @@ class Store(StoreReader):
         with self.hold_sweep(sweep_id):
             self.drop_orphans(sweep_id)
             applied = without_tasks(
-                ceiling_fills(self.ceilings(sweep_id)), self._withdrawn(sweep_id)
+                ceiling_fills(self.ceilings(sweep_id)), self._find_withdrawn(sweep_id)
             )
             self._backend.compact(sweep_id, applied)

@@ -35,7 +35,7 @@ def resolve_sweep_id(text: str, known: Sequence[str], place: str) -> str:
     if text == LAST:
         return known[0]
     if before := _BEFORE_LAST.fullmatch(text):
-        return _before_last(text, int(before[1]), known, place)
+        return _find_before_last(text, int(before[1]), known, place)
     if text in known:
         return text
     found = [sweep_id for sweep_id in known if text and sweep_id.startswith(text)]
@@ -46,7 +46,7 @@ def resolve_sweep_id(text: str, known: Sequence[str], place: str) -> str:
     return found[0]
 
 
-def _before_last(text: str, steps: int, known: Sequence[str], place: str) -> str:
+def _find_before_last(text: str, steps: int, known: Sequence[str], place: str) -> str:
     if steps < len(known):
         return known[steps]
     there = f"{len(known)} sweep{'s' if len(known) != 1 else ''}"

@@ -30,18 +30,18 @@ def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome 
     measurement = _without_disproved(measurement)
     found = {
         "sweep_id": sweep_id,
-        **_identity(measurement),
-        **_outcome(measurement),
+        **_list_identity(measurement),
+        **_list_outcome(measurement),
         "expected": expected.text,
         "expected_reason": expected.reason or None,
         "unexpected": not expected.is_met_by(measurement.status),
-        **_where(measurement),
-        **_costs(measurement),
-        **_times(measurement),
-        **_proof(measurement),
-        **_work(measurement),
-        **_resources(measurement),
-        **_canaries(measurement),
+        **_list_place(measurement),
+        **_list_costs(measurement),
+        **_list_times(measurement),
+        **_list_proof(measurement),
+        **_compute_work(measurement),
+        **_average_resources(measurement),
+        **_list_canaries(measurement),
     }
     return {name: nan_to_none(found[name]) for name in TABLES["tasks"].names}
 
@@ -68,7 +68,7 @@ def velodrome_version() -> str:
     return version("velodrome")
 
 
-def _identity(measurement: Measurement) -> Row:
+def _list_identity(measurement: Measurement) -> Row:
     task = measurement.task
     return {
         "task_id": task.key,
@@ -91,7 +91,7 @@ def _identity(measurement: Measurement) -> Row:
     }
 
 
-def _outcome(measurement: Measurement) -> Row:
+def _list_outcome(measurement: Measurement) -> Row:
     return {
         "status": measurement.status.value,
         "reason": measurement.reason,
@@ -105,7 +105,7 @@ def _outcome(measurement: Measurement) -> Row:
     }
 
 
-def _where(measurement: Measurement) -> Row:
+def _list_place(measurement: Measurement) -> Row:
     return {
         "node_id": measurement.node_id or None,
         "hostname": measurement.hostname or None,
@@ -113,12 +113,12 @@ def _where(measurement: Measurement) -> Row:
         "cpu_model": measurement.cpu_model or None,
         "gpu_name": measurement.gpu_name or None,
         "gpu_uuids": list(measurement.gpu_uuids),
-        "started_at": _utc(measurement.started_at),
-        "finished_at": _utc(measurement.finished_at),
+        "started_at": _to_utc(measurement.started_at),
+        "finished_at": _to_utc(measurement.finished_at),
     }
 
 
-def _costs(measurement: Measurement) -> Row:
+def _list_costs(measurement: Measurement) -> Row:
     return {
         "waited_ns": measurement.waited_ns,
         "provision_ns": measurement.provision_ns,
@@ -129,12 +129,12 @@ def _costs(measurement: Measurement) -> Row:
     }
 
 
-def _times(measurement: Measurement) -> Row:
+def _list_times(measurement: Measurement) -> Row:
     forward, gradient = measurement.forward, measurement.gradient
     decisive = gradient or forward
     return {
-        **_phase("forward", forward),
-        **_phase("gradient", gradient),
+        **_list_phase("forward", forward),
+        **_list_phase("gradient", gradient),
         "forward_stop_reason": forward.stop_reason if forward else None,
         "forward_stable": forward.stable if forward else None,
         "stop_reason": decisive.stop_reason if decisive else None,
@@ -146,12 +146,12 @@ def _times(measurement: Measurement) -> Row:
         "gradient_instability": gradient.doubt if gradient else None,
         "forward_drift": forward.drift if forward else None,
         "gradient_drift": gradient.drift if gradient else None,
-        **_percentiles(measurement, "forward", forward),
-        **_percentiles(measurement, "gradient", gradient),
+        **_compute_percentiles(measurement, "forward", forward),
+        **_compute_percentiles(measurement, "gradient", gradient),
     }
 
 
-def _percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> Row:
+def _compute_percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> Row:
     """Compute percentiles of samples; a sample of a short call covers several calls."""
     samples = [one.elapsed_ns for one in measurement.samples if one.phase == phase]
     inflated = max(len(samples) / timed.worth, 1.0) if timed and timed.worth else 1.0
@@ -165,7 +165,7 @@ def _percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> R
     }
 
 
-def _phase(phase: str, timed: Timed | None) -> Row:
+def _list_phase(phase: str, timed: Timed | None) -> Row:
     return {
         f"{phase}_median_ns": timed.median_ns if timed else None,
         f"{phase}_low_ns": timed.low_ns if timed and timed.bounded else None,
@@ -174,7 +174,7 @@ def _phase(phase: str, timed: Timed | None) -> Row:
     }
 
 
-def _proof(measurement: Measurement) -> Row:
+def _list_proof(measurement: Measurement) -> Row:
     return {
         "verified": measurement.verified is not None,
         "loss_error": measurement.loss_error,
@@ -183,13 +183,13 @@ def _proof(measurement: Measurement) -> Row:
     }
 
 
-def _work(measurement: Measurement) -> Row:
+def _compute_work(measurement: Measurement) -> Row:
     """Return the work that the model asks for; nothing for a model outside the zoo."""
-    return _model_work(measurement.task.model, measurement.task.batch_size)
+    return _compute_model_work(measurement.task.model, measurement.task.batch_size)
 
 
 @cache
-def _model_work(name: str, batch_size: int) -> Row:
+def _compute_model_work(name: str, batch_size: int) -> Row:
     model = MODELS.get(name)
     return {
         "parameters": shapes.count_parameters(model) if model else None,
@@ -202,14 +202,14 @@ def _model_work(name: str, batch_size: int) -> Row:
     }
 
 
-def _resources(measurement: Measurement) -> Row:
+def _average_resources(measurement: Measurement) -> Row:
     """Compute means over the readings within timed phases."""
     timed = [reading for reading in measurement.readings if reading.phase in TIMED_PHASES]
     gpu_percents = [gpu.percent for reading in timed for gpu in reading.gpus]
     return {
-        "cpu_percent_mean": _mean(reading.cpu_percent for reading in timed),
+        "cpu_percent_mean": _average(reading.cpu_percent for reading in timed),
         "peak_rss_bytes": measurement.peak_rss_bytes,
-        "gpu_percent_mean": _mean(percent for percent in gpu_percents if percent is not None),
+        "gpu_percent_mean": _average(percent for percent in gpu_percents if percent is not None),
         "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
         "energy_j": measurement.energy_j,
         "energy_source": measurement.energy_source,
@@ -221,11 +221,11 @@ def _resources(measurement: Measurement) -> Row:
         "energy_per_gradient_j": measurement.energy_per_gradient_j,
         "energy_deviation_percent": measurement.energy_deviation_percent,
         "peak_gpu_process_memory_bytes": measurement.peak_gpu_process_memory_bytes,
-        **_means(measurement),
+        **_average_phase(measurement),
     }
 
 
-def _means(measurement: Measurement) -> Row:
+def _average_phase(measurement: Measurement) -> Row:
     by_phase = {means.phase: means for means in measurement.means}
     return {
         f"{phase}_{name}_mean": value
@@ -235,7 +235,7 @@ def _means(measurement: Measurement) -> Row:
     }
 
 
-def _canaries(measurement: Measurement) -> Row:
+def _list_canaries(measurement: Measurement) -> Row:
     return {
         "canary_model": measurement.canary_model or None,
         "canary_before_ns": measurement.canary_before_ns,
@@ -243,28 +243,35 @@ def _canaries(measurement: Measurement) -> Row:
     }
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def _average(values: Iterable[float]) -> float | None:
     found = list(values)
     return fmean(found) if found else None
 
 
-def _utc(seconds: float) -> datetime:
+def _to_utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
 @cache
 def model_hash(model: Model) -> str:
     """Hash all that decides what a model computes, without its name and description."""
-    deciding = (_plain(model.input), _plain(model.layers), _plain(model.loss), model.classes)
+    deciding = (
+        _drop_defaults(model.input),
+        _drop_defaults(model.layers),
+        _drop_defaults(model.loss),
+        model.classes,
+    )
     return hashlib.sha256(repr(deciding).encode()).hexdigest()[:12]
 
 
-def _plain(part: Any) -> object:
+def _drop_defaults(part: Any) -> object:
     """Drop fields at their defaults, so that a new field of a layer changes no hash."""
     usual = getattr(part, "_field_defaults", None)
     if usual is None:
-        return tuple(map(_plain, part)) if isinstance(part, tuple) else part
+        return tuple(map(_drop_defaults, part)) if isinstance(part, tuple) else part
     fields = zip(part._fields, part, strict=True)
     return type(part).__name__, *(
-        (name, _plain(entry)) for name, entry in fields if name not in usual or usual[name] != entry
+        (name, _drop_defaults(entry))
+        for name, entry in fields
+        if name not in usual or usual[name] != entry
     )

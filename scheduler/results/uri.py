@@ -32,7 +32,7 @@ def parse_address(results: str | Path) -> Path | BucketAddress:
         return Path("/" + text[found.end() :])
     if scheme not in BUCKETS:
         raise ConfigError(text, f"{found[1]}:// is no place for results", f"Name {KINDS}.")
-    return _bucket(scheme, f"{scheme}://{text[found.end() :]}")
+    return _parse_bucket(scheme, f"{scheme}://{text[found.end() :]}")
 
 
 def is_shared_place(results: str | Path) -> bool:
@@ -41,7 +41,7 @@ def is_shared_place(results: str | Path) -> bool:
     return isinstance(found, BucketAddress) or found.is_absolute()
 
 
-def _bucket(scheme: str, text: str) -> BucketAddress:
+def _parse_bucket(scheme: str, text: str) -> BucketAddress:
     split = urlsplit(text)
     if split.password is not None or (split.username not in (None, "anonymous")):
         # It would be shown on the screen, in logs and in the metadata of jobs.

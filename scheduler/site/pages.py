@@ -56,7 +56,7 @@ def render_pages(
             **common,
             root="../",
             one=one,
-            phases=_phases(one),
+            phases=_list_phases(one),
             all_phases=PHASES,
             spec=spec,
             rows=Markup(embed_json(one.chart)),
@@ -102,7 +102,7 @@ def build_query(cell: NodeCell) -> str:
     if key.device == "gpu":
         text |= {"gpu_model": key.gpu_model} if key.gpu_model else {}
     numbers = {"batch_size": key.batch_size, "threads": key.threads}
-    conditions = [f"{name} = '{_quoted(value)}'" for name, value in text.items()]
+    conditions = [f"{name} = '{_quote(value)}'" for name, value in text.items()]
     conditions += [f"{name} = {value}" for name, value in numbers.items()]
     if key.gpu_count:
         conditions += [f"coalesce(gpu_count, {key.gpu_count}) = {key.gpu_count}"]
@@ -114,11 +114,11 @@ def build_query(cell: NodeCell) -> str:
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _phases(one: Trend) -> tuple[str, ...]:
+def _list_phases(one: Trend) -> tuple[str, ...]:
     there = {row["phase"] for row in one.chart}
     return tuple(phase for phase in PHASES if phase in there)
 

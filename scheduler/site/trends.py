@@ -61,26 +61,28 @@ def compute_trends(history: History) -> tuple[Trend, ...]:
     """Compute the trend of every cell, alarms first, then in the order of cells."""
     rate = latest_run.compute_series_rate(history)
     names = label_cells(history)
-    found = [_trend(one, rate, names[one.cell]) for one in latest_run.judge_cells(history, rate)]
+    found = [
+        _build_trend(one, rate, names[one.cell]) for one in latest_run.judge_cells(history, rate)
+    ]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
 
 _MOODS = ("alarm", "open", "faster", "quarantine", "young", "stable")
 
 
-def page_id(cell: NodeCell) -> str:
+def make_page_id(cell: NodeCell) -> str:
     """Return an id that stays the same each time the site is written."""
     text = repr((*cell.key, cell.node_id, cell.gpu_uuids))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _trend(one: CellVerdict, rate: float, name: str) -> Trend:
+def _build_trend(one: CellVerdict, rate: float, name: str) -> Trend:
     phase = next((phase for phase in PHASES if select_runs(one.points, phase)), PHASES[0])
     runs = select_runs(one.points, phase)
     smallest = dict(one.detectable).get(phase)
-    state, mood = _state(one)
+    state, mood = _describe_state(one)
     return Trend(
-        id=page_id(one.cell),
+        id=make_page_id(one.cell),
         cell=one.cell,
         name=name,
         qualifier=name.removeprefix(one.cell.label),
@@ -90,13 +92,13 @@ def _trend(one: CellVerdict, rate: float, name: str) -> Trend:
         state=state,
         mood=mood,
         smallest="not known yet" if smallest is None else f"{100 * smallest:.1f} %",
-        spark=_spark([point.levels[phase] for point in runs[-SPARK_RUNS:]]),
-        rows=tuple(map(_row, reversed(one.points))),
-        chart=tuple(row for phase in PHASES for row in _chart(one, phase, rate)),
+        spark=_draw_spark([point.levels[phase] for point in runs[-SPARK_RUNS:]]),
+        rows=tuple(map(_build_row, reversed(one.points))),
+        chart=tuple(row for phase in PHASES for row in _build_chart(one, phase, rate)),
     )
 
 
-def _state(one: CellVerdict) -> tuple[str, str]:
+def _describe_state(one: CellVerdict) -> tuple[str, str]:
     """Return the state in words and one of _MOODS."""
     found = one.reported[0] if one.reported else None
     if one.quarantine and not one.is_alarm:
@@ -117,7 +119,7 @@ def _describe_quarantine(quarantine: Quarantine) -> str:
     return f"in quarantine for {quarantine.runs} runs{by}"
 
 
-def _row(point: Point) -> RunRow:
+def _build_row(point: Point) -> RunRow:
     levels = point.confirming.items()
     again = [f"{phase} {format_duration(math.exp(level))}" for phase, level in levels]
     return RunRow(
@@ -133,7 +135,7 @@ def _row(point: Point) -> RunRow:
     )
 
 
-def _chart(one: CellVerdict, phase: str, rate: float) -> list[ChartRow]:
+def _build_chart(one: CellVerdict, phase: str, rate: float) -> list[ChartRow]:
     """Build a row per run: its time, and the level of its segment."""
     runs = select_runs(one.points, phase)[-MOST_RUNS:]
     if not runs:
@@ -155,7 +157,7 @@ def _chart(one: CellVerdict, phase: str, rate: float) -> list[ChartRow]:
     ]
 
 
-def _spark(levels: Sequence[float]) -> str:
+def _draw_spark(levels: Sequence[float]) -> str:
     """Compute a polyline within SPARK_WIDTH x SPARK_HEIGHT; up is slower."""
     if not levels:
         return ""

@@ -6,30 +6,31 @@ from collections.abc import Iterator
 from velodrome.adapters.protocol import Timing
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, Threads
 
-FEW_THREADS = 4  # that a product of 1024 x 1024 keeps busy, at tens of ms a call
+FEW_THREADS = 4  # a product of 1024 x 1024 keeps so many busy, at tens of ms a call
 TYPES = ("float64", "float16", "bfloat16")  # variants that compute in another type, by their name
-# A ceiling is what was reached, which nobody compares to the percent.
+# A ceiling is the rate that was reached; one percent does not matter.
 TIMING = Timing(target=0.02, min_samples=5, min_seconds=0.5, max_seconds=5.0)
 
 
-def ceiling_courses(sweep: Sweep) -> Iterator[tuple[Device, str, Threads, str]]:
+def list_ceiling_courses(sweep: Sweep) -> Iterator[tuple[Device, str, Threads, str]]:
     """List devices, dtypes, threads and models to add; models that the sweep has are left out."""
     if not sweep.ceilings:
         return
     for device, dtype, threads in itertools.product(sweep.devices, sweep.dtypes, sweep.threads):
-        for model in (_product(device, threads), "copy"):
+        for model in (_choose_product(device, threads), "copy"):
             if model not in sweep.models:
                 yield device, dtype, threads, model
 
 
-def ceiling_entrants(sweep: Sweep) -> tuple[Entrant, ...]:
+def list_ceiling_entrants(sweep: Sweep) -> tuple[Entrant, ...]:
     """List each framework with its first variant and those of another dtype."""
     return tuple(
-        Entrant(one.framework, _variants(one), one.devices, one.locked) for one in sweep.entrants
+        Entrant(each.framework, _choose_variants(each), each.devices, each.locked)
+        for each in sweep.entrants
     )
 
 
-def timing_of(model: str, sweep: Sweep) -> Timing:
+def choose_timing(model: str, sweep: Sweep) -> Timing:
     """Return the sweep's timing, relaxed for a model that only serves as a ceiling."""
     own = sweep.timing
     if model in sweep.models:
@@ -42,13 +43,13 @@ def timing_of(model: str, sweep: Sweep) -> Timing:
     )
 
 
-def _product(device: Device, threads: Threads) -> str:
+def _choose_product(device: Device, threads: Threads) -> str:
     """Choose a product that is large enough to dominate and small enough to run often."""
     if device.kind == "gpu":
         return "gemm"
     return "gemm-1024" if isinstance(threads, int) and threads <= FEW_THREADS else "gemm-2048"
 
 
-def _variants(entrant: Entrant) -> tuple[str, ...]:
+def _choose_variants(entrant: Entrant) -> tuple[str, ...]:
     first, *others = entrant.variants
     return (first, *(name for name in others if name in TYPES))

@@ -31,7 +31,7 @@ class FieldCondition:
     place: str = ""
 
 
-def condition_fields(value: object) -> dict[str, str]:
+def list_fields(value: object) -> dict[str, str]:
     """Return the FIELDS of a task or cell as texts."""
     return {name: str(getattr(value, name)) for name in FIELDS}
 

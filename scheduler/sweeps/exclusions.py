@@ -8,8 +8,8 @@ from velodrome.scheduler.sweeps import value_parsers
 from velodrome.scheduler.sweeps.conditions import (
     FIELDS,
     FieldCondition,
-    condition_fields,
     holds,
+    list_fields,
     matches,
 )
 from velodrome.scheduler.sweeps.expansion import CellSpec, count_cells, is_excluded, iterate_cells
@@ -27,7 +27,8 @@ def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
     if isinstance(value, Items) and not value.items:
         return ()
     return tuple(
-        _exclusion(item, name) for item in value_parsers.read_items(value, name, f"[{EXAMPLE}]")
+        _read_exclusion(item, name)
+        for item in value_parsers.read_items(value, name, f"[{EXAMPLE}]")
     )
 
 
@@ -54,19 +55,19 @@ def check_exclusions(sweep: Sweep) -> None:
         raise ConfigError(place, problem, "Exclude less.")
 
 
-def _exclusion(value: Value, name: str) -> Exclusion:
+def _read_exclusion(value: Value, name: str) -> Exclusion:
     found = value_parsers.read_fields(value, name, EXAMPLE)
     if not found.entries:
         raise ConfigError(found.place, "this excludes everything", f"Name a field: {EXAMPLE}.")
     value_parsers.check_keys(found, FIELDS, "field of a task")
     conditions = tuple(
-        FieldCondition(key.text, _patterns(value, key.text), place=value.place)
+        FieldCondition(key.text, _read_patterns(value, key.text), place=value.place)
         for key, value in found.entries
     )
     return Exclusion(found.place, conditions)
 
 
-def _patterns(value: Value, name: str) -> tuple[str, ...]:
+def _read_patterns(value: Value, name: str) -> tuple[str, ...]:
     if isinstance(value, Scalar):
         return (value_parsers.read_text(value, name),)
     return tuple(
@@ -77,22 +78,23 @@ def _patterns(value: Value, name: str) -> tuple[str, ...]:
 
 def _check_exclusion(exclusion: Exclusion, cells: Sequence[CellSpec]) -> None:
     for condition in exclusion.conditions:
-        there = {str(getattr(cell, condition.field)) for cell in cells}
+        values = {str(getattr(cell, condition.field)) for cell in cells}
         for pattern in condition.patterns:
-            if not any(_may_fit(condition.field, pattern, value) for value in there):
+            if not any(_may_fit(condition.field, pattern, value) for value in values):
                 problem = f"no cell of this sweep has the {condition.field} '{pattern}'"
-                raise ConfigError(condition.place, problem, did_you_mean(pattern, there))
+                raise ConfigError(condition.place, problem, did_you_mean(pattern, values))
     if not any(_may_hold(exclusion, cell) for cell in cells):
         mend = "Correct it, or take it out."
         raise ConfigError(exclusion.place, "this excludes no cell of the sweep", mend)
 
 
 def _may_hold(exclusion: Exclusion, cell: CellSpec) -> bool:
-    fields = condition_fields(cell)
+    fields = list_fields(cell)
     return all(
         holds(condition, fields)
         or any(
-            _may_fit(condition.field, one, fields[condition.field]) for one in condition.patterns
+            _may_fit(condition.field, pattern, fields[condition.field])
+            for pattern in condition.patterns
         )
         for condition in exclusion.conditions
     )

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
-from velodrome.scheduler.sweeps.ceilings import ceiling_courses, ceiling_entrants
-from velodrome.scheduler.sweeps.conditions import condition_fields, holds
+from velodrome.scheduler.sweeps.ceilings import list_ceiling_courses, list_ceiling_entrants
+from velodrome.scheduler.sweeps.conditions import holds, list_fields
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, Threads
 
 
@@ -40,43 +40,45 @@ def expand_cells(sweep: Sweep) -> tuple[CellSpec, ...]:
 def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
     """Yield every cell, excluded ones included."""
     courses = itertools.product(sweep.devices, sweep.dtypes, sweep.threads, sweep.models)
-    given = dict(sweep.batch_sizes)
+    batch_sizes = dict(sweep.batch_sizes)
     for device, dtype, threads, model in courses:
-        for batch_size in given.get(model) or (MODELS[model].default_batch_size(device.kind),):
-            yield from _contestants(
-                sweep, sweep.entrants, device, dtype, threads, model, batch_size
-            )
-    entrants = ceiling_entrants(sweep)
-    for device, dtype, threads, model in ceiling_courses(sweep):
+        for batch_size in batch_sizes.get(model) or (
+            MODELS[model].default_batch_size(device.kind),
+        ):
+            yield from _list_cells(sweep, sweep.entrants, device, dtype, threads, model, batch_size)
+    entrants = list_ceiling_entrants(sweep)
+    for device, dtype, threads, model in list_ceiling_courses(sweep):
         batch_size = MODELS[model].default_batch_size(device.kind)
-        yield from _contestants(sweep, entrants, device, dtype, threads, model, batch_size)
+        yield from _list_cells(sweep, entrants, device, dtype, threads, model, batch_size)
 
 
 def count_cells(sweep: Sweep) -> int:
     """Count the cells of `iterate_cells` without making them."""
-    given = dict(sweep.batch_sizes)
-    courses = sum(len(given.get(model) or (0,)) for model in sweep.models)
+    batch_sizes = dict(sweep.batch_sizes)
+    courses = sum(len(batch_sizes.get(model) or (0,)) for model in sweep.models)
     settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
-    ceilings = sum(1 for _ in ceiling_courses(sweep)) * _count(ceiling_entrants(sweep))
-    return courses * _count(sweep.entrants) * settings + ceilings
+    ceilings = sum(1 for _ in list_ceiling_courses(sweep)) * _count_variants(
+        list_ceiling_entrants(sweep)
+    )
+    return courses * _count_variants(sweep.entrants) * settings + ceilings
 
 
 def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
     """Return True if all conditions of any exclusion hold for a cell or task."""
     if not exclusions:
         return False
-    fields = condition_fields(subject)
+    fields = list_fields(subject)
     return any(
         all(holds(condition, fields) for condition in exclusion.conditions)
         for exclusion in exclusions
     )
 
 
-def _count(entrants: tuple[Entrant, ...]) -> int:
+def _count_variants(entrants: tuple[Entrant, ...]) -> int:
     return sum(len(entrant.variants) for entrant in entrants)
 
 
-def _contestants(
+def _list_cells(
     sweep: Sweep,
     entrants: tuple[Entrant, ...],
     device: Device,

@@ -28,7 +28,7 @@ _SIZE = re.compile(_NUMBER + r"\s*(B|[kKMGT]B|[KMGT]iB)")
 _SHARE = re.compile(_NUMBER + r"\s*(%?)")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_DIGITS = 18  # of what is over every bound; Python reads no number of thousands
+_DIGITS = 18  # a longer number is over every bound; Python refuses thousands of digits
 
 
 class InvalidQuantity(ValueError):
@@ -43,7 +43,7 @@ def parse_whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
     if found and found[1] == "-":
         number = -number
     if not found or not least <= number <= most:
-        # A bound that nobody comes near is named to who does.
+        # The far upper bound is named only to those who exceed it.
         is_far = most == MOST_WHOLE and number < most
         raise InvalidQuantity(
             f"Give a whole number above {least - 1}."

@@ -16,7 +16,7 @@ DTYPES = ("float32",)
 MOST_THREADS = 65536
 MOST_GPUS = 64
 MOST_REPEATS = 1000
-MOST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
+MOST_SEED = 2**32 - 1  # the largest for numpy.random.RandomState
 MOST_SAMPLING_HZ = 100
 CPU_CANARY = "numpy"  # which is always available
 GPU_CANARY = "torch"
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 def read_threads(value: Value, name: str) -> tuple[Threads, ...]:
-    return _distinct(value, name, "[1, physical]", _threads)
+    return _read_distinct(value, name, "[1, physical]", _read_thread_setting)
 
 
 def read_devices(value: Value, name: str) -> tuple[Device, ...]:
-    return _distinct(value, name, "[cpu, gpu]", _device)
+    return _read_distinct(value, name, "[cpu, gpu]", _read_device)
 
 
 def parse_device(text: str) -> Device | None:
@@ -50,8 +50,8 @@ def parse_device(text: str) -> Device | None:
 
 
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
-    known = {dtype: (dtype,) for dtype in DTYPES}
-    return value_parsers.read_names(value, name, "dtype", known, "[float32]")
+    choices = {dtype: (dtype,) for dtype in DTYPES}
+    return value_parsers.read_names(value, name, "dtype", choices, "[float32]")
 
 
 def read_where(value: Value, name: str) -> PlacementRule:
@@ -86,10 +86,12 @@ def read_timing(value: Value, name: str) -> Timing:
     value_parsers.check_keys(found, Timing._fields, "key of timing")
     default = Timing()
     timing = Timing(
-        target=_entry(found, "target", _share, default.target),
-        min_samples=_entry(found, "min_samples", value_parsers.read_whole, default.min_samples),
-        min_seconds=_entry(found, "min_seconds", _seconds, default.min_seconds),
-        max_seconds=_entry(found, "max_seconds", _above_zero, default.max_seconds),
+        target=_read_entry(found, "target", _read_share, default.target),
+        min_samples=_read_entry(
+            found, "min_samples", value_parsers.read_whole, default.min_samples
+        ),
+        min_seconds=_read_entry(found, "min_seconds", _read_seconds, default.min_seconds),
+        max_seconds=_read_entry(found, "max_seconds", _read_positive, default.max_seconds),
     )
     if problem := find_contradiction(timing):
         raise ConfigError(found.place, problem, "Give a smaller min_seconds.")
@@ -111,10 +113,10 @@ def read_canary(value: Value, name: str) -> str:
         return choices[value.text]
     names = f"{', '.join(on_gpus[:-1])} or {on_gpus[-1]}"
     mend = f"Give true, false, or the framework that runs them on GPUs: {names}."
-    raise value_parsers.wrong_value(value, name, mend)
+    raise value_parsers.make_value_error(value, name, mend)
 
 
-def canary_for(device: str, on_gpus: str) -> str:
+def choose_canary(device: str, on_gpus: str) -> str:
     """Return the framework of a task's canaries. on_gpus: the result of read_canary."""
     return CPU_CANARY if on_gpus and device == "cpu" else on_gpus
 
@@ -124,9 +126,9 @@ def read_limits(value: Value, name: str) -> Limits:
     value_parsers.check_keys(found, ("deadline", "memory", "disk"), "key of limits")
     default = Limits()
     return Limits(
-        deadline_s=_entry(found, "deadline", _duration, default.deadline_s),
-        memory_bytes=_entry(found, "memory", value_parsers.read_memory, default.memory_bytes),
-        disk_bytes=_entry(found, "disk", value_parsers.read_memory, default.disk_bytes),
+        deadline_s=_read_entry(found, "deadline", _read_duration, default.deadline_s),
+        memory_bytes=_read_entry(found, "memory", value_parsers.read_memory, default.memory_bytes),
+        disk_bytes=_read_entry(found, "disk", value_parsers.read_memory, default.disk_bytes),
     )
 
 
@@ -140,7 +142,7 @@ def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _threads(value: Value, name: str) -> Threads:
+def _read_thread_setting(value: Value, name: str) -> Threads:
     if isinstance(value, Scalar) and value.text in tuple(ThreadRule):
         return ThreadRule(value.text)
     return value_parsers.read_number(value, name, parse_threads)
@@ -154,18 +156,18 @@ def parse_threads(text: str) -> int:
         raise quantities.InvalidQuantity(f"{str(error)[:-1]}, `physical` or `logical`.") from None
 
 
-def _device(value: Value, name: str) -> Device:
+def _read_device(value: Value, name: str) -> Device:
     if isinstance(value, Fields):
-        return _gpu_of_a_model(value, name)
+        return _read_gpu_model(value, name)
     if not isinstance(value, Scalar):
-        raise value_parsers.wrong_value(value, name, DEVICE_MEND)
+        raise value_parsers.make_value_error(value, name, DEVICE_MEND)
     device = value_parsers.read_quantity(value, name, parse_device)
     if device is None:
-        raise value_parsers.wrong_value(value, name, DEVICE_MEND)
+        raise value_parsers.make_value_error(value, name, DEVICE_MEND)
     return device
 
 
-def _gpu_of_a_model(found: Fields, name: str) -> Device:
+def _read_gpu_model(found: Fields, name: str) -> Device:
     value_parsers.check_keys(found, ("gpu", "count"), "key of a device")
     model = found.get("gpu")
     if model is None:
@@ -173,7 +175,7 @@ def _gpu_of_a_model(found: Fields, name: str) -> Device:
     model_name = value_parsers.read_text(model, "gpu")
     if model_name.isdecimal():
         mend = f"Write gpu:{model_name} if you mean so many."
-        raise ConfigError(model.place, f"'{model_name}' is no model of GPU", mend)
+        raise ConfigError(model.place, f"'{model_name}' is not a GPU model", mend)
     count = found.get("count")
     most = MOST_GPUS
     return Device(
@@ -183,23 +185,23 @@ def _gpu_of_a_model(found: Fields, name: str) -> Device:
     )
 
 
-def _above_zero(value: Value, name: str) -> float:
+def _read_positive(value: Value, name: str) -> float:
     return value_parsers.read_number(value, name, quantities.parse_positive)
 
 
-def _seconds(value: Value, name: str) -> float:
+def _read_seconds(value: Value, name: str) -> float:
     return value_parsers.read_number(value, name, quantities.parse_decimal)
 
 
-def _share(value: Value, name: str) -> float:
+def _read_share(value: Value, name: str) -> float:
     return value_parsers.read_quantity(value, name, quantities.parse_share)
 
 
-def _duration(value: Value, name: str) -> float:
+def _read_duration(value: Value, name: str) -> float:
     return value_parsers.read_quantity(value, name, quantities.parse_duration_s)
 
 
-def _distinct(
+def _read_distinct(
     value: Value, name: str, example: str, read: Callable[[Value, str], T]
 ) -> tuple[T, ...]:
     return tuple(
@@ -207,6 +209,6 @@ def _distinct(
     )
 
 
-def _entry(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:
+def _read_entry(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:
     value = found.get(name)
     return default if value is None else read(value, name)

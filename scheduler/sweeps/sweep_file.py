@@ -60,7 +60,7 @@ def load_sweep(
     path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None
 ) -> Sweep:
     """Load the sweep of a file; see `parse_sweep`."""
-    return parse_sweep(yaml_nodes.read_text(path), yaml_nodes.source_name(path), frameworks)
+    return parse_sweep(yaml_nodes.read_text(path), yaml_nodes.name_source(path), frameworks)
 
 
 def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
@@ -71,50 +71,54 @@ def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | No
     """
     found = yaml_nodes.parse_yaml(text, source)
     value_parsers.check_keys(found, KEYS)
-    sweep = _sweep(
+    sweep = _read_sweep(
         found, available_frameworks() if frameworks is None else frameworks, source, text
     )
     check_exclusions(sweep)
     return sweep
 
 
-def model_names() -> dict[str, tuple[str, ...]]:
+def list_model_names() -> dict[str, tuple[str, ...]]:
     """Map each name that a sweep may use to models: itself, or all parts of a family."""
     return {name: (name,) for name in MODELS} | list_families()
 
 
-def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text: str) -> Sweep:
-    entrants = _entrants(found, frameworks, source)
-    models = _models(found, source)
+def _read_sweep(
+    found: Fields, frameworks: Mapping[str, Framework], source: str, text: str
+) -> Sweep:
+    entrants = _read_entrants(found, frameworks, source)
+    models = _read_models(found, source)
     default = Sweep("", (), ())
     return Sweep(
-        name=_optional(found, "name", value_parsers.read_text, Path(source).stem),
+        name=_read_optional(found, "name", value_parsers.read_text, Path(source).stem),
         entrants=entrants,
         models=models,
-        batch_sizes=_batch_sizes(found, models),
-        threads=_optional(found, "threads", read_threads, default.threads),
-        devices=_optional(found, "devices", read_devices, default.devices),
-        dtypes=_optional(found, "dtypes", read_dtypes, default.dtypes),
-        where=_optional(found, "where", read_where, default.where),
-        exclusive=_optional(found, "exclusive", value_parsers.read_yes_or_no, default.exclusive),
-        ceilings=_optional(found, "ceilings", value_parsers.read_yes_or_no, default.ceilings),
-        canary=_optional(found, "canary", read_canary, default.canary),
-        repeats=_optional(found, "repeats", read_repeats, default.repeats),
-        seed=_optional(found, "seed", read_seed, default.seed),
-        sampling_hz=_optional(found, "sampling_hz", read_sampling_hz, default.sampling_hz),
-        timing=_optional(found, "timing", read_timing, default.timing),
-        limits=_optional(found, "limits", read_limits, default.limits),
-        exclusions=_optional(found, "exclude", read_exclusions, default.exclusions),
-        labels=_optional(found, "labels", read_labels, default.labels),
+        batch_sizes=_read_batch_sizes(found, models),
+        threads=_read_optional(found, "threads", read_threads, default.threads),
+        devices=_read_optional(found, "devices", read_devices, default.devices),
+        dtypes=_read_optional(found, "dtypes", read_dtypes, default.dtypes),
+        where=_read_optional(found, "where", read_where, default.where),
+        exclusive=_read_optional(
+            found, "exclusive", value_parsers.read_yes_or_no, default.exclusive
+        ),
+        ceilings=_read_optional(found, "ceilings", value_parsers.read_yes_or_no, default.ceilings),
+        canary=_read_optional(found, "canary", read_canary, default.canary),
+        repeats=_read_optional(found, "repeats", read_repeats, default.repeats),
+        seed=_read_optional(found, "seed", read_seed, default.seed),
+        sampling_hz=_read_optional(found, "sampling_hz", read_sampling_hz, default.sampling_hz),
+        timing=_read_optional(found, "timing", read_timing, default.timing),
+        limits=_read_optional(found, "limits", read_limits, default.limits),
+        exclusions=_read_optional(found, "exclude", read_exclusions, default.exclusions),
+        labels=_read_optional(found, "labels", read_labels, default.labels),
         source=source,
         text=text,
     )
 
 
-def _entrants(
+def _read_entrants(
     found: Fields, frameworks: Mapping[str, Framework], source: str
 ) -> tuple[Entrant, ...]:
-    given = _needed(found, "frameworks", "[torch, tensorflow]", source)
+    given = _require(found, "frameworks", "[torch, tensorflow]", source)
     at_versions: dict[str, Framework] = {}
     for item in value_parsers.read_items(given, "frameworks", "[torch, tensorflow]"):
         if isinstance(item, Scalar):  # torch==2.12.1
@@ -127,8 +131,8 @@ def _entrants(
         {name: (name,) for name in frameworks},
         "[torch, tensorflow]",
     )
-    chosen = _variants(
-        found, {name: frameworks[name] for name in names} | _unversioned(names, frameworks)
+    chosen = _read_variants(
+        found, {name: frameworks[name] for name in names} | _list_unversioned(names, frameworks)
     )
     return tuple(
         Entrant(
@@ -161,7 +165,7 @@ def read_lock_requirements(
     )
 
 
-def _unversioned(
+def _list_unversioned(
     names: tuple[str, ...], frameworks: Mapping[str, Framework]
 ) -> dict[str, Framework]:
     """Map unversioned names to frameworks.
@@ -171,7 +175,9 @@ def _unversioned(
     return {split(name)[0]: frameworks[split(name)[0]] for name in names}
 
 
-def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, tuple[str, ...]]:
+def _read_variants(
+    found: Fields, frameworks: Mapping[str, Framework]
+) -> dict[str, tuple[str, ...]]:
     """Read the variants to run of each framework that `variants` names."""
     given = found.get("variants")
     if given is None:
@@ -190,13 +196,15 @@ def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, t
     }
 
 
-def _models(found: Fields, source: str) -> tuple[str, ...]:
+def _read_models(found: Fields, source: str) -> tuple[str, ...]:
     example = "[lenet, lstm]"
-    value = _needed(found, "models", example, source)
-    return value_parsers.read_names(value, "models", "model", model_names(), example)
+    value = _require(found, "models", example, source)
+    return value_parsers.read_names(value, "models", "model", list_model_names(), example)
 
 
-def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _read_batch_sizes(
+    found: Fields, models: tuple[str, ...]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Read batch sizes per model.
 
     A family's sizes apply to those of its parts that the sweep runs.
@@ -205,29 +213,29 @@ def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tup
     if given is None:
         return ()
     mapping = value_parsers.read_fields(given, "batch_sizes", "{lenet: [64]}")
-    runs = {name: set(parts) & set(models) for name, parts in model_names().items()}
+    runs = {name: set(parts) & set(models) for name, parts in list_model_names().items()}
     known = [name for name in runs if runs[name]]
     sizes: dict[str, tuple[int, ...]] = {}
     for key, value in mapping.entries:
         meant = value_parsers.match_names(key, "batch_sizes", "model among `models`:", known)
-        read = _whole_numbers(value, f"batch_sizes of {key.text}")
+        read = _read_whole_numbers(value, f"batch_sizes of {key.text}")
         chosen = set().union(*(runs[name] for name in meant))
         sizes.update({model: read for model in models if model in chosen})
     return tuple(sizes.items())
 
 
-def _whole_numbers(value: Value, name: str) -> tuple[int, ...]:
+def _read_whole_numbers(value: Value, name: str) -> tuple[int, ...]:
     items = value_parsers.read_items(value, name, "[64]")
     return tuple(dict.fromkeys(value_parsers.read_whole(item, name) for item in items))
 
 
-def _needed(found: Fields, name: str, example: str, source: str) -> Value:
+def _require(found: Fields, name: str, example: str, source: str) -> Value:
     value = found.get(name)
     if value is None:
         raise ConfigError(f"{source}:1:1", f"there is no `{name}`", f"Add {name}: {example}.")
     return value
 
 
-def _optional(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:
+def _read_optional(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:
     value = found.get(name)
     return default if value is None else read(value, name)

@@ -66,23 +66,27 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
     `-` is standard input. ConfigError if it is unreadable, not UTF-8, or too large.
     """
-    name = source_name(path)
-    return _decoded(name, _typed() if os.fspath(path) == STANDARD_INPUT else _raw(name))
+    name = name_source(path)
+    return _decode(
+        name, _read_standard_input() if os.fspath(path) == STANDARD_INPUT else _read_bytes(name)
+    )
 
 
-def source_name(path: str | os.PathLike[str]) -> str:
+def name_source(path: str | os.PathLike[str]) -> str:
     """Return the name that stands before line and column in errors."""
     return "standard input" if os.fspath(path) == STANDARD_INPUT else os.fspath(path)
 
 
 def parse_yaml(text: str, name: str) -> Fields:
     """Parse a text into a mapping. ConfigError if it is not one. name: precedes every position."""
-    root = _compose(name, text)
+    root = _compose_document(name, text)
     if root is None:
         raise ConfigError(f"{name}:1:1", "the file is empty", "Start with `frameworks:`.")
-    value = _value(root, name)
+    value = _read_value(root, name)
     if not isinstance(value, Fields):
-        raise ConfigError(value.place, "this is no mapping", "Give keys with values, like `k: v`.")
+        raise ConfigError(
+            value.place, "this is not a mapping", "Give keys with values, like `k: v`."
+        )
     return value
 
 
@@ -98,11 +102,11 @@ def describe_value(value: Value) -> str:
 
 
 @cache
-def _typed() -> bytes:
+def _read_standard_input() -> bytes:
     """Read standard input, which works only once, and a command may need its sweep twice."""
-    name = source_name(STANDARD_INPUT)
+    name = name_source(STANDARD_INPUT)
     try:
-        return _fitting(name, sys.stdin.buffer.read(MAX_BYTES + 1))
+        return _check_size(name, sys.stdin.buffer.read(MAX_BYTES + 1))
     except (OSError, ValueError, AttributeError) as error:  # closed; None where it always was
         reason = getattr(error, "strerror", None) or "it is closed"
         mend = "Give a sweep, like velodrome plan - < sweep.yaml."
@@ -117,7 +121,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            self._refuse(f"*{event.anchor} is an alias, and they are not read", event)
+            self._refuse(f"*{event.anchor} is an alias, which is not supported", event)
         if self.depth > MAX_DEPTH:
             self._refuse("lists within lists, too deep", event)
         self.depth += 1
@@ -130,7 +134,7 @@ class _PlainLoader(yaml.SafeLoader):
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)  # type: ignore[arg-type]
 
 
-def _raw(name: str) -> bytes:
+def _read_bytes(name: str) -> bytes:
     try:
         descriptor = os.open(
             name, os.O_RDONLY | os.O_NONBLOCK
@@ -147,66 +151,68 @@ def _raw(name: str) -> bytes:
         raise ConfigError(name, f"cannot be read ({reason})", "Check the path.") from None
     if raw is None:
         mend = "Name a file, or - for standard input."
-        raise ConfigError(name, "this is no regular file", mend)
-    return _fitting(name, raw)
+        raise ConfigError(name, "this is not a regular file", mend)
+    return _check_size(name, raw)
 
 
-def _fitting(name: str, raw: bytes) -> bytes:
+def _check_size(name: str, raw: bytes) -> bytes:
     if len(raw) > MAX_BYTES:
         problem = f"the file is larger than {MAX_BYTES // 1024} KiB"
         raise ConfigError(name, problem, "Split it into several sweeps.")
     return raw
 
 
-def _decoded(name: str, raw: bytes) -> str:
+def _decode(name: str, raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig")
         problem = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        raise ConfigError(_place_at(name, before), problem, "Save the file as UTF-8.") from None
+        raise ConfigError(_locate(name, before), problem, "Save the file as UTF-8.") from None
 
 
-def _compose(name: str, text: str) -> yaml.Node | None:
+def _compose_document(name: str, text: str) -> yaml.Node | None:
     try:
         loader = _PlainLoader(text)
         loader.name = name
         return loader.get_single_node()
     except yaml.reader.ReaderError as error:
-        place = _place_at(name, text[: error.position])
+        place = _locate(name, text[: error.position])
         raise ConfigError(place, "this character is not allowed", "Remove it.") from None
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(name, error) from None
+        raise _make_syntax_error(name, error) from None
 
 
-def _syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
+def _make_syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
     mark = error.problem_mark or error.context_mark
-    place = _place(mark, name) if mark else name
+    place = _format_place(mark, name) if mark else name
     problem = error.problem or error.context or "syntax error"
     if "alias" in problem:
         return ConfigError(place, problem, "Write the value out; a pattern goes into quotes.")
     if "scanning an alias" in (error.context or ""):
-        return ConfigError(place, "a bare * is an alias, and they are not read", 'Write "*".')
+        return ConfigError(place, "a bare * is an alias, which is not supported", 'Write "*".')
     if "too deep" in problem:
         return ConfigError(place, problem, "Write it flatter.")
     if "another document" in problem:
-        return ConfigError(place, "a second document begins", "One sweep a file: split it here.")
+        return ConfigError(
+            place, "a second document starts here", "One sweep a file: split it here."
+        )
     mend = "Indent with spaces." if "'\\t'" in problem else "Check the line, and the one before it."
     return ConfigError(place, f"not YAML: {problem}", mend)
 
 
-def _value(node: yaml.Node, name: str) -> Value:
-    place = _place(node.start_mark, name)
+def _read_value(node: yaml.Node, name: str) -> Value:
+    place = _format_place(node.start_mark, name)
     if node.tag not in _PLAIN_TAGS:
-        raise ConfigError(place, f"the tag {node.tag} is not read", "Remove it.")
+        raise ConfigError(place, f"the tag {node.tag} is not supported", "Remove it.")
     if isinstance(node, yaml.ScalarNode):
-        return _scalar(node, place)
+        return _read_scalar(node, place)
     if isinstance(node, yaml.SequenceNode):
-        return Items(place, tuple(_value(item, name) for item in node.value))
-    return Fields(place, tuple(_entries(node, name)))
+        return Items(place, tuple(_read_value(item, name) for item in node.value))
+    return Fields(place, tuple(_read_entries(node, name)))
 
 
-def _scalar(node: yaml.ScalarNode, place: str) -> Scalar:
+def _read_scalar(node: yaml.ScalarNode, place: str) -> Scalar:
     is_quoted = node.style in ("'", '"')
     if found := _UNSEEN.search(node.value):
         problem = f"this text holds the control character U+{ord(found[0]):04X}"
@@ -215,25 +221,25 @@ def _scalar(node: yaml.ScalarNode, place: str) -> Scalar:
     return Scalar(place, "" if is_null else node.value, is_quoted)
 
 
-def _entries(node: yaml.Node, name: str) -> Iterator[tuple[Scalar, Value]]:
-    seen: dict[str, Scalar] = {}
+def _read_entries(node: yaml.Node, name: str) -> Iterator[tuple[Scalar, Value]]:
+    keys: dict[str, Scalar] = {}
     for key_node, value_node in node.value:
-        key = _value(key_node, name)
+        key = _read_value(key_node, name)
         if not isinstance(key, Scalar):
             raise ConfigError(key.place, f"a key is {describe_value(key)}", "Give a word.")
-        if key.text in seen:
-            first = seen[key.text].place.removeprefix(f"{name}:").split(":")[0]
-            problem = f"'{key.text}' is here a second time, first in line {first}"
+        if key.text in keys:
+            first = keys[key.text].place.removeprefix(f"{name}:").split(":")[0]
+            problem = f"'{key.text}' is a duplicate of line {first}"
             raise ConfigError(key.place, problem, "Keep one.")
-        seen[key.text] = key
-        yield key, _value(value_node, name)
+        keys[key.text] = key
+        yield key, _read_value(value_node, name)
 
 
-def _place(mark: yaml.Mark, name: str) -> str:
+def _format_place(mark: yaml.Mark, name: str) -> str:
     return f"{name}:{mark.line + 1}:{mark.column + 1}"
 
 
-def _place_at(name: str, before: str) -> str:
+def _locate(name: str, before: str) -> str:
     line = before.count("\n") + 1
     column = len(before) - (before.rfind("\n") + 1) + 1
     return f"{name}:{line}:{column}"

@@ -53,11 +53,11 @@ def test_a_path_through_a_file_is_reported(tmp_path: Path) -> None:
 
 def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "this is no regular file" in said_of(tmp_path / "pipe")
+    assert "this is not a regular file" in said_of(tmp_path / "pipe")
 
 
 def test_an_endless_device_is_not_read() -> None:
-    assert "this is no regular file" in said_of(Path("/dev/zero"))
+    assert "this is not a regular file" in said_of(Path("/dev/zero"))
 
 
 def test_a_hundred_megabytes_are_not_read(tmp_path: Path) -> None:
