@@ -2,19 +2,15 @@
 
 import csv
 import io
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 from made_rows import typed
-from test_report import csv_of, failed, row, shown, tables_of
+from report_texts import failed_row, make_tables, render_csv, render_terminal, row
 
 from velodrome.scheduler.reports.html.check_lines import build_check_lines, format_figure
 from velodrome.scheduler.reports.proof import CellProof, describe_undecided_checks, summarize_proof
 
-TOLD = {"proved": ["drained", "possible"], "unproved": []}
+PROVED = {"proved": ["drained", "possible"], "unproved": []}
 LONG = "twice_the_work gradient: cannot_tell: a call takes 2.3 s: too long to be taken again"
 LACKS = "follows_parameters forward: impossible: its graph holds them as constants"
 
@@ -32,7 +28,7 @@ def check(name: str, outcome: str = "passed", reason: str = "", **figures: float
 
 def test_a_check_is_passed_by_a_cell_if_it_passed_in_every_run() -> None:
     noisy = {"proved": ["possible"], "unproved": ["drained forward: cannot_tell: noise"]}
-    proof = summarize_proof(typed([row(**TOLD), row(**noisy)]))
+    proof = summarize_proof(typed([row(**PROVED), row(**noisy)]))
     assert proof.proved == ("possible",)
     assert proof.unproved == ("drained forward: cannot_tell: noise",)
     assert proof.list_checks("cannot_tell") == ("drained",)
@@ -47,25 +43,27 @@ def test_an_outcome_that_a_reason_mentions_is_not_the_outcome() -> None:
 
 @pytest.mark.parametrize("kept", [{}, {"proved": None, "unproved": None}])
 def test_a_row_of_a_version_without_checks_is_marked_as_such(kept: dict) -> None:
-    text = shown([row("torch", **kept), row("jax", **TOLD)])
+    text = render_terminal([row("torch", **kept), row("jax", **PROVED)])
     assert "1 of 2 cells with a time: measured by a version that recorded no checks" in text
     assert text.count("✓") >= 4
 
 
 def test_a_run_that_ended_before_any_check_is_not_marked_as_an_old_version() -> None:
-    assert summarize_proof(typed([failed("torch", proved=[], unproved=[])])) == CellProof()
+    assert summarize_proof(typed([failed_row("torch", proved=[], unproved=[])])) == CellProof()
 
 
 def test_an_inconclusive_check_keeps_the_mark_and_is_counted_below_the_grid() -> None:
-    undecided = TOLD | {"unproved": [LONG, LACKS]}
-    text = shown([row("torch", **undecided), row("jax", **TOLD), row("mxnet", **undecided)])
+    undecided = PROVED | {"unproved": [LONG, LACKS]}
+    text = render_terminal(
+        [row("torch", **undecided), row("jax", **PROVED), row("mxnet", **undecided)]
+    )
     assert "1.00 ms ✓" in text
     assert "a check was inconclusive in 2 of 3 cells with a time: twice the work (2)" in text
     assert "a check was not applicable in 2 of 3 cells with a time: follows parameters (2)" in text
 
 
 def test_if_every_check_passed_no_line_follows_the_grid() -> None:
-    (table,) = tables_of([row("torch", **TOLD)])
+    (table,) = make_tables([row("torch", **PROVED)])
     assert table.remarks == ()
     assert describe_undecided_checks([]) == ()
 
@@ -83,7 +81,9 @@ def test_the_line_names_the_most_frequent_inconclusive_check_first() -> None:
 
 
 def test_csv_lists_passed_and_unproved_checks() -> None:
-    (line,) = csv.DictReader(io.StringIO(csv_of([row("torch", **TOLD | {"unproved": [LONG]})])))
+    (line,) = csv.DictReader(
+        io.StringIO(render_csv([row("torch", **PROVED | {"unproved": [LONG]})]))
+    )
     assert line["proved"] == "possible; drained"
     assert line["unproved"] == LONG
 
