@@ -270,7 +270,7 @@ def decode(line: str) -> Any:
         kind = EVENTS[fields.pop("event")]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ProtocolError("not an event: {!r} ({})".format(line[:200], error)) from error
-    event = _typed(kind, fields)
+    event = _build(kind, fields)
     if kind in _VALID and not _VALID[kind](event):
         raise ProtocolError("{} is out of range: {}".format(kind.__name__, repr(event)[:200]))
     return event
@@ -286,12 +286,12 @@ def decode_request(text: str) -> Request:
     try:
         fields = json.loads(text)
         version = fields.get("version")
-        fields["timing"] = _typed(Timing, fields.get("timing", {}))
+        fields["timing"] = _build(Timing, fields.get("timing", {}))
     except (ValueError, AttributeError) as error:
         raise ProtocolError("not a request: {}".format(error)) from error
     if version != VERSION:
         raise ProtocolError("this worker has version {}, not {}".format(VERSION, version))
-    request: Request = _typed(Request, fields)
+    request: Request = _build(Request, fields)
     return request
 
 
@@ -304,7 +304,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _typed(kind: Any, fields: Dict[str, Any]) -> Any:
+def _build(kind: Any, fields: Dict[str, Any]) -> Any:
     if not isinstance(fields, dict):
         raise ProtocolError("{} is not an object: {!r}".format(kind.__name__, fields))
     unknown = sorted(set(fields) - set(kind._fields))
@@ -327,14 +327,6 @@ def _value(kind: Any, name: str, value: Any) -> Any:
         raise ProtocolError(text) from None
 
 
-def _parameter(value: Any) -> ParameterError:
-    return _typed(ParameterError, value)  # type: ignore[no-any-return]
-
-
-def _figure(value: Any) -> Figure:
-    return _typed(Figure, value)  # type: ignore[no-any-return]
-
-
 def _is_check(event: Checked) -> bool:
     return event.name in CHECKS and event.phase in PHASES and event.outcome in OUTCOMES
 
@@ -354,8 +346,8 @@ def _is_interval(event: Timed) -> bool:
 _READERS: Dict[Any, Callable[[Any], Any]] = {
     **READERS,
     Timing: lambda value: value,  # decode_request has read it
-    Tuple[ParameterError, ...]: read_tuple(_parameter),
-    Tuple[Figure, ...]: read_tuple(_figure),
+    Tuple[ParameterError, ...]: read_tuple(lambda value: _build(ParameterError, value)),
+    Tuple[Figure, ...]: read_tuple(lambda value: _build(Figure, value)),
 }
 # Constraints beyond types: known phases, complete chunks, intervals around a median.
 _VALID: Dict[Any, Callable[[Any], bool]] = {

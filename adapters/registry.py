@@ -22,7 +22,7 @@ class Framework(NamedTuple):
         return self.variants[0]
 
 
-def _bundled(
+def _bundle(
     name: str, about: str, variants: Tuple[str, ...], devices: Tuple[str, ...]
 ) -> Framework:
     return Framework(
@@ -38,17 +38,17 @@ def _bundled(
 FRAMEWORKS: Dict[str, Framework] = {
     framework.name: framework
     for framework in (
-        _bundled("numpy", "the float64 reference itself", ("float64",), ("cpu",)),
-        _bundled("torch", "PyTorch", ("eager", "channels_last", "compile"), ("cpu", "gpu")),
-        _bundled("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
-        _bundled("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
-        _bundled("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
-        _bundled("pytensor", "PyTensor", ("c",), ("cpu",)),
-        _bundled("pytensor3", "PyTensor 3", ("numba", "c"), ("cpu",)),
-        _bundled("caffe", "Caffe", ("openblas",), ("cpu",)),
-        _bundled("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
-        _bundled("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),
-        _bundled("cntk", "CNTK", ("default",), ("cpu",)),
-        _bundled("neon", "neon", ("mkl", "cpu"), ("cpu",)),
+        _bundle("numpy", "the float64 reference itself", ("float64",), ("cpu",)),
+        _bundle("torch", "PyTorch", ("eager", "channels_last", "compile"), ("cpu", "gpu")),
+        _bundle("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
+        _bundle("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
+        _bundle("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
+        _bundle("pytensor", "PyTensor", ("c",), ("cpu",)),
+        _bundle("pytensor3", "PyTensor 3", ("numba", "c"), ("cpu",)),
+        _bundle("caffe", "Caffe", ("openblas",), ("cpu",)),
+        _bundle("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
+        _bundle("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),
+        _bundle("cntk", "CNTK", ("default",), ("cpu",)),
+        _bundle("neon", "neon", ("mkl", "cpu"), ("cpu",)),
     )
 }

@@ -25,6 +25,13 @@ _WORKER_STATUSES = (
 )
 
 
+_CRASHES = {
+    ExitCause.SUPERVISOR: "another process killed the worker's supervisor",
+    ExitCause.STOPPED: "another process stopped the worker's supervisor",
+    ExitCause.RELEASED: "the worker went silent and was killed",
+}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """status and its reason, one line, empty for `ok`. notes: for the reader of a row."""
@@ -144,18 +151,10 @@ def _unfinished_outcome(session: Session, limits: WorkerLimits) -> Outcome:
             used = f"{ending.tree_rss_bytes / GIB:.2f} GiB"
             limit = f"{limits.memory_bytes / GIB:.2f} GiB"
             return Outcome(Status.OUT_OF_MEMORY, f"used {used}, the limit is {limit}: {where}")
-        case ExitCause.SUPERVISOR:
-            return Outcome(
-                Status.CRASHED, f"another process killed the worker's supervisor: {where}"
-            )
-        case ExitCause.STOPPED:
-            return Outcome(
-                Status.CRASHED, f"another process stopped the worker's supervisor: {where}"
-            )
-        case ExitCause.RELEASED:
-            return Outcome(Status.CRASHED, f"the worker went silent and was killed: {where}")
         case ExitCause.EXIT:
             return _exit_outcome(session, ending)
+        case _:
+            return Outcome(Status.CRASHED, f"{_CRASHES[ending.cause]}: {where}")
 
 
 def _exit_outcome(session: Session, ending: TreeExit) -> Outcome:

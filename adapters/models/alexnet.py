@@ -20,7 +20,7 @@ from velodrome.adapters.models.layers import (
 )
 
 
-def _normalized(number: int) -> Tuple[Layer, ...]:
+def _lrn(number: int) -> Tuple[Layer, ...]:
     return (Lrn("lrn{}".format(number), size=5, alpha=1e-4, beta=0.75, k=1.0),)
 
 
@@ -71,7 +71,7 @@ def _alexnet(name: str, about: str, features: Tuple[Layer, ...]) -> Model:
 ALEXNET = _alexnet(
     "alexnet",
     "five convolutions, two in groups, LRN, three linear layers",
-    _features(2, _normalized(1), _normalized(2)),
+    _features(2, _lrn(1), _lrn(2)),
 )
 ALEXNET_PLAIN = _alexnet(
     "alexnet-plain",

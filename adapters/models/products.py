@@ -132,5 +132,5 @@ def compute_mean_length(model: Model, batch_size: int) -> float:
     if not isinstance(model.input, kinds.Sequences):
         return 1.0
     whole = len(model.input.lengths) // batch_size * batch_size
-    taken = model.input.lengths[:whole] or model.input.lengths
-    return sum(taken) / len(taken)
+    lengths = model.input.lengths[:whole] or model.input.lengths
+    return sum(lengths) / len(lengths)

@@ -31,7 +31,7 @@ def estimate_forward_bytes(model: Model, batch_size: int) -> float:
         list_inputs(model),
         _count_parameter_values(model),
     )
-    moved = sum(
+    count = sum(
         sum(values[name] for name in reads[layer.name])
         + _read_parameters(layer, values[layer.name], sizes)
         + values[layer.name]
@@ -39,8 +39,8 @@ def estimate_forward_bytes(model: Model, batch_size: int) -> float:
         if not isinstance(layer, POINTWISE)
     )
     if not isinstance(model.loss, kinds.NoLoss):
-        moved += values[model.layers[-1].name]
-    return VALUE_BYTES * moved
+        count += values[model.layers[-1].name]
+    return VALUE_BYTES * count
 
 
 def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
@@ -51,18 +51,18 @@ def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
         _count_parameter_values(model),
     )
     needed = find_gradient_flow(model)
-    moved = 0.0
+    count = 0.0
     for layer in model.layers:
         if isinstance(layer, POINTWISE) or not needed[layer.name]:
             continue
         trains = sizes[layer.name] and not getattr(layer, "frozen", False)
         flows = [name for name in reads[layer.name] if needed[name]]
-        moved += values[layer.name]  # what comes back
+        count += values[layer.name]  # what comes back
         if trains:
-            moved += sum(values[name] for name in reads[layer.name]) + sizes[layer.name]
+            count += sum(values[name] for name in reads[layer.name]) + sizes[layer.name]
         if flows:
-            moved += sizes[layer.name] + sum(values[name] for name in flows)
-    return estimate_forward_bytes(model, batch_size) + VALUE_BYTES * moved
+            count += sizes[layer.name] + sum(values[name] for name in flows)
+    return estimate_forward_bytes(model, batch_size) + VALUE_BYTES * count
 
 
 def _count_layer_values(model: Model, batch_size: int) -> Dict[str, float]:

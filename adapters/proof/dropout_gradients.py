@@ -90,64 +90,66 @@ def summarize_gradients(loss: float, gradients: Dict[str, numpy.ndarray]) -> Gra
     )
 
 
-def find_faults(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
+def find_faults(reference: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
     """Describe how two or more calls differ from the known masks; empty if they do not.
 
     The means over the calls are compared: more calls show smaller differences.
     """
     losses = [math.log(abs(call.loss) or 1e-300) for call in calls]
-    found = _compare_mean("the loss", losses, numpy.log(known.losses))
-    for name in known.norms:
-        found += _find_parameter_faults(known, name, calls)
-    return found + _find_repeated_mask(known, calls)
+    found = _compare_mean("the loss", losses, numpy.log(reference.losses))
+    for name in reference.norms:
+        found += _find_parameter_faults(reference, name, calls)
+    return found + _find_repeated_mask(reference, calls)
 
 
-def _find_repeated_mask(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
+def _find_repeated_mask(reference: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
     """Return a fault if two calls had one mask: then no gradient moved far between them.
 
     A gradient of few values may come near another by chance: that of a bias of 5 classes comes
     within a third of the mean distance in one of 50 pairs. So all gradients together decide.
     """
-    moved = {
+    distances = {
         name: _distance(calls[0], calls[1], name) / apart
-        for name, apart in known.apart.items()
+        for name, apart in reference.apart.items()
         if apart > 0
     }
-    same = ["two gradients of {} are the same".format(n) for n, far in moved.items() if not far > 0]
-    if same or not moved or max(moved.values()) >= MIN_DISTANCE:
+    same = [
+        "two gradients of {} are the same".format(n) for n, far in distances.items() if not far > 0
+    ]
+    if same or not distances or max(distances.values()) >= MIN_DISTANCE:
         return same
-    farthest = max(moved, key=lambda name: moved[name])
+    farthest = max(distances, key=lambda name: distances[name])
     text = "two gradients, most that of {}, are {:.2g} of their length apart, {:.2g} expected"
-    apart = known.apart[farthest]
-    return [text.format(farthest, moved[farthest] * apart, apart)]
+    apart = reference.apart[farthest]
+    return [text.format(farthest, distances[farthest] * apart, apart)]
 
 
 def _find_parameter_faults(
-    known: DropoutProfile, name: str, calls: Sequence[GradientSummary]
+    reference: DropoutProfile, name: str, calls: Sequence[GradientSummary]
 ) -> List[str]:
     if not all(call.norms[name] > 0 for call in calls):
         return ["the gradient of {} is zero".format(name)]
-    if not (known.norms[name] > 0).all():
+    if not (reference.norms[name] > 0).all():
         return []
     length = _compare_mean(
         "the length of the gradient of {}".format(name),
         [math.log(call.norms[name]) for call in calls],
-        numpy.log(known.norms[name]),
+        numpy.log(reference.norms[name]),
     )
     what = "the share of zeros in the gradient of {}".format(name)
     zeros = [call.zeros[name] for call in calls]
-    return length or _compare_mean(what, zeros, known.zeros[name], convert=lambda share: share)
+    return length or _compare_mean(what, zeros, reference.zeros[name], convert=lambda share: share)
 
 
 def _compare_mean(
     what: str,
     values: Sequence[float],
-    known: numpy.ndarray,
+    reference: numpy.ndarray,
     convert: Callable[[float], float] = math.exp,
 ) -> List[str]:
     """Return a fault if the mean of values is out of bounds. convert: to a value for display."""
-    middle, mean = float(known.mean()), math.fsum(values) / len(values)
-    error = float(known.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(known))
+    middle, mean = float(reference.mean()), math.fsum(values) / len(values)
+    error = float(reference.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(reference))
     if abs(mean - middle) <= SIGMAS * error + SLACK:
         return []
     return ["{} is {:.4g}, {:.4g} expected".format(what, convert(mean), convert(middle))]

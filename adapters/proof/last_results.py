@@ -112,8 +112,8 @@ def _measure_excess(
     On the CPU, by the smaller of both clocks, so that an interrupted reading is not late.
     """
     clocks = [
-        own - known - max(UNDRAINED_NS, UNDRAINED_SHARE * one, known / 4)
-        for own, known, one in zip(first.cost, again.cost, call)
+        first_ns - again_ns - max(UNDRAINED_NS, UNDRAINED_SHARE * call_ns, again_ns / 4)
+        for first_ns, again_ns, call_ns in zip(first.cost, again.cost, call)
     ]
     return (
         min(clocks) if proof.on_cpu else clocks[0]
@@ -162,8 +162,8 @@ def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFi
 
 def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Compare results under the framework's own masks with the reference's statistics."""
-    known, adapter = proof.reference.dropout, proof.adapter
-    if known is None:
+    profile, adapter = proof.reference.dropout, proof.adapter
+    if profile is None:
         return CheckFinding(CANNOT_TELL, (), "no parameter is behind the dropout")
     indices = choose_batches(proof, phase)
     calls: List[dropout_gradients.GradientSummary] = []
@@ -177,8 +177,8 @@ def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFindi
             dropout_gradients.summarize_gradients(*_read_dropout_gradient(proof, handle, faults))
         )
     if phase.name == "forward":
-        known = known._replace(norms={}, zeros={}, apart={})
-    faults += dropout_gradients.find_faults(known, calls)
+        profile = profile._replace(norms={}, zeros={}, apart={})
+    faults += dropout_gradients.find_faults(profile, calls)
     if calls[0].loss == calls[1].loss:
         faults.append("two calls with dropout active gave the same loss {!r}".format(calls[0].loss))
     figures = (("loss", calls[0].loss), ("masks_known", float(dropout_gradients.MASKS)))

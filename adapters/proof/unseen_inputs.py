@@ -132,7 +132,7 @@ def _judge_lateness(proof: ProofContext, first: CallCost, steady: CallCost) -> C
         ("steady_processor_ns", steady.processor_ns / calls),
     )
     pairs = zip(first, steady) if proof.on_cpu else [(first.elapsed_ns, steady.elapsed_ns)]
-    if any(own <= UNSEEN_FACTOR * known + UNSEEN_NS for own, known in pairs):
+    if any(new <= UNSEEN_FACTOR * usual + UNSEEN_NS for new, usual in pairs):
         return CheckFinding(PASSED, figures)
     text = "an unseen batch took {:.3g} ms, a known one {:.3g} ms"
     reason = text.format(figures[0][1] / 1e6, figures[1][1] / 1e6)

@@ -76,7 +76,7 @@ class Library(object):
         """Find a function by its name or a renamed form; None if the library lacks it."""
         for prefix in _PREFIXES:
             for suffix in _SUFFIXES:
-                found = self._own(prefix + name + suffix)
+                found = self._find_own(prefix + name + suffix)
                 if found is not None:
                     found.restype, found.argtypes = result, arguments
                     return found
@@ -92,7 +92,7 @@ class Library(object):
         function = self.function(name, result)
         return function() if function else None
 
-    def _own(self, name: str) -> "Optional[ctypes._NamedFuncPointer]":
+    def _find_own(self, name: str) -> "Optional[ctypes._NamedFuncPointer]":
         try:
             found = self._handle[name]  # a new object each time, with its own types
         except AttributeError:

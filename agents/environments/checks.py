@@ -8,6 +8,7 @@ from pathlib import Path
 from velodrome.adapters.protocol import Imported
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import manifest, uv_messages
+from velodrome.agents.environments.debian_packages import list_differences
 from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.failures import EnvironmentFailed
@@ -114,18 +115,9 @@ def _changes(environment: Environment, environ: Mapping[str, str]) -> tuple[str,
         return (f"{manifest.MANIFEST} is missing or broken: rebuild {environment.name}",)
     now = manifest.scan(environment.folder)
     files = manifest.differences(before, now)
-    packages = _package_changes(manifest.distributions(before), manifest.distributions(now))
+    packages = list_differences(manifest.distributions(before), manifest.distributions(now))
     more = (f"and {len(files) - SHOWN} more files",) if len(files) > SHOWN else ()
     return packages + files[:SHOWN] + more
-
-
-def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    names = sorted(set(before) | set(now))
-    return tuple(
-        f"{name} {now.get(name, 'is not')} installed, the lock names {before.get(name, 'none')}"
-        for name in names
-        if before.get(name) != now.get(name)
-    )
 
 
 def _existing_changes(environment: Environment, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -184,5 +184,5 @@ def _require_import(folder: Path, build: DebianBuild) -> str:
         deadline_s=IMPORT_DEADLINE_S,
     )
     if not run.ok:
-        raise uv_messages.import_failed(build.framework, build.module, run.output)
+        raise uv_messages.explain_failed_import(build.framework, build.module, run.output)
     return run.output.splitlines()[-1].strip()

@@ -21,13 +21,13 @@ def renew_debian(framework: str, recipe: Recipe, environ: Mapping[str, str]) -> 
     """
     require_tools(framework, environ)
     for lock in recipe.locks:
-        text = _resolved(framework, recipe, lock, environ)
+        text = _resolve(framework, recipe, lock, environ)
         lock.path.parent.mkdir(exist_ok=True)
         lock.path.write_text(text)
     return tuple(lock.path for lock in recipe.locks)
 
 
-def _resolved(framework: str, recipe: Recipe, lock: Lock, environ: Mapping[str, str]) -> str:
+def _resolve(framework: str, recipe: Recipe, lock: Lock, environ: Mapping[str, str]) -> str:
     build = DebianBuild(
         framework=framework,
         module=recipe.module,

@@ -38,7 +38,7 @@ def parse_lock(text: str) -> Packages:
 
 
 def list_differences(expected: Packages, found: Packages) -> tuple[str, ...]:
-    """List the differences between expected and installed packages."""
+    """List the differences between expected and installed packages, of any kind."""
     return tuple(
         f"{name} {found.get(name, 'is not')} installed, the lock names {expected.get(name, 'none')}"
         for name in sorted({*expected, *found})

@@ -14,7 +14,7 @@ def free_bytes(root: Path) -> int:
     existing = next((folder for folder in (root, *root.parents) if folder.is_dir()), root)
     try:
         free = shutil.disk_usage(existing).free
-        taken = sum(record.size_bytes for _, record in list_complete(root))
+        used = sum(record.size_bytes for _, record in list_complete(root))
     except OSError:
         return 0
-    return free + taken
+    return free + used

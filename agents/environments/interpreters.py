@@ -58,7 +58,7 @@ def find_interpreter(wanted: Sequence[str], environ: Mapping[str, str]) -> Inter
     """
     for minor in wanted:
         first = None
-        for interpreter in _working(minor, environ):
+        for interpreter in _find_working(minor, environ):
             if interpreter.has_headers:
                 return interpreter
             first = first or interpreter
@@ -116,7 +116,7 @@ def probe(path: Path, source: str, environ: Mapping[str, str]) -> Interpreter | 
     return Interpreter(Path(real), version, source, has_headers)
 
 
-def _working(minor: str, environ: Mapping[str, str]) -> Iterator[Interpreter]:
+def _find_working(minor: str, environ: Mapping[str, str]) -> Iterator[Interpreter]:
     """Each real interpreter of this minor once."""
     seen = set()
     for path, source in _candidates(minor, environ):

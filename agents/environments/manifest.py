@@ -130,14 +130,14 @@ def differing_from_wheel(folder: Path, entries: Entries) -> tuple[str, ...]:
     return tuple(
         path
         for record in folder.rglob("*.dist-info/RECORD")
-        for path, expected in _recorded(record, folder)
+        for path, expected in _read_hashes(record, folder)
         if path in entries
         and not Path(path).parent.name.endswith(".dist-info")
         and entries[path].split()[0] != expected
     )
 
 
-def _recorded(record: Path, folder: Path) -> Iterator[tuple[str, str]]:
+def _read_hashes(record: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Path in the environment and sha256 of each file that a RECORD has a hash for."""
     site_packages = record.parent.parent
     with record.open(newline="") as lines:

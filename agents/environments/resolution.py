@@ -42,16 +42,16 @@ def load_existing(
     environ: Mapping[str, str],
 ) -> Environment:
     """Load the user's own interpreter. EnvironmentFailed, with its setting, if it does not run."""
-    known = ask_interpreter(python, named_by, environ)
+    interpreter = ask_interpreter(python, named_by, environ)
     environment = Environment(
         framework=framework,
-        hash=known.hash,
-        folder=known.prefix,
-        python=known.python,
+        hash=interpreter.hash,
+        folder=interpreter.prefix,
+        python=interpreter.python,
         lock=None,
         kind="existing",
         caches=disk_layout.caches_of(root),
-        python_version=known.version,
+        python_version=interpreter.version,
     )
     return _with_cache(environment, recipe)
 

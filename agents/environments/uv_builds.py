@@ -92,7 +92,7 @@ def _make_venv(folder: Path, build: UvBuild) -> None:
     command += ["--python", str(build.interpreter.path), str(folder)]
     run = _uv(command, folder, build, lambda line: None)
     if not run.ok:
-        raise _failed(folder, build, run)
+        raise _explain_failure(folder, build, run)
 
 
 def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
@@ -114,7 +114,7 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
     missing = uv_messages.not_found(run.output)
     if missing:
         raise PackageNotFound(missing, run.output)
-    raise _failed(folder, build, run)
+    raise _explain_failure(folder, build, run)
 
 
 def _uv_compiles(build: UvBuild) -> bool:
@@ -144,7 +144,7 @@ def _install_checkout(folder: Path, build: UvBuild, on_progress: Progress) -> No
 
     run = install_source(folder, checkout, build.prepare, environ, run_uv)
     if not run.ok:
-        raise _failed(folder, build, run)
+        raise _explain_failure(folder, build, run)
 
 
 def _uv(command: list[str], folder: Path, build: UvBuild, on_progress: Progress) -> ToolRun:
@@ -172,7 +172,7 @@ def _require_import(folder: Path, build: UvBuild) -> None:
         deadline_s=IMPORT_DEADLINE_S,
     )
     if not run.ok:
-        raise uv_messages.import_failed(build.framework, build.module, run.output)
+        raise uv_messages.explain_failed_import(build.framework, build.module, run.output)
 
 
 def _require_unchanged(folder: Path, build: UvBuild) -> manifest.Entries:
@@ -196,7 +196,7 @@ def python_of(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def _failed(folder: Path, build: UvBuild, run: ToolRun) -> EnvironmentFailed:
+def _explain_failure(folder: Path, build: UvBuild, run: ToolRun) -> EnvironmentFailed:
     if uv_messages.is_disk_full(run.output):
         return _disk_full(folder, build, run.output)
     tail = uv_messages.log_tail(run.output)

@@ -29,11 +29,11 @@ def not_found(output: str) -> str:
     for pattern in _NOT_FOUND:
         match = pattern.search(output)
         if match:
-            return match[1] + (match[2] or _required(match[1], output)).rstrip(".")
+            return match[1] + (match[2] or _find_version(match[1], output)).rstrip(".")
     return ""
 
 
-def _required(name: str, output: str) -> str:
+def _find_version(name: str, output: str) -> str:
     """`==2.4.6`, where uv reports an unknown name, and then the requirement."""
     match = re.search(rf"you require {re.escape(name)}(?:\{{[^}}]*\}})?(==[^\s,]+)", output)
     return match[1] if match else ""
@@ -71,7 +71,7 @@ def cause(output: str) -> str:
     return lines[-1] if lines else "it printed nothing"
 
 
-def import_failed(framework: str, module: str, output: str) -> EnvironmentFailed:
+def explain_failed_import(framework: str, module: str, output: str) -> EnvironmentFailed:
     """Describe a failed import after a successful install; output: the interpreter's."""
     return EnvironmentFailed(
         f"{framework} is installed, but `import {module}` fails: {cause(output)}. "

@@ -80,12 +80,12 @@ class VersionLocks:
         _require_plain(framework, lock_hash, texts)
         make_private(final.parent)
         with tempfile.TemporaryDirectory(dir=final.parent, prefix=".") as place:
-            made = Path(place) / "made"
-            made.mkdir()
+            temporary = Path(place) / "made"
+            temporary.mkdir()
             for name, text in texts:
-                (made / name).write_text(text)
+                (temporary / name).write_text(text)
             if not final.is_dir():
-                made.rename(final)
+                temporary.rename(final)
 
     def apply_to(self, recipe: Recipe, framework: str, lock_hash: str) -> Recipe:
         """Return the recipe at the version, with those of its locks that are here."""

@@ -28,16 +28,16 @@ def parse_libraries(maps: str) -> Iterator[str]:
 
 
 def library_notes(
-    mapped: Collection[str], locked: Collection[str], known: Sequence[Path]
+    mapped: Collection[str], locked: Collection[str], folders: Sequence[Path]
 ) -> tuple[str, ...]:
     """Notes for the row on libraries that come from outside the environment.
 
     locked: files of the environment. known: the environment's folder first, then the other folders
     that a worker's libraries may come from.
     """
-    own = {path for path in mapped if Path(path).is_relative_to(known[0])}
+    own = {path for path in mapped if Path(path).is_relative_to(folders[0])}
     loaded, stems = set(map(_stem, own)), set(map(_stem, locked))
-    others = sorted(path for path in mapped if not _is_below(path, known))
+    others = sorted(path for path in mapped if not _is_below(path, folders))
     replaced = [path for path in others if _stem(path) in stems - loaded]
     outside = [path for path in others if path not in replaced and not _is_below(path, SYSTEM)]
     groups = (

@@ -99,7 +99,7 @@ def query_driver(module: str) -> Mapping[str, Any] | DriverFault | None:
 
 def _start_query(module: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", START, module, str(os.getpid()), *_import_paths()],
+        [sys.executable, "-I", "-S", "-c", START, module, str(os.getpid()), *import_paths()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -174,8 +174,8 @@ def _deadline_s(environ: Mapping[str, str]) -> float:
     return DEADLINE_S
 
 
-def _import_paths() -> list[str]:
-    """Paths of this package and nvidia-ml-py for the bare interpreter."""
+def import_paths() -> list[str]:
+    """List the paths of this package and of nvidia-ml-py, for a bare interpreter."""
     found = find_spec("pynvml")
     source = str(Path(__file__).parents[3])
     return [source, str(Path(found.origin).parent)] if found and found.origin else [source]

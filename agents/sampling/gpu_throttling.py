@@ -8,17 +8,13 @@ POWER_CAP = 0x4  # SwPowerCap
 HARDWARE_SLOWDOWN = 0x8  # HwSlowdown
 
 WORDS = {
-    IDLE: "idle",
-    0x2: "clocks that were set",  # ApplicationsClocksSetting
     POWER_CAP: "power cap",
     HARDWARE_SLOWDOWN: "hardware slowdown",
     0x10: "sync boost",  # SyncBoost
     0x20: "heat (driver)",  # SwThermalSlowdown
     0x40: "heat (hardware)",  # HwThermalSlowdown
     0x80: "power brake",  # HwPowerBrakeSlowdown
-    0x100: "display clocks",  # DisplayClockSetting
     0x200: "board limit",  # BoardLimit
-    0x400: "reliability",  # Reliability
 }
 # The GPU, its cooling or its power supply has a problem: a timing an hour later would differ.
 # Hardware slowdown includes the two hardware reasons, and short changes of the power state.
@@ -26,9 +22,3 @@ FLAGGED = (HARDWARE_SLOWDOWN, 0x20, 0x40, 0x80)
 # Normal operation: under full load most GPUs run at their power cap, so a timing at the cap is
 # valid for that GPU. Reported, because another limit would give another timing.
 REPORTED = (POWER_CAP, 0x10, 0x200)
-
-
-def describe_reasons(bits: int) -> tuple[str, ...]:
-    """Describe set bits in words, the lowest first; unknown bits by number."""
-    numbers = [1 << place for place in range(bits.bit_length()) if bits >> place & 1]
-    return tuple(WORDS.get(number, f"reason {number:#x}") for number in numbers)

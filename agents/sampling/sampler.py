@@ -13,12 +13,11 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
-from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
 
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
+from velodrome.agents.sampling.driver import import_paths
 from velodrome.agents.sampling.readings import peak_rss_bytes, to_readings
 from velodrome.agents.sampling.sampler_process import Instant, TaskProbe
 
@@ -75,7 +74,7 @@ class Sampler:
                 "-c",
                 START,
                 json.dumps(self._arguments),
-                *_import_paths(self._gpus),
+                *import_paths()[: 2 if self._gpus else 1],
             ],
             stdin=subprocess.PIPE,
             stdout=self._lines,
@@ -139,10 +138,3 @@ def _parse_instants(lines: bytes) -> list[Instant]:
 
 def _read_shared(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-
-
-def _import_paths(gpus: tuple[Gpu, ...]) -> list[str]:
-    """Paths of this package, and of NVML where it is needed, for the bare interpreter."""
-    source = str(Path(__file__).parents[3])
-    driver = find_spec("pynvml") if gpus else None
-    return [source, str(Path(driver.origin).parent)] if driver and driver.origin else [source]

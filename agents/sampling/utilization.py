@@ -17,6 +17,7 @@ from velodrome.agents.sampling.energy import (
     gpu_points,
     gpu_uuids,
     socket_energy,
+    total_or_none,
 )
 from velodrome.agents.sampling.energy_integration import Point, Window
 
@@ -117,13 +118,12 @@ def _phase_means(
         _mean(gpu_points(readings, uuid, lambda gpu: gpu.power_w), windows)
         for uuid in gpu_uuids(readings)
     ]
-    known = [mean for mean in watts if mean is not None]
     return PhaseMeans(
         phase=name,
         cpu_percent=_mean([(r.at_ns, r.cpu_percent) for r in readings], windows),
         gpu_percent=_gpu_mean(readings, windows, lambda gpu: gpu.percent),
         gpu_memory_percent=_gpu_mean(readings, windows, lambda gpu: gpu.memory_percent),
-        gpu_power_w=sum(known) if known and len(known) == len(watts) else None,
+        gpu_power_w=total_or_none(watts),
         sm_mhz=_gpu_mean(readings, windows, lambda gpu: gpu.sm_mhz),
     )
 

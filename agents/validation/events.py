@@ -60,13 +60,15 @@ def validate(arrivals: Sequence[Arrival], request: Request, started_ns: int) -> 
                 require_known(event, request)
     except ProtocolViolation as error:
         reason = f"the worker broke the protocol: {error}"
-        return Validated((_failed("crashed", reason, arrivals),))
+        return Validated((_make_failed("crashed", reason, arrivals),))
     except ProofRejected as error:
         return Validated(_replace_proof(arrivals, f"its proof is invalid: {error}"))
     failed = [check for check in checks if check.outcome == FAILED]
     if failed:
         reason = f"{NAME} of {failed[0].phase} failed: {failed[0].reason}"
-        return Validated((*_without_times(events), _failed("disagreed", reason, arrivals)), checks)
+        return Validated(
+            (*_without_times(events), _make_failed("disagreed", reason, arrivals)), checks
+        )
     return Validated(events, checks)
 
 
@@ -87,7 +89,7 @@ def _replace_proof(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ..
     for arrival in arrivals:
         if isinstance(arrival.event, Verified):
             event = arrival.event
-            failed = _failed("disagreed", reason, arrivals)
+            failed = _make_failed("disagreed", reason, arrivals)
             failed = failed._replace(parameters=event.parameters, loss_error=event.loss_error)
             return (*before, failed)
         before.append(arrival.event)
@@ -98,5 +100,5 @@ def _without_times(events: Sequence[object]) -> tuple[object, ...]:
     return tuple(event for event in events if not isinstance(event, Timed | Finished))
 
 
-def _failed(status: str, reason: str, arrivals: Sequence[Arrival]) -> Failed:
+def _make_failed(status: str, reason: str, arrivals: Sequence[Arrival]) -> Failed:
     return Failed(status, reason, "", arrivals[-1].by_ns if arrivals else 0)

@@ -51,7 +51,7 @@ def attention(layer, bottom, net):
     queries, keys, contents = L.Slice(projected, axis=2, ntop=3)
     asking = L.Tile(_reshape(queries, steps, 1, *shape), axis=1, tiles=steps)
     keys, contents = (
-        L.Tile(_reshape(one, 1, steps, *shape), axis=0, tiles=steps) for one in (keys, contents)
+        L.Tile(_reshape(each, 1, steps, *shape), axis=0, tiles=steps) for each in (keys, contents)
     )
     scale = (values // heads) ** -0.5
     scores = L.Reduction(_product(asking, keys), operation=P.Reduction.SUM, axis=4, coeff=scale)
@@ -70,8 +70,8 @@ def _split(top, at):
     return L.Slice(top, axis=2, slice_point=[at], ntop=2)
 
 
-def _product(one, other):
-    return L.Eltwise(one, other, operation=P.Eltwise.PROD)
+def _product(left, right):
+    return L.Eltwise(left, right, operation=P.Eltwise.PROD)
 
 
 def _reshape(top, *shape):

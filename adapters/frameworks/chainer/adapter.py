@@ -85,8 +85,8 @@ class Adapter(contract.Adapter):
         with chainer.no_backprop_mode():
             for layer, read, output in self._network.walk(*self._batches[0]):
                 if isinstance(layer, kinds.Dropout):
-                    seen = on_host(read[0].array), on_host(output.array)
-                    shares[layer.name] = contract.measure_kept_share(*seen)
+                    pair = on_host(read[0].array), on_host(output.array)
+                    shares[layer.name] = contract.measure_kept_share(*pair)
         self.set_dropout(before)
         return shares
 

@@ -167,7 +167,7 @@ LAYERS = {
     kinds.Gru: lambda layer, source: GruLink(1, source[-1], layer.units, 0.0, initialW=0),
     kinds.Attention: lambda layer, source: AttentionLink(layer, source[-1]),
     kinds.Loop: lambda layer, source: LoopLink(layer, source[-1]),
-    kinds.Add: lambda layer, source: lambda one, other: one + other,
+    kinds.Add: lambda layer, source: lambda left, right: left + right,
     kinds.Custom: lambda layer, source: lambda x: CustomFunction().apply((x,))[0],
     kinds.MeanOverTime: lambda layer, source: _mean_over_time,
     kinds.Duplicate: lambda layer, source: CopyFunction(),

@@ -52,7 +52,7 @@ class Adapter(contract.Adapter):
         # Without anything to go back for, CNTK runs for inference: it drops nothing, and normalizes
         # by what it remembers.
         trains = any(
-            isinstance(one, (kinds.Dropout, kinds.BatchNorm)) for one in self._model.layers
+            isinstance(layer, (kinds.Dropout, kinds.BatchNorm)) for layer in self._model.layers
         )
         self._kept = {self._loss.output} if trains else None
 
@@ -63,7 +63,7 @@ class Adapter(contract.Adapter):
         self._network.assign(name, values)
 
     def set_dropout(self, active):
-        rates = {one.name: one.rate for one in self._model.layers if isinstance(one, kinds.Dropout)}
+        rates = {own.name: own.rate for own in self._model.layers if isinstance(own, kinds.Dropout)}
         for name, (_, dropout) in self._network.dropouts.items():
             dropout.set_attribute(DROPOUT_RATE, rates[name] if active else 0.0)
 
@@ -100,9 +100,9 @@ class Adapter(contract.Adapter):
         found = {}
         for name, (source, dropout) in self._network.dropouts.items():
             both = cntk.combine([source, dropout])
-            same = {one: one for one in both.arguments}
+            same = {argument: argument for argument in both.arguments}
             both = both.clone(cntk.CloneMethod.share, same)
-            batch = {one: self._batches[0][one] for one in same}
+            batch = {argument: self._batches[0][argument] for argument in same}
             _, outputs = both.forward(batch, both.outputs, {both.outputs[1]}, self._device)
             before, behind = (outputs[output] for output in both.outputs)
             found[name] = contract.measure_kept_share(before, behind)

@@ -97,13 +97,13 @@ class Network(object):
 
     def _keeps_layout(self, entry):
         """Return True if it has the canonical layout; products use (in, out), in of any rank."""
-        (layer,) = [one for one in self._model.layers if one.name == entry.layer]
+        (layer,) = [own for own in self._model.layers if own.name == entry.layer]
         return len(entry.shape) == 1 or isinstance(
             layer, (kinds.Conv, kinds.TransposedConv, kinds.Embedding)
         )
 
     def _is_of_conv(self, entry):
-        (layer,) = [one for one in self._model.layers if one.name == entry.layer]
+        (layer,) = [own for own in self._model.layers if own.name == entry.layer]
         return isinstance(layer, (kinds.Conv, kinds.TransposedConv))
 
 

@@ -93,8 +93,8 @@ class Adapter(contract.Adapter):
         with autograd.train_mode():
             for layer, read, output in self._network.walk(*self._batches[0]):
                 if isinstance(layer, kinds.Dropout):
-                    seen = read[0].asnumpy(), output.asnumpy()
-                    shares[layer.name] = contract.measure_kept_share(*seen)
+                    pair = read[0].asnumpy(), output.asnumpy()
+                    shares[layer.name] = contract.measure_kept_share(*pair)
         self.set_dropout(before)
         return shares
 

@@ -159,7 +159,7 @@ class Network(object):
             if of_output is None or not self._needed[layer.name]:
                 continue
             of_inputs, of_roles = self._operations[layer.name].backward(
-                layer, self._weights[layer.name], own, of_output, self._wanted(layer)
+                layer, self._weights[layer.name], own, of_output, self._wanted_inputs(layer)
             )
             for role in self._trained[layer.name]:
                 found["{}.{}".format(layer.name, role)] = of_roles[role]
@@ -169,7 +169,7 @@ class Network(object):
                     of_outputs[name] = of_input if before is None else before + of_input
         return found
 
-    def _wanted(self, layer: Layer) -> FrozenSet[str]:
+    def _wanted_inputs(self, layer: Layer) -> FrozenSet[str]:
         flows = any(self._needed[name] for name in self._reads[layer.name])
         return frozenset(self._trained[layer.name] | ({"input"} if flows else set()))
 

@@ -64,18 +64,18 @@ def _dropout_forward(
     (x,) = inputs
     if call.dropout is None:
         return x, None
-    kept = (call.dropout.random_sample(x.shape) >= layer.rate) / (1.0 - layer.rate)
-    return x * kept, kept
+    mask = (call.dropout.random_sample(x.shape) >= layer.rate) / (1.0 - layer.rate)
+    return x * mask, mask
 
 
 def _dropout_backward(
     layer: kinds.Dropout,
     weights: Weights,
-    kept: Optional[Array],
+    mask: Optional[Array],
     gradient: Array,
     wanted: FrozenSet[str],
 ) -> Gradients:
-    return (gradient if kept is None else gradient * kept,), {}
+    return (gradient if mask is None else gradient * mask,), {}
 
 
 def _duplicate_forward(

@@ -91,16 +91,16 @@ def _copy_rows(layer, weights, call, x):
     Variable.assign would only share the other tensor's memory. The variable itself is returned,
     since reading it is one more copy.
     """
-    kept = call.copies[layer.name]
-    kept.scatter_update(tf.IndexedSlices(x, tf.range(kept.shape[0])))
-    return kept
+    variable = call.copies[layer.name]
+    variable.scatter_update(tf.IndexedSlices(x, tf.range(variable.shape[0])))
+    return variable
 
 
 def _copy_by_assignment(layer, weights, call, x):
     """Copy by assignment: XLA copies into the variable's own memory."""
-    kept = call.copies[layer.name]
-    kept.assign(x)
-    return kept
+    variable = call.copies[layer.name]
+    variable.assign(x)
+    return variable
 
 
 def _copy_to_fresh(layer, weights, call, x):

@@ -48,7 +48,7 @@ class Adapter(contract.Adapter):
         self._eager = self._call = self._network.eager()
         if self._variant == "compile":
             _forbid_fallback()
-            self._call = self._network.compiled()
+            self._call = self._network.compile_steps()
 
     def load(self, batches):
         self._batches = tuple(self._load_batch(batch) for batch in batches)

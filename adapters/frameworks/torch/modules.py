@@ -132,14 +132,14 @@ class CopyModule(nn.Module):
 
     def __init__(self):
         super(CopyModule, self).__init__()
-        self.kept = torch.empty(0)
+        self.buffer = torch.empty(0)
 
     def forward(self, x):
         if x.requires_grad:
             return x.clone()
-        if self.kept.shape != x.shape:
-            self.kept = torch.empty_like(x)
-        return self.kept.copy_(x)
+        if self.buffer.shape != x.shape:
+            self.buffer = torch.empty_like(x)
+        return self.buffer.copy_(x)
 
 
 def _conv(layer, source):

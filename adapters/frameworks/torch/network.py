@@ -93,7 +93,7 @@ class Network(object):
 
         return call
 
-    def compiled(self, **options):
+    def compile_steps(self, **options):
         """Return the function of eager(), compiled by torch.compile with these options.
 
         An LSTM or GRU, which torch does not compile, is a part of its own: what is compiled is so

@@ -9,4 +9,4 @@ class Adapter(adapter.Adapter):
     def build(self, weights):
         super().build(weights)
         torch._dynamo.config.recompile_limit = 2
-        self._call = self._network.compiled(dynamic=False)
+        self._call = self._network.compile_steps(dynamic=False)
