@@ -186,7 +186,7 @@ def test_labels_are_validated_as_ray_validates_them(key: str, value: str) -> Non
     try:
         validate_node_label_syntax({key: value})
     except ValueError:
-        with pytest.raises(ConfigError, match="of a label"):
+        with pytest.raises(ConfigError, match="is not a valid label"):
             read_labels(yaml_nodes.parse_yaml(text, "c.yaml"), "labels")
     else:
         assert read_labels(yaml_nodes.parse_yaml(text, "c.yaml"), "labels") == ((key, value),)
