@@ -197,7 +197,7 @@ def test_an_unavailable_package_is_named_with_the_remedy(tiny_node) -> None:
     shutil.rmtree(tiny_node.wheels)
     tiny_node.wheels.mkdir()
     failed = failure(tiny_node)
-    assert "tiny==1.0, which little needs, is nowhere" in failed.reason
+    assert "tiny==1.0, which little needs, is in no index or folder" in failed.reason
     assert "pip config list" in failed.reason
     assert "No solution found" in failed.log_tail
 
