@@ -9,7 +9,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
-from velodrome.scheduler.comparison import comparison_rows, rendering, wording
+from velodrome.scheduler.comparison import comparison_rows, rendering, side_selection, wording
 from velodrome.scheduler.comparison.causes import Nodes, index_nodes
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome, compare_sides, summarize_side
 from velodrome.scheduler.comparison.replication_units import (
@@ -17,12 +17,6 @@ from velodrome.scheduler.comparison.replication_units import (
     MOST_SWEEPS,
     PastRows,
     group_past_rows,
-)
-from velodrome.scheduler.comparison.side_selection import (
-    find_subjects,
-    parse_side,
-    select_rows,
-    subtract_runs,
 )
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
@@ -62,20 +56,23 @@ def run_comparison(
     base: str, candidate: str, results: str, *, only: str, least: float
 ) -> ComparisonOutcome:
     """Compare two sides. only: further conditions on both."""
-    sides = (parse_side(f"{base} {only}", "BASE"), parse_side(f"{candidate} {only}", "CANDIDATE"))
+    sides = (
+        side_selection.parse_side(f"{base} {only}", "BASE"),
+        side_selection.parse_side(f"{candidate} {only}", "CANDIDATE"),
+    )
     store = Store.for_reading(results)
     rows_in = cache(lambda sweep_id: _read_rows(store, sweep_id))
     sweep_ids = store.sweep_ids()
     try:
         (base_ids, base_rows), (candidate_ids, candidate_rows) = (
-            select_rows(side, sweep_ids, rows_in) for side in sides
+            side_selection.select_rows(side, sweep_ids, rows_in) for side in sides
         )
         used = {*base_ids, *candidate_ids}
         past = _read_past(store, (name for name in sweep_ids if name not in used))
         nodes = _read_nodes(store, used)
     finally:  # missing rows may be the reason for an error above
         incomplete_results.warn_of_faults(store.faults, results)
-    base_rows = subtract_runs(base_rows, candidate_rows)
+    base_rows = side_selection.subtract_runs(base_rows, candidate_rows)
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
         raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
@@ -83,7 +80,7 @@ def run_comparison(
         (summarize_side(base, base_ids, base_rows), base_rows),
         (summarize_side(candidate, candidate_ids, candidate_rows), candidate_rows),
         nodes,
-        subjects=find_subjects(*sides),
+        subjects=side_selection.find_subjects(*sides),
         least=least,
         past=past,
     )

@@ -14,18 +14,8 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
-from velodrome.scheduler.sweeps import quantities
+from velodrome.scheduler.sweeps import quantities, settings
 from velodrome.scheduler.sweeps.quantities import read_option
-from velodrome.scheduler.sweeps.settings import (
-    DTYPES,
-    GPU_CANARY,
-    choose_canary,
-    find_contradiction,
-    parse_device,
-    parse_sampling_hz,
-    parse_seed,
-    parse_threads,
-)
 from velodrome.scheduler.sweeps.sweep import Device
 
 Value = TypeVar("Value")
@@ -64,7 +54,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
     variant = options.variant or framework.default_variant
     _look_up("--variant", variant, dict.fromkeys(framework.variants, variant))
     device = _read_device(options, framework)
-    _look_up("--dtype", options.dtype, dict.fromkeys(DTYPES, options.dtype))
+    _look_up("--dtype", options.dtype, dict.fromkeys(settings.DTYPES, options.dtype))
     own_batch_size = model.default_batch_size(device.kind)
     default = Task(framework.name, variant, model.name, own_batch_size)
     return Task(
@@ -79,22 +69,24 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
         gpu_model=device.gpu_model,
         threads=_read_threads(options.threads, node),
         dtype=options.dtype,
-        seed=read_option("--seed", options.seed, parse_seed, default.seed),
+        seed=read_option("--seed", options.seed, settings.parse_seed, default.seed),
         timing=_read_timing(options),
         limits=_read_limits(options),
         exclusive=not options.is_shared,
         sampling_hz=read_option(
-            "--sampling-hz", options.sampling_hz, parse_sampling_hz, default.sampling_hz
+            "--sampling-hz", options.sampling_hz, settings.parse_sampling_hz, default.sampling_hz
         ),
         lock_hash=_lock_hash(environments, framework, device.kind),
-        canary=choose_canary(device.kind, GPU_CANARY) if options.has_canary else "",
+        canary=settings.choose_canary(device.kind, settings.GPU_CANARY)
+        if options.has_canary
+        else "",
     )
 
 
 def _read_device(options: MeasureOptions, framework: Framework) -> Device:
     """Read a device as in a sweep file: cpu, gpu, or gpu:2 for two."""
     nothing: Device | None = None
-    device = read_option("--device", options.device, parse_device, nothing)
+    device = read_option("--device", options.device, settings.parse_device, nothing)
     if device is None:
         raise _make_error("--device", f"there is no '{options.device}'", "Give cpu, gpu or gpu:2.")
     if device.kind not in framework.devices:
@@ -118,7 +110,7 @@ def _read_threads(text: str, node: Node) -> int:
     words = {"physical": node.physical, "logical": node.logical}
     if text in words:
         return words[text]
-    number = read_option("--threads", text, parse_threads, node.physical)
+    number = read_option("--threads", text, settings.parse_threads, node.physical)
     if number > node.logical:
         mend = f"This machine has {node.physical} cores."
         raise _make_error("--threads", f"{text} threads do not fit", mend)
@@ -141,7 +133,7 @@ def _read_timing(options: MeasureOptions) -> Timing:
     )
     if not options.min_seconds:  # then --max-seconds wins
         return timing._replace(min_seconds=min(timing.min_seconds, timing.max_seconds))
-    if problem := find_contradiction(timing):
+    if problem := settings.find_contradiction(timing):
         raise _make_error("--min-seconds, --max-seconds", problem, "Give a smaller --min-seconds.")
     return timing
 

@@ -235,25 +235,14 @@ def _render_ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
     flat = ceilings_text.flat_rows(found)
-    tops, points = (
-        ceilings_text.build_ceiling_rows(found),
-        ceilings_text.build_efficiency_rows(found),
-    )
-    tops_left, left, legend = (
-        ceilings_text.CEILINGS_LEFT,
-        ceilings_text.POINTS_LEFT,
-        ceilings_text.LEGEND,
-    )
+    tops = (ceilings_text.build_ceiling_rows(found), ceilings_text.CEILINGS_LEFT)
+    points = (ceilings_text.build_efficiency_rows(found), ceilings_text.POINTS_LEFT)
+    legend = ceilings_text.LEGEND
     return Rendering(
         flat,
         lambda: to_csv(flat),
-        lambda: "\n".join((to_markdown(tops, tops_left), to_markdown(points, left), f"{legend}\n")),
-        lambda: Group(
-            make_table(tops, tops_left),
-            Text(""),
-            make_table(points, left),
-            Text(legend, style="dim"),
-        ),
+        lambda: "\n".join((to_markdown(*tops), to_markdown(*points), f"{legend}\n")),
+        lambda: Group(make_table(*tops), Text(""), make_table(*points), Text(legend, style="dim")),
     )
 
 

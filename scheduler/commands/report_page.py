@@ -9,14 +9,9 @@ from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.reports.html import page_data
 from velodrome.scheduler.reports.html.document import render_document
 from velodrome.scheduler.reports.html.page import build_page
-from velodrome.scheduler.reports.html.page_data import (
-    read_checks,
-    read_node_rows,
-    read_task_rows,
-    read_utilization,
-)
 from velodrome.scheduler.reports.html.summary import Sentence
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.results.atomic_files import open_owner_writable
@@ -31,7 +26,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     """Write the page. ConfigError without results, without this sweep, or if writing fails."""
     store = Store.for_reading(results)
     chosen = store.resolve(sweep_id or "last")
-    rows = read_task_rows(store, chosen)
+    rows = page_data.read_task_rows(store, chosen)
     text = render_page(store, chosen, results, rows).encode(errors="replace")
     incomplete_results.warn_of_faults(store.faults, results)
     try:
@@ -50,9 +45,9 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
 
 def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[TaskRow]) -> str:
     """Render the page. store: a reader. rows: the sweep's, from read_task_rows."""
-    nodes = read_node_rows(store, sweep_id)
-    readings = partial(read_utilization, store, sweep_id)
-    checks = partial(read_checks, store, sweep_id)
+    nodes = page_data.read_node_rows(store, sweep_id)
+    readings = partial(page_data.read_utilization, store, sweep_id)
+    checks = partial(page_data.read_checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()

@@ -1,9 +1,10 @@
 """Rows of a comparison: for its table, and for JSON and CSV."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from velodrome.scheduler.comparison.cell_names import CellNames
+from velodrome.scheduler.comparison.fingerprints import HARDWARE
 from velodrome.scheduler.comparison.matching import CellPair, RefusedPair, Rows
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
@@ -11,52 +12,14 @@ from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.ratio_tests import Verdict
+from velodrome.scheduler.sweeps.conditions import FIELDS
 
 MARKS = {Verdict.SLOWER: "▲", Verdict.FASTER: "▼", Verdict.UNDECIDED: "?"}
 ALIKE = "="
 UNSTABLE = "~"
 NOT_COMPARABLE, VANISHED, APPEARED = "not comparable", "vanished", "appeared"
 
-_CELL_COLUMNS = (
-    "framework",
-    "variant",
-    "model",
-    "batch_size",
-    "device",
-    "gpu_count",
-    "gpu_model",
-    "threads",
-    "dtype",
-    "node_type",
-    "cpu_model",
-    "gpu_name",
-)
-_TIME_COLUMNS = (
-    "phase",
-    "base_ns",
-    "candidate_ns",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "p",
-    "rank_p",
-    "alike",
-    "stable",
-    "base_repeats",
-    "candidate_repeats",
-    "unit",
-    "base_units",
-    "candidate_units",
-    "past_sweeps",
-    "ratio_error",
-    "unpaired_error",
-    "paired_error",
-    "degrees",
-    "smallest_step",
-    "attribution",
-    "attribution_reason",
-)
-COLUMNS = ("verdict", *_CELL_COLUMNS, *_TIME_COLUMNS, "reason")
+_CELL_COLUMNS = (*(name for name in FIELDS if name != "seed"), *HARDWARE)
 
 
 def table_rows(times: Sequence[TimeComparison], names: CellNames) -> list[dict[str, str]]:
@@ -122,34 +85,44 @@ def _list_values(rows: Iterable[TaskRow], name: str) -> list[str]:
     return sorted({row.text(name) for row in rows})
 
 
+_TIME_FIELDS: Mapping[str, Callable[[TimeComparison], object]] = {
+    "phase": lambda time: time.phase,
+    "base_ns": lambda time: time.base.median_ns,
+    "candidate_ns": lambda time: time.candidate.median_ns,
+    "ratio": lambda time: time.comparison.ratio,
+    "ratio_low": lambda time: time.comparison.low if math.isfinite(time.comparison.high) else None,
+    "ratio_high": lambda time: (
+        time.comparison.high if math.isfinite(time.comparison.high) else None
+    ),
+    "p": lambda time: time.comparison.p,
+    "rank_p": lambda time: time.comparison.rank_p,
+    "alike": lambda time: time.comparison.is_alike,
+    "stable": lambda time: time.is_stable,
+    "base_repeats": lambda time: time.comparison.base_repeats,
+    "candidate_repeats": lambda time: time.comparison.candidate_repeats,
+    "unit": lambda time: time.comparison.unit.value,
+    "base_units": lambda time: time.comparison.base_units,
+    "candidate_units": lambda time: time.comparison.candidate_units,
+    "past_sweeps": lambda time: time.comparison.past_sweeps,
+    "ratio_error": lambda time: time.comparison.error if time.comparison.degrees else None,
+    "unpaired_error": lambda time: time.comparison.unpaired_error,
+    "paired_error": lambda time: time.comparison.paired_error,
+    "degrees": lambda time: time.comparison.degrees or None,
+    "smallest_step": lambda time: time.comparison.smallest_step,
+    "reason": lambda time: time.comparison.reason or None,
+    "attribution": lambda time: time.attribution.cause.value if time.attribution else None,
+    "attribution_reason": lambda time: time.attribution.reason if time.attribution else None,
+}
+COLUMNS = (
+    "verdict",
+    *_CELL_COLUMNS,
+    *(name for name in _TIME_FIELDS if name != "reason"),
+    "reason",
+)
+
+
 def _list_times(time: TimeComparison) -> dict[str, object]:
-    comparison = time.comparison
-    return {
-        "phase": time.phase,
-        "base_ns": time.base.median_ns,
-        "candidate_ns": time.candidate.median_ns,
-        "ratio": comparison.ratio,
-        "ratio_low": comparison.low if math.isfinite(comparison.high) else None,
-        "ratio_high": comparison.high if math.isfinite(comparison.high) else None,
-        "p": comparison.p,
-        "rank_p": comparison.rank_p,
-        "alike": comparison.is_alike,
-        "stable": time.is_stable,
-        "base_repeats": comparison.base_repeats,
-        "candidate_repeats": comparison.candidate_repeats,
-        "unit": comparison.unit.value,
-        "base_units": comparison.base_units,
-        "candidate_units": comparison.candidate_units,
-        "past_sweeps": comparison.past_sweeps,
-        "ratio_error": comparison.error if comparison.degrees else None,
-        "unpaired_error": comparison.unpaired_error,
-        "paired_error": comparison.paired_error,
-        "degrees": comparison.degrees or None,
-        "smallest_step": comparison.smallest_step,
-        "reason": comparison.reason or None,
-        "attribution": time.attribution.cause.value if time.attribution else None,
-        "attribution_reason": time.attribution.reason if time.attribution else None,
-    }
+    return {name: read(time) for name, read in _TIME_FIELDS.items()}
 
 
 def _build_changed_row(change: StatusChange) -> dict[str, object]:

@@ -4,16 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison import verdicts
+from velodrome.scheduler.comparison import matching, verdicts
 from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, find_changes, find_realm
 from velodrome.scheduler.comparison.fingerprints import HARDWARE, IDENTITY, CellRules, Mismatch
-from velodrome.scheduler.comparison.matching import (
-    CellPair,
-    Matching,
-    RefusedPair,
-    Rows,
-    match_cells,
-)
 from velodrome.scheduler.comparison.recorded_attributes import Realm
 from velodrome.scheduler.comparison.replication_units import NO_PAST, PastRows
 from velodrome.scheduler.comparison.side_selection import SELECTABLE
@@ -58,9 +51,9 @@ class ComparisonOutcome:
     times: tuple[TimeComparison, ...]
     means: dict[str, Mean]
     changes: tuple[StatusChange, ...]
-    refused: tuple[RefusedPair, ...]
-    vanished: tuple[Rows, ...]
-    appeared: tuple[Rows, ...]
+    refused: tuple[matching.RefusedPair, ...]
+    vanished: tuple[matching.Rows, ...]
+    appeared: tuple[matching.Rows, ...]
     causes: tuple[LikelyCause, ...]
     unfair: tuple[tuple[Difference, int], ...]
     silent: int
@@ -95,7 +88,7 @@ def compare_sides(
 ) -> ComparisonOutcome:
     """Compare rows of `tasks`. past: rows of other sweeps. ConfigError if no cell is comparable."""
     rules = CellRules(subjects)
-    matched = match_cells(base[1], candidate[1], rules)
+    matched = matching.match_cells(base[1], candidate[1], rules)
     if not matched.pairs:
         raise (_refuse_cells(matched) if matched.refused else _refuse_sides(matched, rules))
     times = verdicts.compare_times(matched.pairs, least, past=past)
@@ -126,7 +119,7 @@ def compare_sides(
 
 
 def _count_differences(
-    pairs: Iterable[CellPair], subjects: frozenset[str]
+    pairs: Iterable[matching.CellPair], subjects: frozenset[str]
 ) -> tuple[tuple[Difference, int], ...]:
     """Count the differences besides the compared fields, the most common first."""
     if not subjects & _UNFAIR_SUBJECTS:
@@ -141,7 +134,7 @@ def _count_differences(
     return tuple(counts.most_common())
 
 
-def _refuse_cells(matched: Matching) -> ConfigError:
+def _refuse_cells(matched: matching.Matching) -> ConfigError:
     """Build the error for refused cells: the fields that differ, most common first."""
     counts = Counter(mismatch for entry in matched.refused for mismatch in entry.mismatches)
     by_field: dict[str, Mismatch] = {}
@@ -151,7 +144,7 @@ def _refuse_cells(matched: Matching) -> ConfigError:
     return ConfigError(PLACE, f"these are not comparable: {text}", _advise([*by_field.values()]))
 
 
-def _refuse_sides(matched: Matching, rules: CellRules) -> ConfigError:
+def _refuse_sides(matched: matching.Matching, rules: CellRules) -> ConfigError:
     """Build the error for sides without a common cell: the field without a common value."""
     problem = "BASE and CANDIDATE have no cell in common"
     for index, field in enumerate(field for field in IDENTITY if field not in rules.free):

@@ -5,14 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from velodrome.scheduler.comparison import replication_units
 from velodrome.scheduler.comparison.matching import CellPair
-from velodrome.scheduler.comparison.replication_units import (
-    NO_PAST,
-    PHASES,
-    PastRows,
-    collect_evidence,
-    read_repeat,
-)
 from velodrome.scheduler.reports.task_rows import read_rerun_command
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import ratio_tests
@@ -50,7 +44,9 @@ class TimeComparison:
     def is_stable(self) -> bool:
         """True if every process of both sides reached a stable time."""
         timed = [
-            row for row in (*self.pair.base, *self.pair.candidate) if read_repeat(row, self.phase)
+            row
+            for row in (*self.pair.base, *self.pair.candidate)
+            if replication_units.read_repeat(row, self.phase)
         ]
         if self.phase == "forward":
             return all(row.forward_stable is not False for row in timed)
@@ -81,7 +77,7 @@ def compare_times(
     pairs: Iterable[CellPair],
     least: float,
     *,
-    past: PastRows = NO_PAST,
+    past: replication_units.PastRows = replication_units.NO_PAST,
     alpha: float = ratio_tests.TESTED_AT,
 ) -> tuple[TimeComparison, ...]:
     """Compare every phase that both sides timed; moves first, the largest first.
@@ -91,8 +87,8 @@ def compare_times(
     evidence = [
         (pair, phase, entry)
         for pair in pairs
-        for phase in PHASES
-        if (entry := collect_evidence(pair, phase, past)) is not None
+        for phase in replication_units.PHASES
+        if (entry := replication_units.collect_evidence(pair, phase, past)) is not None
     ]
     compared = ratio_tests.compare_all([entry for *_, entry in evidence], least=least, alpha=alpha)
     judged = (
@@ -121,7 +117,7 @@ def compute_means(found: Iterable[TimeComparison]) -> dict[str, Mean]:
     times = list(found)
     by_phase = {
         phase: compute_geometric_mean(time.comparison for time in times if time.phase == phase)
-        for phase in PHASES
+        for phase in replication_units.PHASES
     }
     return {phase: mean for phase, mean in by_phase.items() if mean is not None}
 

@@ -6,17 +6,7 @@ from itertools import islice
 
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.attempt_events import (
-    AttemptReport,
-    Blocked,
-    Ended,
-    Lost,
-    NoEnvironment,
-    OutOfTime,
-    Preparing,
-    Started,
-    Waiting,
-)
+from velodrome.scheduler.fleet import attempt_events as events
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, RefusedAttempt, Work
 from velodrome.scheduler.fleet.transport import (
     Change,
@@ -37,7 +27,7 @@ PATIENCE_S = 300.0
 MOST_TOGETHER = 64  # the first one waits until all are stored: about 0.2 s
 
 OnEvent = Callable[[object], None]
-Keep = Callable[[Sequence[Ended]], None]
+Keep = Callable[[Sequence[events.Ended]], None]
 Reports = Iterable[tuple[Work, object]]
 
 
@@ -106,17 +96,17 @@ class Dispatcher:
     def _start(self) -> None:
         for work in self._queue.take():
             if isinstance(work, RefusedAttempt):
-                self._on_event(NoEnvironment(work.attempt, work.outcome))
+                self._on_event(events.NoEnvironment(work.attempt, work.outcome))
                 continue
             now_s = self._transport.read_clock_s()
             self._started[work] = _StartedWork(now_s, now_s)
             self._transport.start(work)
             if isinstance(work, Attempt):
-                self._on_event(Started(work))
+                self._on_event(events.Started(work))
 
     def _stop_taking(self) -> None:
         if withdrawn := self._queue.withdraw():
-            self._on_event(OutOfTime(withdrawn))
+            self._on_event(events.OutOfTime(withdrawn))
         for work in [each for each in self._started if isinstance(each, Preparation)]:
             del self._started[work]
             self._transport.abandon(work)
@@ -129,7 +119,7 @@ class Dispatcher:
                 and now_s - started.started_s > BLOCKED_AFTER_S
             ):
                 started.is_blocked = True
-                self._on_event(Blocked(work, self._host(work.node_id)))
+                self._on_event(events.Blocked(work, self._host(work.node_id)))
             if started.has_reported and now_s - started.reported_s > SILENT_S:
                 self._transport.abandon(work)
                 self._handle_failure(work, f"its node has not reported for {SILENT_S:.0f} s")
@@ -145,12 +135,12 @@ class Dispatcher:
             self._stuck_since_s = now_s
         left_s = self._patience_s - (now_s - self._stuck_since_s)
         if left_s > 0:
-            self._on_event(Waiting(parked, left_s))
+            self._on_event(events.Waiting(parked, left_s))
             return
         for attempt in self._queue.give_up():
             where = self._host(attempt.node_id)
             reason = f"neither {where} nor another suitable node joined in {self._patience_s:.0f} s"
-            self._on_event(Lost(attempt, reason, None))
+            self._on_event(events.Lost(attempt, reason, None))
 
     # Handling reports
 
@@ -190,43 +180,43 @@ class Dispatcher:
             self._handle_failure(work, "its node returned the measurement of another task")
         elif isinstance(report, Measurement):
             del self._started[work]
-            self._on_event(Ended(work, report))
+            self._on_event(events.Ended(work, report))
             self._queue.record_finished(work)
             self._start()  # before the rows of the next report are written
         else:
-            self._on_event(AttemptReport(work, report))
+            self._on_event(events.AttemptReport(work, report))
 
     def _handle_preparation(self, work: Preparation, report: object) -> None:
         if not isinstance(report, Prepared):
-            self._on_event(Preparing(self._host(work.node_id), getattr(report, "text", "")))
+            self._on_event(events.Preparing(self._host(work.node_id), getattr(report, "text", "")))
             return
         del self._started[work]
         for outcome in report.outcomes:
             if not outcome.ready:
                 text = f"{outcome.need.framework}: no environment: {outcome.reason}"
-                self._on_event(Preparing(self._host(work.node_id), text))
+                self._on_event(events.Preparing(self._host(work.node_id), text))
         self._queue.record_prepared(work, report.outcomes)
 
     def _handle_failure(self, work: Work, reason: str) -> None:
         self._started.pop(work, None)
         if isinstance(work, Preparation):
-            self._on_event(Preparing(self._host(work.node_id), f"interrupted: {reason}"))
+            self._on_event(events.Preparing(self._host(work.node_id), f"interrupted: {reason}"))
             self._queue.record_interrupted(work, f"the build was interrupted: {reason}")
         else:
-            self._on_event(Lost(work, reason, self._queue.record_lost(work)))
+            self._on_event(events.Lost(work, reason, self._queue.record_lost(work)))
 
     def _host(self, node_id: str) -> str:
         return self._hostnames.get(node_id, node_id)
 
 
-def _select_ended(reports: Reports) -> Iterable[Ended]:
+def _select_ended(reports: Reports) -> Iterable[events.Ended]:
     for work, report in reports:
         if (
             isinstance(work, Attempt)
             and isinstance(report, Measurement)
             and _is_answer(work, report)
         ):
-            yield Ended(work, report)
+            yield events.Ended(work, report)
 
 
 def _is_answer(attempt: Attempt, measurement: Measurement) -> bool:

@@ -18,12 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
-from velodrome.scheduler.fleet.cluster import (
-    CONNECT_S,
-    TOKEN_FILE,
-    build_runtime_environment,
-    find_variables,
-)
+from velodrome.scheduler.fleet import cluster
 from velodrome.scheduler.fleet.job_spec import Job, JobSpec, build_entry_command, parse_job
 
 if TYPE_CHECKING:
@@ -57,7 +52,7 @@ def parse_dashboard_url(text: str) -> str:
         raise ConfigError(f"--address {text}", "this is not the address of a job server", mend)
     try:
         port = port or (443 if parts.scheme == "https" else 8265)
-        socket.create_connection((host, port), CONNECT_S).close()
+        socket.create_connection((host, port), cluster.CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise _make_error(text, str(error)) from error
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}:{port}"
@@ -99,7 +94,7 @@ class JobServer:
         self.address = address
         _check_client()
         url = parse_dashboard_url(address)
-        os.environ.update(find_variables(os.environ, TOKEN_FILE.expanduser()))
+        os.environ.update(cluster.find_variables(os.environ, cluster.TOKEN_FILE.expanduser()))
         if url != "auto":
             # Ray would prefer these to the typed address.
             os.environ.pop("RAY_ADDRESS", None)
@@ -112,7 +107,7 @@ class JobServer:
         """Start `velodrome` with these arguments as a job, in a folder with copies of the files."""
         import velodrome
 
-        environment = build_runtime_environment(str(Path(velodrome.__file__ or "").parent))
+        environment = cluster.build_runtime_environment(str(Path(velodrome.__file__ or "").parent))
         variables = environment.get("env_vars")
         given = variables if isinstance(variables, dict) else {}
         environment["env_vars"] = {**given, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}

@@ -14,15 +14,7 @@ from velodrome.agents.execution import Note
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.safe_text import sanitize_line, strip_controls
 from velodrome.agents.task import Task
-from velodrome.scheduler.fleet.attempt_events import (
-    AttemptReport,
-    Ended,
-    Lost,
-    NoEnvironment,
-    Preparing,
-    Started,
-    Waiting,
-)
+from velodrome.scheduler.fleet import attempt_events as events
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.event_messages import (
     describe_finished,
@@ -87,9 +79,9 @@ class LineProgress:
         self._eta.expect(tasks)
 
     def show_event(self, event: object) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, events.Started):
             self._eta.start()
-        elif isinstance(event, Ended | NoEnvironment | Lost) and (
+        elif isinstance(event, events.Ended | events.NoEnvironment | events.Lost) and (
             text := describe_finished(event, hosts=self._hosts)
         ):
             self._done += 1
@@ -97,11 +89,11 @@ class LineProgress:
             left = self._eta.format_left()
             suffix = f"  ({left} left)" if left else ""
             self._print(f"[{self._done}/{self._total}] {text}{suffix}")
-        elif isinstance(event, AttemptReport) and isinstance(event.report, Note):
+        elif isinstance(event, events.AttemptReport) and isinstance(event.report, Note):
             self._print(f"    {event.report.text}")
-        elif isinstance(event, Preparing):
+        elif isinstance(event, events.Preparing):
             self._print(f"    {event.hostname}: {event.text}")
-        elif isinstance(event, Waiting):
+        elif isinstance(event, events.Waiting):
             if self._waits.is_time():
                 self._print(describe_waiting(event))
         elif text := describe_fleet_event(event):
@@ -132,21 +124,21 @@ class LiveProgress:
         self._progress.update(self._bar, description=_shorten(text))
 
     def show_event(self, event: object) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, events.Started):
             self._eta.start()
             self.note(event.attempt.task.label)
-        elif isinstance(event, AttemptReport):
+        elif isinstance(event, events.AttemptReport):
             self._show_report(event.attempt, event.report)
-        elif isinstance(event, Ended | NoEnvironment | Lost) and (
+        elif isinstance(event, events.Ended | events.NoEnvironment | events.Lost) and (
             text := describe_finished(event, hosts=self._hosts)
         ):
             self._eta.finish(event.attempt.task, _find_measurement(event))
             self._print(text)
             left = self._eta.format_left()
             self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
-        elif isinstance(event, Preparing):
+        elif isinstance(event, events.Preparing):
             self.note(f"{event.hostname}: {event.text}")
-        elif isinstance(event, Waiting):
+        elif isinstance(event, events.Waiting):
             self.note(describe_waiting(event))
         elif text := describe_fleet_event(event):
             self._print(text)
@@ -189,8 +181,10 @@ def _make_bar(console: Console) -> Progress:
     )
 
 
-def _find_measurement(event: Ended | NoEnvironment | Lost) -> Measurement | None:
-    return event.measurement if isinstance(event, Ended) else None
+def _find_measurement(
+    event: events.Ended | events.NoEnvironment | events.Lost,
+) -> Measurement | None:
+    return event.measurement if isinstance(event, events.Ended) else None
 
 
 def _to_one_line(text: str) -> str:

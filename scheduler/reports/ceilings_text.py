@@ -2,12 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from velodrome.scheduler.reports.cell_keys import (
-    Implementation,
-    Workload,
-    implementation_order,
-    workload_order,
-)
+from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.results.ceilings import Ceiling, RateUnit
 
@@ -113,9 +108,9 @@ def _pair_points(rooflines: Sequence[Roofline]) -> Iterator[tuple[Roofline, Roof
 
 
 def _rank(point: RooflinePoint) -> tuple[object, ...]:
-    workload = Workload(point.model, point.batch_size)
-    impl = Implementation(point.framework, point.variant)
-    return workload_order(workload), point.phase, implementation_order(impl)
+    workload = cell_keys.Workload(point.model, point.batch_size)
+    impl = cell_keys.Implementation(point.framework, point.variant)
+    return cell_keys.workload_order(workload), point.phase, cell_keys.implementation_order(impl)
 
 
 def _format_device(roofline: Roofline) -> str:

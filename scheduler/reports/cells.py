@@ -5,15 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.reports.cell_keys import (
-    Implementation,
-    Platform,
-    Workload,
-    find_qualifiers,
-    read_implementation,
-    read_platform,
-    read_workload,
-)
+from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.cell_times import (
     Time,
     combine_repeats,
@@ -76,18 +68,22 @@ class CellResult:
 
 def collect_cells(
     rows: Iterable[TaskRow], history: CellHistory | None = None
-) -> dict[Platform, dict[tuple[Workload, Implementation], CellResult]]:
+) -> dict[
+    cell_keys.Platform, dict[tuple[cell_keys.Workload, cell_keys.Implementation], CellResult]
+]:
     """Combine rows into cells, by platform. A lost attempt counts only if no later one ended.
 
     history: how processes of its cells differed in other sweeps.
     """
     last = select_last_attempts(rows)
-    qualifiers = find_qualifiers(last)
+    qualifiers = cell_keys.find_qualifiers(last)
     canaries = measure_canary_variation(last)
-    found: dict[Platform, dict[tuple[Workload, Implementation], list[TaskRow]]] = {}
+    found: dict[
+        cell_keys.Platform, dict[tuple[cell_keys.Workload, cell_keys.Implementation], list[TaskRow]]
+    ] = {}
     for row in last:
-        cells = found.setdefault(read_platform(row), {})
-        key = (read_workload(row), read_implementation(row, qualifiers))
+        cells = found.setdefault(cell_keys.read_platform(row), {})
+        key = (cell_keys.read_workload(row), cell_keys.read_implementation(row, qualifiers))
         cells.setdefault(key, []).append(row)
     return {
         platform: {
@@ -98,7 +94,9 @@ def collect_cells(
 
 
 def find_best_ns(
-    cells: Mapping[tuple[Workload, Implementation], CellResult], workload: Workload, phase: str
+    cells: Mapping[tuple[cell_keys.Workload, cell_keys.Implementation], CellResult],
+    workload: cell_keys.Workload,
+    phase: str,
 ) -> float | None:
     """Return the lowest median of a workload in ns, None if no cell has a time."""
     times = [getattr(cell, phase) for key, cell in cells.items() if key[0] == workload]

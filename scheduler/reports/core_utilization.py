@@ -11,17 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from velodrome.scheduler.reports.cell_keys import (
-    Implementation,
-    Platform,
-    Workload,
-    find_qualifiers,
-    implementation_order,
-    read_implementation,
-    read_platform,
-    read_workload,
-    workload_order,
-)
+from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -36,9 +26,9 @@ class CoreUse:
     forward_readings, gradient_readings: the number of readings behind the means.
     """
 
-    platform: Platform
-    workload: Workload
-    impl: Implementation
+    platform: cell_keys.Platform
+    workload: cell_keys.Workload
+    impl: cell_keys.Implementation
     forward_cores: float | None
     forward_readings: int
     gradient_cores: float | None
@@ -71,20 +61,31 @@ class _Mean:
 def summarize_core_use(tasks: Iterable[TaskRow], utilization: pa.Table) -> tuple[CoreUse, ...]:
     """Summarize the tasks that have a time, by platform, in the order of zoo and registry."""
     means = _average_readings(utilization)
-    groups: dict[tuple[Platform, Workload, Implementation], list[TaskRow]] = {}
+    groups: dict[
+        tuple[cell_keys.Platform, cell_keys.Workload, cell_keys.Implementation], list[TaskRow]
+    ] = {}
     last = select_last_attempts(tasks)
-    qualifiers = find_qualifiers(last)
+    qualifiers = cell_keys.find_qualifiers(last)
     for row in last:
         if row.forward_median_ns is not None:
             groups.setdefault(
-                (read_platform(row), read_workload(row), read_implementation(row, qualifiers)), []
+                (
+                    cell_keys.read_platform(row),
+                    cell_keys.read_workload(row),
+                    cell_keys.read_implementation(row, qualifiers),
+                ),
+                [],
             ).append(row)
     found = [_build_core_use(*key, rows, means) for key, rows in groups.items()]
     return tuple(sorted(found, key=_rank))
 
 
 def _rank(use: CoreUse) -> tuple[object, ...]:
-    return use.platform, workload_order(use.workload), implementation_order(use.impl)
+    return (
+        use.platform,
+        cell_keys.workload_order(use.workload),
+        cell_keys.implementation_order(use.impl),
+    )
 
 
 def _average_readings(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
@@ -106,9 +107,9 @@ def _average_readings(utilization: pa.Table) -> Mapping[tuple[str, int, str], _M
 
 
 def _build_core_use(
-    platform: Platform,
-    workload: Workload,
-    impl: Implementation,
+    platform: cell_keys.Platform,
+    workload: cell_keys.Workload,
+    impl: cell_keys.Implementation,
     rows: Sequence[TaskRow],
     means: Mapping[tuple[str, int, str], _Mean],
 ) -> CoreUse:

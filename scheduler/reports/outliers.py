@@ -20,14 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from velodrome.scheduler.reports.cell_keys import (
-    Implementation,
-    Platform,
-    Workload,
-    read_implementation,
-    read_platform,
-    read_workload,
-)
+from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -52,9 +45,9 @@ class ComparedMachine:
 class TaskTimes:
     """The time of one task on each machine of one type, in ns per call."""
 
-    platform: Platform
-    workload: Workload
-    impl: Implementation
+    platform: cell_keys.Platform
+    workload: cell_keys.Workload
+    impl: cell_keys.Implementation
     times_ns: Mapping[ComparedMachine, float]
 
     @property
@@ -119,9 +112,9 @@ def collect_task_times(rows: Iterable[TaskRow]) -> tuple[TaskTimes, ...]:
         times.setdefault(key, {}).setdefault(_read_machine(row), []).append(median_ns)
     return tuple(
         TaskTimes(
-            read_platform(row),
-            read_workload(row),
-            read_implementation(row),
+            cell_keys.read_platform(row),
+            cell_keys.read_workload(row),
+            cell_keys.read_implementation(row),
             {machine: statistics.median(found) for machine, found in times[key].items()},
         )
         for key, row in examples.items()

@@ -1,30 +1,10 @@
 """Outliers as text tables, as flat rows, and as one line below another report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from velodrome.scheduler.reports.outliers import FEWEST, Deviation, Outlier, TaskTimes
 
 LEFT = 3  # columns of words
-COLUMNS = (
-    "hostname",
-    "node_id",
-    "gpu_uuids",
-    "node_type",
-    "hardware",
-    "verdict",
-    "outlier_tasks",
-    "tasks",
-    "median_ratio",
-    "worst_framework",
-    "worst_variant",
-    "worst_model",
-    "worst_batch_size",
-    "worst_device",
-    "worst_threads",
-    "worst_ratio",
-    "worst_z",
-    "worst_machines",
-)
 NAMED = 3  # in one line
 LEGEND = (
     "ratio: to the median of the node type · z: robust z-score, distance to that median over "
@@ -45,21 +25,7 @@ def table_rows(found: Sequence[Outlier]) -> list[dict[str, str]]:
 
 def flat_rows(found: Sequence[Outlier]) -> list[dict[str, object]]:
     """Build a flat row per outlier; `worst_` columns are of the task with the largest deviation."""
-    return [
-        {
-            "hostname": outlier.machine.hostname,
-            "node_id": outlier.machine.node_id,
-            "gpu_uuids": ",".join(outlier.machine.gpu_uuids),
-            "node_type": outlier.worst.task.platform.node_type,
-            "hardware": outlier.worst.task.platform.hardware,
-            "verdict": outlier.verdict,
-            "outlier_tasks": len(outlier.deviations),
-            "tasks": outlier.tasks,
-            "median_ratio": outlier.ratio,
-            **_flatten_worst(outlier.worst),
-        }
-        for outlier in found
-    ]
+    return [{name: read(outlier) for name, read in _FIELDS.items()} for outlier in found]
 
 
 def summarize_comparison(tasks: Sequence[TaskTimes], found: Sequence[Outlier]) -> str:
@@ -128,16 +94,24 @@ def _format_task(deviation: Deviation) -> str:
     return f"{task.impl.label}, {task.workload.model} b{task.workload.batch_size}, {where}"
 
 
-def _flatten_worst(deviation: Deviation) -> dict[str, object]:
-    task = deviation.task
-    return {
-        "worst_framework": task.impl.framework,
-        "worst_variant": task.impl.variant,
-        "worst_model": task.workload.model,
-        "worst_batch_size": task.workload.batch_size,
-        "worst_device": task.platform.device,
-        "worst_threads": task.platform.threads,
-        "worst_ratio": deviation.ratio,
-        "worst_z": deviation.z,
-        "worst_machines": len(task.times_ns),
-    }
+_FIELDS: Mapping[str, Callable[[Outlier], object]] = {
+    "hostname": lambda outlier: outlier.machine.hostname,
+    "node_id": lambda outlier: outlier.machine.node_id,
+    "gpu_uuids": lambda outlier: ",".join(outlier.machine.gpu_uuids),
+    "node_type": lambda outlier: outlier.worst.task.platform.node_type,
+    "hardware": lambda outlier: outlier.worst.task.platform.hardware,
+    "verdict": lambda outlier: outlier.verdict,
+    "outlier_tasks": lambda outlier: len(outlier.deviations),
+    "tasks": lambda outlier: outlier.tasks,
+    "median_ratio": lambda outlier: outlier.ratio,
+    "worst_framework": lambda outlier: outlier.worst.task.impl.framework,
+    "worst_variant": lambda outlier: outlier.worst.task.impl.variant,
+    "worst_model": lambda outlier: outlier.worst.task.workload.model,
+    "worst_batch_size": lambda outlier: outlier.worst.task.workload.batch_size,
+    "worst_device": lambda outlier: outlier.worst.task.platform.device,
+    "worst_threads": lambda outlier: outlier.worst.task.platform.threads,
+    "worst_ratio": lambda outlier: outlier.worst.ratio,
+    "worst_z": lambda outlier: outlier.worst.z,
+    "worst_machines": lambda outlier: len(outlier.worst.task.times_ns),
+}
+COLUMNS = tuple(_FIELDS)

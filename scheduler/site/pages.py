@@ -13,13 +13,7 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell
 from velodrome.scheduler.reports.html.templating import embed_json, load_templates
 from velodrome.scheduler.results.task_row import velodrome_version
-from velodrome.scheduler.site.trends import (
-    SPARK_HEIGHT,
-    SPARK_WIDTH,
-    Trend,
-    build_trend_chart,
-    compute_trends,
-)
+from velodrome.scheduler.site import trends
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"
@@ -45,11 +39,11 @@ def render_pages(
     name: str, history: History, latest: LatestRunSummary = NO_RUN, reports: Sequence[Link] = ()
 ) -> dict[str, str]:
     """Render the pages by path: cells first, the index last. vega.js is not included."""
-    shown = compute_trends(history)
+    shown = trends.compute_trends(history)
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     common = {"version": velodrome_version(), "written": written}
     found = {part: (TEMPLATES / part).read_text() for part in ("site.css", "site.js")}
-    spec = Markup(embed_json(build_trend_chart())) if shown else Markup("{}")
+    spec = Markup(embed_json(trends.build_trend_chart())) if shown else Markup("{}")
     cell = load_templates(TEMPLATES).get_template("cell.html.jinja")
     for one in shown:
         found[f"cells/{one.id}.html"] = cell.render(
@@ -74,8 +68,8 @@ def render_pages(
             summary=latest.summary,
             links=latest.links,
             reports=reports,
-            spark_width=SPARK_WIDTH,
-            spark_height=SPARK_HEIGHT,
+            spark_width=trends.SPARK_WIDTH,
+            spark_height=trends.SPARK_HEIGHT,
         )
     )
     return found
@@ -118,7 +112,7 @@ def _quote(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _list_phases(one: Trend) -> tuple[str, ...]:
+def _list_phases(one: trends.Trend) -> tuple[str, ...]:
     there = {row["phase"] for row in one.chart}
     return tuple(phase for phase in PHASES if phase in there)
 

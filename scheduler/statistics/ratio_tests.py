@@ -17,6 +17,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from velodrome.scheduler.statistics import moderated_tests
 from velodrome.scheduler.statistics.bimodality import (
     Array,
     Bools,
@@ -25,13 +26,6 @@ from velodrome.scheduler.statistics.bimodality import (
     count_repeats_needed,
 )
 from velodrome.scheduler.statistics.contrasts import Contrast, ReplicationUnit, stack_contrasts
-from velodrome.scheduler.statistics.moderated_tests import (
-    adjust_by_holm,
-    call_cells,
-    compute_standard_errors,
-    moderate_contrast,
-    run_tests,
-)
 from velodrome.scheduler.statistics.rank_test import compute_rank_p
 from velodrome.scheduler.statistics.replication import (
     Repeat,
@@ -170,8 +164,8 @@ def _test_family(family: Sequence[Evidence]) -> list[_TimeTest]:
     candidate = np.array([len(each.candidate) for each in family])
     floors = np.array([each.floor for each in family])
     contrast = stack_contrasts([each.contrast for each in family])
-    tests = run_tests(contrast, cut, base, candidate, floors)
-    errors = compute_standard_errors(contrast, tests.together, floors, cut.suspect)
+    tests = moderated_tests.run_tests(contrast, cut, base, candidate, floors)
+    errors = moderated_tests.compute_standard_errors(contrast, tests.together, floors, cut.suspect)
     unpaired = _compute_errors([each.unpaired for each in family], floors, cut.suspect)
     paired = _compute_errors([each.paired for each in family], floors, cut.suspect)
     return [
@@ -199,8 +193,8 @@ def _compute_errors(
     if testable:
         where = [at for at, _ in testable]
         stacked = stack_contrasts([contrast for _, contrast in testable])
-        found_errors = compute_standard_errors(
-            stacked, moderate_contrast(stacked), floors[where], apart[where]
+        found_errors = moderated_tests.compute_standard_errors(
+            stacked, moderated_tests.moderate_contrast(stacked), floors[where], apart[where]
         )
         for at, error in zip(where, found_errors.error, strict=True):
             errors[at] = float(error)
@@ -214,11 +208,14 @@ def _decide(
     luck = np.array([test.is_luck for test in tests])
     logs = np.log(ratios)
     is_called, would_be = (
-        call_cells(p, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
+        moderated_tests.call_cells(p, logs, each, least=least, alpha=alpha)
+        for each in (luck, np.zeros_like(luck))
     )
     return [
         _Verdict(float(corrected), bool(test), bool(other))
-        for corrected, test, other in zip(adjust_by_holm(p), is_called, would_be, strict=True)
+        for corrected, test, other in zip(
+            moderated_tests.adjust_by_holm(p), is_called, would_be, strict=True
+        )
     ]
 
 

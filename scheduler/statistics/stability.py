@@ -9,13 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.statistics.replication import (
-    Repeat,
-    Z,
-    combine_repeats,
-    compute_spread,
-    half_width_factor,
-)
+from velodrome.scheduler.statistics import replication
 
 TARGET = 0.05  # half of the interval over the median
 MOST = 1000  # repeats
@@ -36,15 +30,15 @@ class Stability:
         return not self.reason
 
 
-def assess_stability(repeats: Sequence[Repeat], *, target: float = TARGET) -> Stability:
+def assess_stability(repeats: Sequence[replication.Repeat], *, target: float = TARGET) -> Stability:
     """Judge one or more repeats, each stable by its own samples."""
     count = len(repeats)
     if count == 1:
         return Stability(needed=None)
-    found = combine_repeats(repeats)
+    found = replication.combine_repeats(repeats)
     if found.half_width <= target:
         return Stability()
-    needed = count_repeats_needed(math.sqrt(compute_spread(repeats).variance), target)
+    needed = count_repeats_needed(math.sqrt(replication.compute_spread(repeats).variance), target)
     # There may be enough repeats for this spread already: then the interval is off-centre.
     needed = max(needed - count, 1) if needed is not None else None
     medians = [repeat.median_ns for repeat in repeats]
@@ -66,7 +60,7 @@ def count_repeats_needed(deviation: float, target: float) -> int | None:
     deviation: between the logarithms of process medians. target: 0.05 is plus or minus 5 %.
     """
     width = math.log1p(target)
-    for count in range(max(2, math.floor((Z * deviation / width) ** 2)), MOST + 1):
-        if half_width_factor(count - 1) * deviation / math.sqrt(count) <= width:
+    for count in range(max(2, math.floor((replication.Z * deviation / width) ** 2)), MOST + 1):
+        if replication.half_width_factor(count - 1) * deviation / math.sqrt(count) <= width:
             return count
     return None

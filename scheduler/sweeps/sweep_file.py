@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import Framework
@@ -12,45 +12,28 @@ from velodrome.agents.environments.frameworks import available_frameworks, with_
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
+from velodrome.scheduler.sweeps import settings, value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
-from velodrome.scheduler.sweeps.settings import (
-    read_canary,
-    read_devices,
-    read_dtypes,
-    read_labels,
-    read_limits,
-    read_repeats,
-    read_sampling_hz,
-    read_seed,
-    read_threads,
-    read_timing,
-    read_where,
-)
 from velodrome.scheduler.sweeps.sweep import Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
-KEYS = (
-    "name",
-    "frameworks",
-    "variants",
-    "models",
-    "batch_sizes",
-    "threads",
-    "devices",
-    "dtypes",
-    "where",
-    "exclusive",
-    "ceilings",
-    "canary",
-    "repeats",
-    "seed",
-    "sampling_hz",
-    "timing",
-    "limits",
-    "exclude",
-    "labels",
-)
+# Settings that are fields of Sweep under the same name, with their readers.
+_READERS: Mapping[str, Callable[[Value, str], Any]] = {
+    "threads": settings.read_threads,
+    "devices": settings.read_devices,
+    "dtypes": settings.read_dtypes,
+    "where": settings.read_where,
+    "exclusive": value_parsers.read_yes_or_no,
+    "ceilings": value_parsers.read_yes_or_no,
+    "canary": settings.read_canary,
+    "repeats": settings.read_repeats,
+    "seed": settings.read_seed,
+    "sampling_hz": settings.read_sampling_hz,
+    "timing": settings.read_timing,
+    "limits": settings.read_limits,
+    "labels": settings.read_labels,
+}
+KEYS = ("name", "frameworks", "variants", "models", "batch_sizes", "exclude", *_READERS)
 
 MB = 1_000_000  # as environment.toml counts
 T = TypeVar("T")
@@ -88,30 +71,16 @@ def _read_sweep(
 ) -> Sweep:
     entrants = _read_entrants(found, frameworks, source)
     models = _read_models(found, source)
-    default = Sweep("", (), ())
+    given = {name: value for name in _READERS if (value := found.get(name)) is not None}
     return Sweep(
         name=_read_optional(found, "name", value_parsers.read_text, Path(source).stem),
         entrants=entrants,
         models=models,
         batch_sizes=_read_batch_sizes(found, models),
-        threads=_read_optional(found, "threads", read_threads, default.threads),
-        devices=_read_optional(found, "devices", read_devices, default.devices),
-        dtypes=_read_optional(found, "dtypes", read_dtypes, default.dtypes),
-        where=_read_optional(found, "where", read_where, default.where),
-        exclusive=_read_optional(
-            found, "exclusive", value_parsers.read_yes_or_no, default.exclusive
-        ),
-        ceilings=_read_optional(found, "ceilings", value_parsers.read_yes_or_no, default.ceilings),
-        canary=_read_optional(found, "canary", read_canary, default.canary),
-        repeats=_read_optional(found, "repeats", read_repeats, default.repeats),
-        seed=_read_optional(found, "seed", read_seed, default.seed),
-        sampling_hz=_read_optional(found, "sampling_hz", read_sampling_hz, default.sampling_hz),
-        timing=_read_optional(found, "timing", read_timing, default.timing),
-        limits=_read_optional(found, "limits", read_limits, default.limits),
-        exclusions=_read_optional(found, "exclude", read_exclusions, default.exclusions),
-        labels=_read_optional(found, "labels", read_labels, default.labels),
+        exclusions=_read_optional(found, "exclude", read_exclusions, ()),
         source=source,
         text=text,
+        **{name: _READERS[name](value, name) for name, value in given.items()},
     )
 
 

@@ -156,20 +156,12 @@ def _describe_stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     return f"not stable: {'; '.join(reasons)}".rstrip(": ") + repeats
 
 
-def _describe_longest(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
-    """Return the longest over the repeats: a cache filled by one makes the others shorter."""
-
+def _describe_largest(
+    column: str, write: Callable[[float], str], suffix: str = ""
+) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-        longest = _largest(rows, column)
-        return "" if longest is None else f"{show_duration(longest)} at most"
-
-    return describe
-
-
-def _describe_peak(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
-    def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-        peak = _largest(rows, column)
-        return show_size(peak) if peak else ""
+        largest = _largest(rows, column)
+        return write(largest) + suffix if largest else ""
 
     return describe
 
@@ -243,11 +235,12 @@ _FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
     "computes in": _join_rows(read_precision),
     "layout": _join_rows(read_layout),
     "BLAS kernels": _join_rows(describe_kernels),
-    "first call": _describe_longest("first_call_ns"),
-    "build": _describe_longest("build_ns"),
-    "import": _describe_longest("import_ns"),
-    "peak memory": _describe_peak("peak_rss_bytes"),
-    "peak GPU memory": _describe_peak("peak_gpu_memory_bytes"),
+    # Of several repeats the longest: a cache that one fills shortens the others.
+    "first call": _describe_largest("first_call_ns", show_duration, " at most"),
+    "build": _describe_largest("build_ns", show_duration, " at most"),
+    "import": _describe_largest("import_ns", show_duration, " at most"),
+    "peak memory": _describe_largest("peak_rss_bytes", show_size),
+    "peak GPU memory": _describe_largest("peak_gpu_memory_bytes", show_size),
     "busy cores": _describe_cores,
     "energy": _describe_energy,
     "efficiency": _describe_efficiency,

@@ -4,13 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.reports import fairness
 from velodrome.scheduler.reports.cell_keys import Implementation
-from velodrome.scheduler.reports.fairness import (
-    UNKNOWN,
-    describe_kernels,
-    read_layout,
-    read_precision,
-)
 from velodrome.scheduler.reports.html.formatting import join_names, show_count
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.task_rows import select_composed_notes
@@ -54,7 +49,7 @@ def compare_treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]
 
 
 def _join_settings(read: Callable[[TaskRow], str], rows: Iterable[tuple[str, TaskRow]]) -> str:
-    return join_names(sorted({read(row) for _, row in rows} - {""}), 4) or UNKNOWN
+    return join_names(sorted({read(row) for _, row in rows} - {""}), 4) or fairness.UNKNOWN
 
 
 def _list_with_models(
@@ -85,9 +80,9 @@ def _read_interference(row: TaskRow) -> str:
 
 
 SETTINGS: dict[str, Callable[[TaskRow], str]] = {
-    "computes in": read_precision,
-    "layout": read_layout,
-    "BLAS kernels": describe_kernels,
+    "computes in": fairness.read_precision,
+    "layout": fairness.read_layout,
+    "BLAS kernels": fairness.describe_kernels,
     "threads": lambda row: row.text("threads"),
     "node": _read_sharing,
     "interference": _read_interference,

@@ -4,42 +4,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from velodrome.scheduler.reports.cell_keys import (
-    Implementation,
-    Platform,
-    Workload,
-    find_qualifiers,
-    implementation_order,
-    read_implementation,
-    read_platform,
-    read_workload,
-    workload_order,
-)
+from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.process_variation import CellHistory
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 
-GridKey = tuple[Workload, Implementation]
+GridKey = tuple[cell_keys.Workload, cell_keys.Implementation]
 
 
 @dataclass(frozen=True)
 class PlatformCells:
     """The cells of one platform, each with its rows (one per repeat and node)."""
 
-    platform: Platform
+    platform: cell_keys.Platform
     cells: Mapping[GridKey, CellResult]
     rows: Mapping[GridKey, Sequence[TaskRow]]
 
     @cached_property
-    def workloads(self) -> tuple[Workload, ...]:
+    def workloads(self) -> tuple[cell_keys.Workload, ...]:
         """The workloads in the order of the model zoo."""
-        return tuple(sorted({workload for workload, _ in self.cells}, key=workload_order))
+        return tuple(sorted({workload for workload, _ in self.cells}, key=cell_keys.workload_order))
 
     @cached_property
-    def implementations(self) -> tuple[Implementation, ...]:
+    def implementations(self) -> tuple[cell_keys.Implementation, ...]:
         """The implementations in the order of the registry."""
-        return tuple(sorted({impl for _, impl in self.cells}, key=implementation_order))
+        return tuple(sorted({impl for _, impl in self.cells}, key=cell_keys.implementation_order))
 
     @cached_property
     def with_number(self) -> int:
@@ -47,9 +37,11 @@ class PlatformCells:
         return sum(1 for cell in self.cells.values() if cell.with_number)
 
     @cached_property
-    def lines(self) -> Mapping[Workload, Sequence[tuple[Implementation, CellResult]]]:
+    def lines(
+        self,
+    ) -> Mapping[cell_keys.Workload, Sequence[tuple[cell_keys.Implementation, CellResult]]]:
         """The cells of each workload."""
-        found: dict[Workload, list[tuple[Implementation, CellResult]]] = {}
+        found: dict[cell_keys.Workload, list[tuple[cell_keys.Implementation, CellResult]]] = {}
         for (workload, impl), cell in self.cells.items():
             found.setdefault(workload, []).append((impl, cell))
         return found
@@ -62,12 +54,12 @@ def group_rows(
 
     history: as in collect_cells.
     """
-    found: dict[Platform, dict[GridKey, list[TaskRow]]] = {}
+    found: dict[cell_keys.Platform, dict[GridKey, list[TaskRow]]] = {}
     last = select_last_attempts(rows)
-    qualifiers = find_qualifiers(last)
+    qualifiers = cell_keys.find_qualifiers(last)
     for row in last:
-        places = found.setdefault(read_platform(row), {})
-        place = (read_workload(row), read_implementation(row, qualifiers))
+        places = found.setdefault(cell_keys.read_platform(row), {})
+        place = (cell_keys.read_workload(row), cell_keys.read_implementation(row, qualifiers))
         places.setdefault(place, []).append(row)
     groups = [
         PlatformCells(platform, cells, found[platform])
@@ -76,10 +68,11 @@ def group_rows(
     return tuple(sorted(groups, key=lambda group: (not group.with_number, group.platform)))
 
 
-def list_implementations(groups: Sequence[PlatformCells]) -> tuple[Implementation, ...]:
+def list_implementations(groups: Sequence[PlatformCells]) -> tuple[cell_keys.Implementation, ...]:
     """Return the implementations of every platform, in the order of the registry."""
     return tuple(
         sorted(
-            {impl for group in groups for impl in group.implementations}, key=implementation_order
+            {impl for group in groups for impl in group.implementations},
+            key=cell_keys.implementation_order,
         )
     )

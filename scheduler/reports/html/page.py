@@ -7,6 +7,7 @@ and for each omitted platform its number of times. With 100,000 tasks it takes a
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.reports.html import hardware
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, compare_treatments
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles
 from velodrome.scheduler.reports.html.figures.sections import build_sections
@@ -17,12 +18,6 @@ from velodrome.scheduler.reports.html.grouped_rows import (
     PlatformCells,
     group_rows,
     list_implementations,
-)
-from velodrome.scheduler.reports.html.hardware import (
-    EnvironmentSummary,
-    NodeType,
-    summarize_environments,
-    summarize_node_types,
 )
 from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, collect_reasons
 from velodrome.scheduler.reports.html.overview import Overview, build_overview
@@ -70,8 +65,8 @@ class Page:
     published: Published
     styles: tuple[SeriesStyle, ...]
     sections: tuple[FigureSection, ...]
-    node_types: tuple[NodeType, ...]
-    environments: tuple[EnvironmentSummary, ...]
+    node_types: tuple[hardware.NodeType, ...]
+    environments: tuple[hardware.EnvironmentSummary, ...]
     settings: tuple[str, ...]
     treatments: tuple[Treatment, ...]
     queries: Queries
@@ -127,8 +122,8 @@ def build_page(
         published=load_published(),
         styles=styles,
         sections=build_sections(rows, groups, overview, styles, traced, readings(traced), queries),
-        node_types=summarize_node_types(nodes),
-        environments=summarize_environments(rows),
+        node_types=hardware.summarize_node_types(nodes),
+        environments=hardware.summarize_environments(rows),
         settings=tuple(SETTINGS),
         treatments=compare_treatments(groups),
         queries=queries,

@@ -5,18 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from velodrome.scheduler.reports.cell_keys import implementation_order
-from velodrome.scheduler.reports.html.figures.chart import (
-    Chart,
-    ChartFigure,
-    ChartRow,
-    SeriesStyle,
-    build_spec,
-    choose_grid_lines,
-    encode_colour,
-    encode_dash,
-    encode_shape,
-    make_chart,
-)
+from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
     format_platform,
@@ -29,10 +18,10 @@ NS_PER_MS = 1e6
 
 
 def plot_batch_sizes(
-    groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
-) -> tuple[ChartFigure, ...]:
+    groups: Sequence[PlatformCells], styles: Sequence[charts.SeriesStyle]
+) -> tuple[charts.ChartFigure, ...]:
     """Plot each model that was timed at two batch sizes or more."""
-    found: list[ChartFigure] = []
+    found: list[charts.ChartFigure] = []
     for group in groups:
         for model in dict.fromkeys(workload.model for workload in group.workloads):
             if len(found) == MOST:
@@ -43,8 +32,8 @@ def plot_batch_sizes(
 
 
 def _build_figure(
-    group: PlatformCells, model: str, styles: Sequence[SeriesStyle], number: int
-) -> ChartFigure | None:
+    group: PlatformCells, model: str, styles: Sequence[charts.SeriesStyle], number: int
+) -> charts.ChartFigure | None:
     times = [
         (workload.batch_size, impl, time)
         for (workload, impl), cell in group.cells.items()
@@ -53,7 +42,7 @@ def _build_figure(
     if len({size for size, _, _ in times}) < 2:
         return None
     in_order = sorted(times, key=lambda one: (implementation_order(one[1]), one[0]))
-    rows: list[ChartRow] = [
+    rows: list[charts.ChartRow] = [
         {
             "who": impl.label,
             "batch": size,
@@ -66,19 +55,21 @@ def _build_figure(
         for size, impl, time in in_order
     ]
     drawn = [time.median_ns / NS_PER_MS for _, _, time in times]
-    return ChartFigure(
+    return charts.ChartFigure(
         f"figure-batch-{number}",
         model,
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
-        build_spec(_build_chart(styles, sorted({size for size, _, _ in times}), drawn), rows),
+        charts.build_spec(
+            _build_chart(styles, sorted({size for size, _, _ in times}), drawn), rows
+        ),
         ("framework", "batch size", "time"),
         tuple((impl.label, str(size), show_interval(time)) for size, impl, time in in_order),
     )
 
 
 def _build_chart(
-    styles: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]
-) -> Chart:
+    styles: Sequence[charts.SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]
+) -> charts.Chart:
     across = alt.X(
         "batch:Q",
         title="batch size",
@@ -89,22 +80,22 @@ def _build_chart(
         "ms:Q",
         title="ms per batch",
         scale=alt.Scale(type="log", nice=False, padding=10),
-        axis=alt.Axis(values=choose_grid_lines(drawn), format="~g"),
+        axis=alt.Axis(values=charts.choose_grid_lines(drawn), format="~g"),
     )
     tip = alt.Tooltip("tip:N")
     lines = (
-        make_chart()
+        charts.make_chart()
         .mark_line(strokeWidth=2)
-        .encode(across, up, encode_colour(styles), encode_dash(styles))
+        .encode(across, up, charts.encode_colour(styles), charts.encode_dash(styles))
     )
     bars = (
-        make_chart()
+        charts.make_chart()
         .mark_rule(strokeWidth=2, opacity=0.6)
-        .encode(across, alt.Y("low:Q"), alt.Y2("high:Q"), encode_colour(styles))
+        .encode(across, alt.Y("low:Q"), alt.Y2("high:Q"), charts.encode_colour(styles))
     )
     points = (
-        make_chart()
+        charts.make_chart()
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(across, up, encode_colour(styles), encode_shape(styles), tip)
+        .encode(across, up, charts.encode_colour(styles), charts.encode_shape(styles), tip)
     )
     return alt.layer(lines, bars, points)

@@ -6,15 +6,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload, implementation_order
-from velodrome.scheduler.reports.html.figures.chart import (
-    Chart,
-    ChartFigure,
-    ChartRow,
-    SeriesStyle,
-    build_spec,
-    encode_colour,
-    make_chart,
-)
+from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
     format_platform,
@@ -31,10 +23,10 @@ COLUMN = "energy_per_gradient_j"
 
 
 def plot_energy(
-    groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
-) -> tuple[ChartFigure, ...]:
+    groups: Sequence[PlatformCells], styles: Sequence[charts.SeriesStyle]
+) -> tuple[charts.ChartFigure, ...]:
     """Plot each platform and workload with known energy."""
-    found: list[ChartFigure] = []
+    found: list[charts.ChartFigure] = []
     for group in groups:
         for workload in group.workloads:
             joules = _find_joules(group, workload)
@@ -64,11 +56,11 @@ def _build_figure(
     group: PlatformCells,
     workload: Workload,
     joules: dict[Implementation, tuple[float, str]],
-    styles: Sequence[SeriesStyle],
+    styles: Sequence[charts.SeriesStyle],
     number: int,
-) -> ChartFigure:
+) -> charts.ChartFigure:
     order = sorted(joules, key=implementation_order)
-    rows: list[ChartRow] = [
+    rows: list[charts.ChartRow] = [
         {
             "who": impl.label,
             "joules": joules[impl][0],
@@ -77,25 +69,25 @@ def _build_figure(
         for impl in order
     ]
     labels = [impl.label for impl in order]
-    return ChartFigure(
+    return charts.ChartFigure(
         f"figure-energy-{number}",
         format_workload(workload),
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
-        build_spec(_build_chart(styles, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
+        charts.build_spec(_build_chart(styles, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
         ("framework", "energy", "source"),
         tuple((impl.label, f"{joules[impl][0]:.3g} J", joules[impl][1]) for impl in order),
     )
 
 
-def _build_chart(styles: Sequence[SeriesStyle], order: Sequence[str]) -> Chart:
+def _build_chart(styles: Sequence[charts.SeriesStyle], order: Sequence[str]) -> charts.Chart:
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150))
-    bars: Chart = (
-        make_chart()
+    bars: charts.Chart = (
+        charts.make_chart()
         .mark_bar(size=14)
         .encode(
             alt.X("joules:Q", title="J per gradient"),
             down,
-            encode_colour(styles),
+            charts.encode_colour(styles),
             alt.Tooltip("tip:N"),
         )
     )

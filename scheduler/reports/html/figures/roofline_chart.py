@@ -5,18 +5,7 @@ from collections.abc import Iterable, Sequence
 import altair as alt
 
 from velodrome.scheduler.reports.cell_keys import Implementation
-from velodrome.scheduler.reports.html.figures.chart import (
-    Chart,
-    ChartFigure,
-    ChartRow,
-    SeriesStyle,
-    build_colour_scale,
-    build_spec,
-    choose_grid_lines,
-    encode_colour,
-    encode_shape,
-    make_chart,
-)
+from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.formatting import show_count, truncate
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -28,8 +17,8 @@ BEYOND = 2.0  # the roof extends past the outermost points by this factor
 
 
 def plot_rooflines(
-    found: Iterable[Roofline], styles: Sequence[SeriesStyle]
-) -> tuple[ChartFigure, ...]:
+    found: Iterable[Roofline], styles: Sequence[charts.SeriesStyle]
+) -> tuple[charts.ChartFigure, ...]:
     """Plot each node with a point, those with both ceilings first."""
     drawn = sorted(
         (roof for roof in found if roof.points),
@@ -38,9 +27,11 @@ def plot_rooflines(
     return tuple(_build_figure(roof, styles, number) for number, roof in enumerate(drawn[:MOST]))
 
 
-def _build_figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) -> ChartFigure:
+def _build_figure(
+    roof: Roofline, styles: Sequence[charts.SeriesStyle], number: int
+) -> charts.ChartFigure:
     points = roof.points[:MOST_POINTS]
-    rows: list[ChartRow] = [
+    rows: list[charts.ChartRow] = [
         {
             "who": Implementation(point.framework, point.variant).label,
             "phase": point.phase,
@@ -57,17 +48,17 @@ def _build_figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) ->
             None, (roof.hardware, in_one_line(place.device), show_count(place.threads, "thread"))
         )
     )
-    return ChartFigure(
+    return charts.ChartFigure(
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
         f"{where}: {_format_ceilings(roof)}",
-        build_spec(_build_chart(styles, rows), rows, 300),
+        charts.build_spec(_build_chart(styles, rows), rows, 300),
         ("framework", "model", "phase", "FLOP per byte", "GFLOP/s", "of the roof"),
         tuple(_format_line(roof, point) for point in points),
     )
 
 
-def _compute_roof(roof: Roofline) -> list[ChartRow]:
+def _compute_roof(roof: Roofline) -> list[charts.ChartRow]:
     """Compute the roof at both ends and at its ridge."""
     across = [point.intensity for point in roof.points] + ([roof.ridge] if roof.ridge else [])
     ends = [min(across) / BEYOND, max(across) * BEYOND]
@@ -107,29 +98,31 @@ def _format_line(roof: Roofline, point: RooflinePoint) -> tuple[str, ...]:
     )
 
 
-def _build_chart(styles: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
+def _build_chart(
+    styles: Sequence[charts.SeriesStyle], rows: Sequence[charts.ChartRow]
+) -> charts.Chart:
     log = alt.Scale(type="log", nice=False, padding=10)
     along = _build_axis(rows, ("intensity",))
     high = _build_axis(rows, ("rate", "roof"))
     across = alt.X("intensity:Q", title="FLOP per byte", scale=log, axis=along)
     up = alt.Y("rate:Q", title="GFLOP/s", scale=log, axis=high)
     roof = (
-        make_chart()
+        charts.make_chart()
         .mark_line(strokeWidth=2.5, color="currentColor", opacity=0.8)
         .encode(across, alt.Y("roof:Q", title="GFLOP/s", scale=log, axis=high))
     )
     filled = alt.FillOpacity(
         "phase:O", scale=alt.Scale(domain=["forward", "gradient"], range=[0.0, 0.9]), legend=None
     )
-    points: Chart = (
-        make_chart()
+    points: charts.Chart = (
+        charts.make_chart()
         .mark_point(size=60, opacity=1, strokeWidth=1.5)
         .encode(
             across,
             up,
-            encode_colour(styles),
-            alt.Fill("who:N", scale=build_colour_scale(styles), legend=None),
-            encode_shape(styles),
+            charts.encode_colour(styles),
+            alt.Fill("who:N", scale=charts.build_colour_scale(styles), legend=None),
+            charts.encode_shape(styles),
             filled,
             alt.Tooltip("tip:N"),
         )
@@ -138,6 +131,6 @@ def _build_chart(styles: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Cha
     return alt.layer(roof, points) if has_roof else points
 
 
-def _build_axis(rows: Sequence[ChartRow], columns: Sequence[str]) -> alt.Axis:
+def _build_axis(rows: Sequence[charts.ChartRow], columns: Sequence[str]) -> alt.Axis:
     known = [value for row in rows for column in columns if (value := row.get(column))]
-    return alt.Axis(values=choose_grid_lines(float(value) for value in known), format="~g")
+    return alt.Axis(values=charts.choose_grid_lines(float(value) for value in known), format="~g")

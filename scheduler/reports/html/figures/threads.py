@@ -4,48 +4,33 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cell_keys import (
-    Implementation,
-    Workload,
-    implementation_order,
-    workload_order,
-)
+from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.cell_times import Time
-from velodrome.scheduler.reports.html.figures.chart import (
-    Chart,
-    ChartFigure,
-    ChartRow,
-    SeriesStyle,
-    build_spec,
-    encode_colour,
-    encode_dash,
-    encode_shape,
-    make_chart,
-)
+from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.formatting import format_workload, show_duration
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 
 MOST = 12
 IDEAL = "ideal speedup"
 
-Times = dict[Implementation, dict[int, Time]]
+Times = dict[cell_keys.Implementation, dict[int, Time]]
 
 
 def plot_thread_scaling(
-    groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
-) -> tuple[ChartFigure, ...]:
+    groups: Sequence[PlatformCells], styles: Sequence[charts.SeriesStyle]
+) -> tuple[charts.ChartFigure, ...]:
     """Plot each workload that was timed at two thread counts or more on one node type."""
-    found: list[ChartFigure] = []
+    found: list[charts.ChartFigure] = []
     for where, workloads in _group_by_place(groups).items():
-        for workload in sorted(workloads, key=workload_order):
+        for workload in sorted(workloads, key=cell_keys.workload_order):
             scaled = {impl: times for impl, times in workloads[workload].items() if len(times) > 1}
             if scaled and len(found) < MOST:
                 found.append(_build_figure(where, workload, scaled, styles, len(found)))
     return tuple(found)
 
 
-def _group_by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload, Times]]:
-    found: dict[str, dict[Workload, Times]] = {}
+def _group_by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[cell_keys.Workload, Times]]:
+    found: dict[str, dict[cell_keys.Workload, Times]] = {}
     for group in groups:
         platform = group.platform
         where = ", ".join(
@@ -61,11 +46,15 @@ def _group_by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload,
 
 
 def _build_figure(
-    where: str, workload: Workload, found: Times, styles: Sequence[SeriesStyle], number: int
-) -> ChartFigure:
-    rows: list[ChartRow] = []
+    where: str,
+    workload: cell_keys.Workload,
+    found: Times,
+    styles: Sequence[charts.SeriesStyle],
+    number: int,
+) -> charts.ChartFigure:
+    rows: list[charts.ChartRow] = []
     table = []
-    for impl in sorted(found, key=implementation_order):
+    for impl in sorted(found, key=cell_keys.implementation_order):
         times = found[impl]
         fewest = min(times)
         for threads, time in sorted(times.items()):
@@ -81,17 +70,17 @@ def _build_figure(
         {"who": IDEAL, "threads": count, "ideal": count / counts[0], "tip": IDEAL}
         for count in counts
     ]
-    return ChartFigure(
+    return charts.ChartFigure(
         f"figure-threads-{number}",
         format_workload(workload),
         where,
-        build_spec(_build_chart(styles, counts), rows),
+        charts.build_spec(_build_chart(styles, counts), rows),
         ("framework", "threads", "time", "speedup"),
         tuple(table),
     )
 
 
-def _build_chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
+def _build_chart(styles: Sequence[charts.SeriesStyle], counts: Sequence[int]) -> charts.Chart:
     across = alt.X(
         "threads:Q",
         title="threads",
@@ -100,18 +89,24 @@ def _build_chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
     )
     up = alt.Y("speedup:Q", title="speedup")
     ideal = (
-        make_chart()
+        charts.make_chart()
         .mark_line(strokeDash=[2, 4], color="currentColor", opacity=0.5)
         .encode(across, alt.Y("ideal:Q"))
     )
     lines = (
-        make_chart()
+        charts.make_chart()
         .mark_line(strokeWidth=2)
-        .encode(across, up, encode_colour(styles), encode_dash(styles))
+        .encode(across, up, charts.encode_colour(styles), charts.encode_dash(styles))
     )
     points = (
-        make_chart()
+        charts.make_chart()
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(across, up, encode_colour(styles), encode_shape(styles), alt.Tooltip("tip:N"))
+        .encode(
+            across,
+            up,
+            charts.encode_colour(styles),
+            charts.encode_shape(styles),
+            alt.Tooltip("tip:N"),
+        )
     )
     return alt.layer(ideal, lines, points)

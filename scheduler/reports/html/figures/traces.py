@@ -6,13 +6,7 @@ from itertools import groupby
 
 import altair as alt
 
-from velodrome.scheduler.reports.html.figures.chart import (
-    Chart,
-    ChartFigure,
-    ChartRow,
-    build_spec,
-    make_chart,
-)
+from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.results.typed_rows import ReadingRow
 
@@ -25,7 +19,7 @@ NS_PER_S = 1e9
 
 def plot_traces(
     tasks: Sequence[TracedTask], readings: Sequence[ReadingRow]
-) -> tuple[ChartFigure, ...]:
+) -> tuple[charts.ChartFigure, ...]:
     """Plot each task with two readings or more. readings: rows of `utilization`."""
     found = []
     for number, one in enumerate(tasks):
@@ -63,10 +57,10 @@ def _merge_readings(rows: Sequence[ReadingRow]) -> list[_Instant]:
     return found
 
 
-def _build_figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> ChartFigure:
+def _build_figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> charts.ChartFigure:
     bands = list(_build_bands(instants))
     drawn = _thin_out(instants)
-    rows: list[ChartRow] = [
+    rows: list[charts.ChartRow] = [
         {
             "at": round(each.at_s, 3),
             "cores": round(each.cores, 3),
@@ -78,17 +72,17 @@ def _build_figure(one: TracedTask, instants: Sequence[_Instant], number: int) ->
     rows += bands
     top = HEADROOM * max(one.threads, *(each.cores for each in drawn))
     chart = _build_chart(one.threads, top, any(each.gpu is not None for each in drawn))
-    return ChartFigure(
+    return charts.ChartFigure(
         f"figure-trace-{number}",
         one.title,
         one.subtitle,
-        build_spec(chart, rows),
+        charts.build_spec(chart, rows),
         ("phase", "from", "to", "busy cores, mean"),
         tuple(_format_line(band, instants) for band in bands),
     )
 
 
-def _build_bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
+def _build_bands(instants: Sequence[_Instant]) -> Iterator[charts.ChartRow]:
     """Yield the bands of phases. A reading covers the time since the one before it."""
     span = instants[-1].at_s or 1.0
     begin = 0.0
@@ -117,14 +111,14 @@ def _format_tip(one: _Instant) -> str:
     return f"{one.at_s:.1f} s, {one.phase}: {one.cores:.2f} busy cores{gpu}"
 
 
-def _format_line(band: ChartRow, instants: Sequence[_Instant]) -> tuple[str, ...]:
+def _format_line(band: charts.ChartRow, instants: Sequence[_Instant]) -> tuple[str, ...]:
     begin, end = float(str(band["begin"])), float(str(band["end"]))
     inside = [one.cores for one in instants if begin < one.at_s <= end] or [0.0]
     mean = sum(inside) / len(inside)
     return (str(band["phase"]), f"{begin:.1f} s", f"{end:.1f} s", f"{mean:.2f}")
 
 
-def _build_chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - one more line
+def _build_chart(threads: int, top: float, has_gpu: bool) -> charts.Chart:  # noqa: FBT001 - one more line
     tip = alt.Tooltip("tip:N")
     across = alt.X("at:Q", title="seconds since worker start", axis=alt.Axis(grid=False))
     up = alt.Y(
@@ -135,19 +129,19 @@ def _build_chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT
         scale=alt.Scale(domain=list(PHASES), range=[f"var(--phase-{name})" for name in PHASES]),
         legend=None,
     )
-    bands = make_chart().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
+    bands = charts.make_chart().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
     names = (
-        make_chart()
+        charts.make_chart()
         .mark_text(align="left", dx=4, dy=5, fontSize=10, color="currentColor", baseline="top")
         .encode(x="begin:Q", y=alt.value(0), text="name:N")
     )
     given = (
-        make_chart()
+        charts.make_chart()
         .mark_rule(strokeDash=[2, 4], color="currentColor", opacity=0.7)
         .encode(alt.YDatum(threads))
     )
     line = (
-        make_chart()
+        charts.make_chart()
         .mark_line(
             strokeWidth=2, color="var(--series-0)", point={"size": 12, "color": "var(--series-0)"}
         )
@@ -157,6 +151,10 @@ def _build_chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT
     if not has_gpu:
         return cores
     share = alt.Y("gpu:Q", title="GPU %", scale=alt.Scale(domain=[0, 100]))
-    gpu = make_chart().mark_line(strokeDash=[6, 3], color="var(--series-1)").encode(across, share)
-    both: Chart = alt.layer(cores, gpu).resolve_scale(y="independent")
+    gpu = (
+        charts.make_chart()
+        .mark_line(strokeDash=[6, 3], color="var(--series-1)")
+        .encode(across, share)
+    )
+    both: charts.Chart = alt.layer(cores, gpu).resolve_scale(y="independent")
     return both
