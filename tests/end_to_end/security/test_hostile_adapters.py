@@ -149,7 +149,7 @@ def test_a_protocol_error_names_the_field(measurements: dict[str, Measurement]) 
     for variant, word in (
         ("types", "Built"),
         ("flood", "line"),
-        ("unproven", "`timed of forward` came where `built` was due"),
+        ("unproven", "`timed of forward` came instead of `built`"),
     ):
         assert "the worker broke the protocol" in measurements[variant].reason
         assert word in measurements[variant].reason
