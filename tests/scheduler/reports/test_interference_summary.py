@@ -130,6 +130,13 @@ def test_a_canary_whose_time_changed_has_its_kind() -> None:
     )
 
 
+def test_the_names_that_an_agent_writes_are_read_back() -> None:
+    stressor = TopProcess(123, "stress-ng", 98.0, on_task_cores=True, running=True)
+    readings = series(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(stressor,))
+    found = summarize_interference(readings, CpuCounts(1, 1, 4))
+    assert describe_interference([ran("1", found.interference)]).endswith(" in 1 (stress-ng)")
+
+
 @pytest.mark.parametrize("phrase", Phrase)
 def test_each_phrase_of_the_agents_has_a_kind(phrase: Phrase) -> None:
     assert "another source" not in describe_interference([ran("1", f"before {phrase} after")])
