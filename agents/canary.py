@@ -103,7 +103,7 @@ class Canary:
         return CanaryResult(f"{CANARY.name}, {self.framework.name} {version}", timed.median_ns)
 
     def _file(self, setting: WorkerSetting) -> Path:
-        """Named by all that decides the time, and by the boot: the clock restarts with it."""
+        """Name the file by all that decides the time, and by the boot, which restarts the clock."""
         where = (setting.bounds.cpus, [gpu.uuid for gpu in setting.gpus], self.environment.hash)
         request = f"{encode_request(self.request)} {hashlib.sha256(self.reference).hexdigest()}"
         text = f"{_boot_id()} {where} {request}"
@@ -169,7 +169,7 @@ def add_canaries(
 
 
 def _describe_change(before: CanaryResult, after: CanaryResult) -> str:
-    """Empty if the two took about the same time."""
+    """Describe a change of time; empty if the two took about the same."""
     if not (before.ns and after.ns and before.model == after.model):
         return ""
     change = after.ns / before.ns - 1
@@ -180,7 +180,7 @@ def _describe_change(before: CanaryResult, after: CanaryResult) -> str:
 
 
 def _load_recent(file: Path) -> CanaryResult | None:
-    """None if the file is missing, older than RECENT_S, or invalid."""
+    """Load a recent result; None if the file is missing, older than RECENT_S, or invalid."""
     try:
         at_s, model, ns = json.loads(file.read_text())
         is_recent = 0 <= time.monotonic() - at_s <= RECENT_S
@@ -190,7 +190,7 @@ def _load_recent(file: Path) -> CanaryResult | None:
 
 
 def _save(file: Path, result: CanaryResult) -> None:
-    """Best effort: a canary that is not saved runs again."""
+    """Save the result, as best effort: a canary that is not saved runs again."""
     temporary = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         make_private(file.parent)

@@ -36,7 +36,7 @@ def cpu_quota(proc: Path = PROC, groups: Path = GROUPS) -> float:
 
 
 def _above(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process' group and its parents; controller "" is version 2.
+    """Yield the folders of this process' group and its parents; controller "" is version 2.
 
     A container may see its own group as the mount itself, with a path of the host.
     """

@@ -237,7 +237,7 @@ def _cpu_counts(bounds: WorkerBounds, node: Node) -> CpuCounts:
 
 
 def _log_with_failure(session: Session) -> str:
-    """The worker's output, with the failure's detail unless it was printed too."""
+    """Return the worker's output, with the failure's detail unless it was printed too."""
     failed = last(session.events, Failed)
     detail = sanitize(failed.detail)[-TAIL_BYTES:] if failed else ""
     printed = detail and detail.splitlines()[-1] in session.log_tail
@@ -247,7 +247,7 @@ def _log_with_failure(session: Session) -> str:
 def _without_run(
     blank: Measurement, status: Status, reason: str, log_tail: str = ""
 ) -> Measurement:
-    """No worker ran."""
+    """Return the measurement of a task whose worker did not run."""
     return replace(blank, status=status, reason=reason, log_tail=sanitize(log_tail)[-TAIL_BYTES:])
 
 

@@ -76,7 +76,7 @@ def _finished_outcome(session: Session, timing: Timing) -> Outcome:
 
 
 def _instability_reasons(unstable: Sequence[Timed], timing: Timing) -> str:
-    """The reasons why phases are not stable; phases with one reason together."""
+    """Describe why phases are not stable; phases with the same reason together."""
     templates = {
         "wide": f"the interval is wider than the target of {100 * timing.target:g} % after "
         f"{timing.max_seconds:g} s: {{}}",
@@ -97,7 +97,7 @@ def _instability_reasons(unstable: Sequence[Timed], timing: Timing) -> str:
 
 
 def _instability_reason(event: Timed, timing: Timing) -> str:
-    """A narrow range of few samples is not an interval yet: it covers all of them."""
+    """Return the reason; a narrow range of few samples is not an interval yet."""
     if event.doubt in ("wide", "few", "kinds", "slow", "drift"):
         return event.doubt
     return "wide" if _width(event) > timing.target else "few"
@@ -124,7 +124,7 @@ def _width(event: Timed) -> float:
 
 
 def _late_notes(ending: TreeExit | None) -> tuple[str, ...]:
-    """Events after the last number."""
+    """List notes on events after the last number."""
     notes = []
     if ending is None or ending.cause is not ExitCause.EXIT:
         notes.append("the worker did not end by itself after it finished")

@@ -120,7 +120,7 @@ def _change_notes(path: Path) -> tuple[str, ...]:
 
 
 def _read_unchanged(path: Path) -> bytes | None:
-    """None if it is missing or changed."""
+    """Read the file; None if it is missing or changed."""
     try:
         content, stored_digest = path.read_bytes(), _digest_file(path).read_text()
     except (FileNotFoundError, UnicodeDecodeError):
@@ -185,7 +185,7 @@ def _locked(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _temporary_file(path: Path) -> Iterator[Path]:
-    """A path for the worker, hidden from readers. Lock held, so a leftover has no owner."""
+    """Yield a path for the worker, hidden from readers. Lock held: a leftover has no owner."""
     folder = path.with_suffix(".making")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
@@ -238,13 +238,13 @@ def _request(task: Task, node: Node, path: Path) -> Request:
 
 
 def _threads(task: Task, node: Node) -> int:
-    """All cores for a large model, else one: NumPy's BLAS spins when threads synchronize."""
+    """Return all cores for a large model, else 1: NumPy's BLAS spins to synchronize threads."""
     flops = count_gradient_flops(MODELS[task.model], task.batch_size)
     return node.physical if flops > ONE_CORE_FLOPS else 1
 
 
 def _require_computed(session: Session, task: Task, bounds: WorkerBounds) -> None:
-    """ReferenceFailed unless it was computed."""
+    """Raise ReferenceFailed unless it was computed."""
     verdict = decide_outcome(
         session, WorkerLimits(bounds.deadline_s, bounds.memory_bytes, task.timing)
     )

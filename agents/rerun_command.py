@@ -63,6 +63,6 @@ def _limits(limits: Limits) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Exact when parsed again, without an exponent, which the option does not accept."""
+    """Format exactly and without an exponent, which the option does not accept."""
     text = f"{Decimal(repr(value)):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -197,7 +197,7 @@ class _Listener:
 def _listen_sampled(
     running: RunningWorker, setting: WorkerSetting, listener: _Listener
 ) -> Sampler | None:
-    """The sampler stops before the worker is waited for: its counters end with the worker."""
+    """Listen under a sampler, which stops before the worker: its counters end with it."""
     with ExitStack() as stack:
         sampler = None
         if setting.sampling_hz > 0:
@@ -208,7 +208,7 @@ def _listen_sampled(
 
 
 def _worker_exit(ending: TreeExit | None, environment: Environment) -> TreeExit | None:
-    """In a tree, a monitor process ends in the worker's place; its status carries a signal."""
+    """Convert the exit of a tree's monitor process, whose status carries the worker's signal."""
     if not (ending and environment.tree and (ending.exit_code or 0) > BY_SIGNAL):
         return ending
     return replace(ending, exit_code=None, signal=(ending.exit_code or 0) - BY_SIGNAL)

@@ -68,7 +68,7 @@ def add_events(measurement: Measurement, events: Sequence[object]) -> Measuremen
 
 
 def _proven(events: Sequence[object]) -> Sequence[object]:
-    """Events after the proof: an unproven time does not count."""
+    """Return events after the proof: an unproven time does not count."""
     places = [place for place, event in enumerate(events) if isinstance(event, Verified)]
     return events[places[0] :] if places else ()
 
@@ -84,7 +84,7 @@ def _kernels(imported: Imported | None, finished: Finished | None) -> tuple[str,
 
 
 def _warmup_notes(timed: Iterable[Timed]) -> Iterator[str]:
-    """Warm-ups that reached their time limit: the timed calls may still have become faster."""
+    """Note warm-ups that reached their time limit: timed calls may have become faster."""
     for event in timed:
         if not event.settled:
             yield f"the speed of {event.phase} had not converged at the end of its warm-up"
@@ -128,7 +128,7 @@ def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
 
 
 def _checks(events: Sequence[object]) -> Iterator[Checked]:
-    """The checks that the worker sent, with sanitized texts."""
+    """Yield the checks that the worker sent, with sanitized texts."""
     for event in _all(events, Checked):
         figures = event.figures[:MOST_FIGURES]
         yield event._replace(

@@ -48,7 +48,7 @@ def choose(node: Node, threads: int, free: Collection[Core] | None = None) -> Al
 
 
 def _pick(cores: Sequence[Core], wanted: int) -> tuple[Core, ...] | None:
-    """The closest cores; None if there are too few."""
+    """Pick the closest cores; None if there are too few."""
     groups = [group for group in _core_groups(cores) if len(group) >= wanted]
     if not groups:
         return None
@@ -68,7 +68,7 @@ def _core_groups(cores: Sequence[Core]) -> Iterator[list[Core]]:
 
 
 def _cpus(cores: Sequence[Core], threads: int) -> tuple[int, ...]:
-    """The first CPU of each core before the second of any."""
+    """Take the first CPU of each core before the second of any."""
     by_turn = sorted((turn, cpu) for core in cores for turn, cpu in enumerate(core.cpus))
     return tuple(sorted(cpu for _, cpu in by_turn[:threads]))
 

@@ -107,14 +107,14 @@ def _place(turnstile: Path) -> int | _Taken:
 
 
 def _files(node: Node, need: ResourceRequest, folder: Path) -> dict[Path, Core | Gpu]:
-    """Every lock that may be needed, in ascending order."""
+    """List every lock that may be needed, in ascending order."""
     gpus = [gpu for gpu in node.gpus if need.exclusive or (need.gpu_count and need.matches(gpu))]
     files: dict[Path, Core | Gpu] = {folder / _name(core): core for core in node.cores}
     return files | {folder / f"gpu-{gpu.uuid}.lock": gpu for gpu in gpus}
 
 
 def _name(core: Core) -> str:
-    """Named by the lowest sibling in the machine, since containers may see different ones."""
+    """Name a lock by the core's lowest sibling: containers may see different siblings."""
     cpu = core.cpus[0]
     siblings = cpu_topology.CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
     return f"core-{min(cpu_numbers(cpu_topology.first_line(siblings)) or {cpu})}.lock"

@@ -52,7 +52,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def _open(path: Path) -> int:
-    """LocksUnusable if it may not be opened."""
+    """Open a lock's file. LocksUnusable if that is not permitted."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         while True:

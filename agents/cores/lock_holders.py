@@ -41,7 +41,7 @@ def _describe_holder(path: Path) -> str:
 
 
 def _read_signature(path: Path) -> str:
-    """Any user of the machine may have written it, or put a pipe in its place."""
+    """Read a signature, which any user may have written or replaced by a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -60,7 +60,7 @@ def _has_locked(pid: str, path: Path) -> bool:
 
 
 def _descriptor_infos(pid: str, path: str) -> Iterator[Path]:
-    """The kernel's text on each descriptor of this file."""
+    """Yield the kernel's file about each descriptor of this lock."""
     try:
         for descriptor in Path("/proc", pid, "fd").iterdir():
             if os.readlink(descriptor) == path:  # noqa: PTH115

@@ -176,7 +176,7 @@ def _describe(
     read: Callable[[GpuState], object],
     describe: Callable[..., str],
 ) -> DoctorFinding:
-    """Fine with the described values, unknown if one of them is not stated."""
+    """Report fine with the described values, unknown if one of them is not stated."""
     values = [read(gpu) for gpu in gpus]
     if None in values:
         return subject.unknown(NOT_STATED)

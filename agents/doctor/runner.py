@@ -53,7 +53,7 @@ def sort_by_level(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, .
 
 
 def _check_changes(kernel: Kernel) -> tuple[DoctorFinding, ...]:
-    """Checks that compare two instants. Nothing of ours runs in between."""
+    """Run the checks that compare two instants; nothing else runs in between."""
     throttled = cpu_speed.throttle_counts(kernel)
     before = load.snapshot(kernel)
     time.sleep(INTERVAL_S)

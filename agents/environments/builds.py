@@ -94,7 +94,7 @@ def build_exactly(site: BuildSite, lock: Lock, on_progress: Progress) -> None:
 
 
 def _build_or_keep(site: BuildSite, lock: Lock, marker: str, on_progress: Progress) -> None:
-    """An earlier fallback build is kept and marked as current."""
+    """Build, or keep an earlier fallback build and mark it as current."""
     for name_hash, _ in possible_locks(
         replace(site.recipe, locks=(lock,)), lock.devices[0], site.platform
     ):

@@ -151,7 +151,7 @@ def _own_mounts() -> list[str]:
 
 
 def _environ(build: DebianBuild, folder: Path) -> dict[str, str]:
-    """Root unpacks below our folder, so that leftovers of a killed build are removed.
+    """Let root unpack below our folder, so that leftovers of a killed build are removed.
 
     A user must unpack where mapped user ids have access, and our folder is not.
     """

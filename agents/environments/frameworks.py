@@ -54,7 +54,7 @@ def _folders(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _read_folder(parent: Path) -> list[Framework]:
-    """The frameworks of one folder: each subfolder with an adapter or a recipe."""
+    """Read the frameworks of a folder: each subfolder with an adapter or a recipe."""
     if not parent.is_dir():
         mend = f"Correct {VARIABLE}: folders of frameworks, separated by {os.pathsep!r}"
         raise RecipeError(str(parent), "is not a folder", mend)

@@ -27,7 +27,7 @@ def import_path(home: Path, framework: Framework) -> str:
 
 
 def _link_package(home: Path) -> Path:
-    """A folder with only a link to this installation of Velodrome."""
+    """Make a folder with only a link to this installation of Velodrome."""
     package = Path(velodrome.__file__ or "").parent
     folder = home / "import" / hashlib.sha256(str(package).encode()).hexdigest()[:12]
     link = folder / package.name

@@ -117,7 +117,7 @@ def probe(path: Path, source: str, environ: Mapping[str, str]) -> Interpreter | 
 
 
 def _find_working(minor: str, environ: Mapping[str, str]) -> Iterator[Interpreter]:
-    """Each real interpreter of this minor once."""
+    """Yield each real interpreter of this minor once."""
     seen = set()
     for path, source in _candidates(minor, environ):
         real = path.resolve()
@@ -130,7 +130,7 @@ def _find_working(minor: str, environ: Mapping[str, str]) -> Iterator[Interprete
 
 
 def _candidates(minor: str, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """All candidates for this minor, in order of preference."""
+    """Yield all candidates for this minor, in order of preference."""
     if minor == f"{sys.version_info[0]}.{sys.version_info[1]}":
         yield Path(getattr(sys, "_base_executable", "") or sys.executable), "velodrome"
     for root, pattern, source in (

@@ -66,7 +66,7 @@ def require_tree_access(framework: str) -> None:
 
 
 def _working_bwrap() -> str:
-    """Its path; empty if it is missing, or not permitted here."""
+    """Return bubblewrap's path; empty if it is missing or not permitted here."""
     bwrap = shutil.which("bwrap")
     return bwrap if bwrap and _works(bwrap) else ""
 
@@ -101,7 +101,7 @@ def _by_bwrap(bwrap: str, tree: Path, variables: dict[str, str]) -> list[str]:
 
 
 def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[str]:
-    """Mounted over the tree's own /mnt, which no other process sees."""
+    """Enter by chroot, mounted over the tree's own /mnt, invisible to other processes."""
     root = str(tree / "mnt")
     lines = [f"mount -t tmpfs velodrome {shlex.quote(root)}"]
     binds, links = _tree_binds(tree)
@@ -141,7 +141,7 @@ def _node_binds() -> tuple[Binds, Links]:
 
 
 def _sort_places(places: Iterable[Path]) -> tuple[Binds, Links]:
-    """Folders to bind and links to create; files directly below / are skipped."""
+    """Sort places into folders to bind and links to create; files below / are skipped."""
     binds: Binds = []
     links: Links = []
     for place in places:

@@ -138,7 +138,7 @@ def differing_from_wheel(folder: Path, entries: Entries) -> tuple[str, ...]:
 
 
 def _read_hashes(record: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """Path in the environment and sha256 of each file that a RECORD has a hash for."""
+    """Yield path and sha256 of each file that a RECORD has a hash for."""
     site_packages = record.parent.parent
     with record.open(newline="") as lines:
         for row in csv.reader(lines):

@@ -66,7 +66,7 @@ def _failures(
     environ: Mapping[str, str],
     prefix: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """A model that the framework cannot express is no network problem."""
+    """List failures; a model that the framework cannot express is not one."""
     ran = run_trial(environment, framework, request, environ, prefix)
     if ran.tool.ok and any(isinstance(event, Finished) for event in ran.events):
         return ()

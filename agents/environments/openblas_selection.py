@@ -164,7 +164,7 @@ def _read(file: Path, key: str) -> KernelChoice | None:
 
 
 def _write(file: Path, key: str, choice: KernelChoice) -> None:
-    """Atomic. If it cannot be written, the test runs again next time."""
+    """Write the choice atomically; if that fails, the test runs again next time."""
     text = json.dumps({"key": key, **asdict(choice)}, indent=2, sort_keys=True)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:

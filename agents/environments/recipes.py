@@ -32,7 +32,7 @@ class RecipeError(Exception):
 
 
 def _as_tuple(value: Any) -> Any:
-    """A single string stands for a list of one."""
+    """Return a tuple; a single string stands for a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -190,7 +190,7 @@ def read_recipe(folder: Path, *, locked: bool = True) -> Recipe:
 
 
 def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
-    """A lock has the recipe's Pythons unless it names its own; its file is in locks/.
+    """Add to each lock the recipe's Pythons, unless it has its own, and its file in locks/.
 
     The recipe's libraries are added to each.
     """
@@ -203,7 +203,7 @@ def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
 
 
 def _require_whole(recipe: Recipe) -> None:
-    """Rules across several fields."""
+    """Check rules across several fields."""
     file = str(recipe.file)
     if recipe.kind == "existing" and not recipe.source and len(recipe.python) != 1:
         mend = 'Give the path of one interpreter: python = "/path/to/bin/python"'

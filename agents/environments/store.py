@@ -285,7 +285,7 @@ class EnvironmentStore:
     def _find_usable(
         self, framework: str, recipe: Recipe, accelerator: str, lock_hash: str
     ) -> Environment | None:
-        """The result of find, unless the lock before it may now be available."""
+        """Return the result of find, unless the lock before it may now be available."""
         found = self.find(framework, accelerator, lock_hash)
         record = disk_layout.read_record(found.folder) if found else None
         if not found or not record or not record.sources:

@@ -96,7 +96,7 @@ def _make_venv(folder: Path, build: UvBuild) -> None:
 
 
 def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
-    """Bytecode is compiled now, so that no measurement writes into the environment."""
+    """Install the lock, with bytecode, so that no measurement writes into the environment."""
     command = [uv.find_uv_bin(), "pip", "install", "--python", str(python_of(folder))]
     command += ["--require-hashes", "-r", str(build.lock.path)]
     command += ["--compile-bytecode"] if _uv_compiles(build) else []
@@ -123,7 +123,7 @@ def _uv_compiles(build: UvBuild) -> bool:
 
 
 def _compile_bytecode(folder: Path, build: UvBuild) -> None:
-    """Errors are ignored: a package may hold files for another Python."""
+    """Compile bytecode; errors are ignored: a package may hold files for another Python."""
     run_tool(
         [python_of(folder), "-m", "compileall", "-q", str(_site_packages(folder, build))],
         environ=clean_environ(build.environ),
@@ -208,7 +208,7 @@ def _explain_failure(folder: Path, build: UvBuild, run: ToolRun) -> EnvironmentF
 
 
 def _disk_full(folder: Path, build: UvBuild, output: str) -> EnvironmentFailed:
-    """uv's cache may be on another disk than the environments: state the space of both."""
+    """Describe a full disk; uv's cache may be on another disk than the environments."""
     cache = run_tool(
         [uv.find_uv_bin(), "cache", "dir"], environ=build.environ, cwd=Path("/"), deadline_s=30
     ).output.strip()

@@ -34,7 +34,7 @@ def not_found(output: str) -> str:
 
 
 def _find_version(name: str, output: str) -> str:
-    """`==2.4.6`, where uv reports an unknown name, and then the requirement."""
+    """Find `==2.4.6` where uv reports an unknown name, and then the requirement."""
     match = re.search(rf"you require {re.escape(name)}(?:\{{[^}}]*\}})?(==[^\s,]+)", output)
     return match[1] if match else ""
 

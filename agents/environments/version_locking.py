@@ -94,7 +94,7 @@ def _ways(sources: PackageSources) -> tuple[Resolve, ...]:
 
 
 def _compute_hash(recipe: Recipe, framework: str, device: str, texts: Texts) -> str:
-    """The hash that Recipe.lock_hash will return for them."""
+    """Compute the hash that Recipe.lock_hash will return for them."""
     with tempfile.TemporaryDirectory() as place:
         locks = VersionLocks(Path(place))
         locks.keep(framework, "temporary", texts)

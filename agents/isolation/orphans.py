@@ -65,7 +65,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def _kill_all(matches: Callable[[str], bool], variable: str = VARIABLE) -> int:
-    """Repeat until none is found: a process that is being killed may still fork."""
+    """Kill repeatedly until none is found: a process may fork while it is killed."""
     killed: set[int] = set()
     for attempt in range(8):
         targets = [pid for pid, token in _find_tokens(variable) if matches(token)]
@@ -113,7 +113,7 @@ def _agent_name() -> str:
 
 
 def _is_agent_alive(token: str) -> bool:
-    """True also if that cannot be known."""
+    """Return True if the agent is alive, or if that cannot be known."""
     pid, started, namespace, *_ = [*token.split("."), "", "", ""]
     if not pid.isdigit() or namespace != _namespace():
         return True

@@ -101,7 +101,7 @@ def _readings_before_timing(readings: Sequence[Reading]) -> PhaseReadings:
 
 
 def _other_cpu_bound(timed: PhaseReadings, others_percent: float, cpus: CpuCounts) -> float:
-    """Percent of one core, including the sampling error of the kernel's counts."""
+    """Compute the bound in percent of one core, with the sampling error of the kernel's counts."""
     ticks = cpus.core_cpus * timed.covered_s(_other_cpu) * 1e9 / TICK_NS
     busy = (others_percent + _own_percent(timed)) / (100 * cpus.core_cpus)
     share = min(max(busy, 0.0), 1.0)
@@ -110,7 +110,7 @@ def _other_cpu_bound(timed: PhaseReadings, others_percent: float, cpus: CpuCount
 
 
 def _name_sources(readings: Sequence[Reading], timed: PhaseReadings, others_percent: float) -> str:
-    """Names of the sources, if they are known."""
+    """Join the names of the sources, if they are known."""
     interrupts = timed.mean(lambda reading: reading.interrupt_percent) or 0.0
     names = list(name_interference_sources(_readings_since_timing(readings), on_task_cores=True))
     if interrupts > others_percent / 2:
@@ -119,7 +119,7 @@ def _name_sources(readings: Sequence[Reading], timed: PhaseReadings, others_perc
 
 
 def _readings_since_timing(readings: Sequence[Reading]) -> Sequence[Reading]:
-    """Readings from the first timed phase to the process scan just after the last one."""
+    """Return readings from the first timed phase to the process scan after the last one."""
     timed = [index for index, reading in enumerate(readings) if reading.phase in TIMED]
     first, last = timed[0], timed[-1]
     until_ns = readings[last].at_ns + LATE_SCAN_NS

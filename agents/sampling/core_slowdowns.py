@@ -43,7 +43,7 @@ def _find_clock_drops(readings: Sequence[Reading], task_cpus: int) -> list[Inter
 
 
 def _busy_clocks(readings: Sequence[Reading], phase: str, task_cpus: int) -> list[float]:
-    """MHz while the task kept its CPUs busy."""
+    """List the MHz readings while the task kept its CPUs busy."""
     busy_percent = bounds.CLOCK_BUSY_PERCENT * task_cpus
     return [
         reading.cpu_mhz

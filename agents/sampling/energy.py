@@ -150,7 +150,7 @@ def _evaluate(
     points: Sequence[Point],
     compute: Callable[[Sequence[Point], Window], float | None],
 ) -> float | None:
-    """None also for a window that is too short."""
+    """Compute a value within a window; None for a missing or short one, too."""
     return compute(points, window) if window and is_resolved(points, window) else None
 
 
@@ -171,7 +171,7 @@ def _integral_problem(name: str, states: Sequence[GpuReading], points: Sequence[
 
 
 def _gap_problem(name: str, states: Sequence[GpuReading], meter: str) -> str:
-    """Empty if no problem is known."""
+    """Describe the gap; empty if no problem is known."""
     if any(gpu.lost for gpu in states):
         return f"{name} was lost"
     if states[-1].uuid.startswith("MIG-"):

@@ -42,7 +42,7 @@ def find_gpu_interference(readings: Sequence[Reading]) -> tuple[InterferenceFind
 
 
 def _group_by_gpu(readings: Sequence[Reading]) -> list[list[PhasedReading]]:
-    """Until the end of timing: later readings do not matter."""
+    """Group the readings until the end of timing by GPU."""
     ends = [count for count, reading in enumerate(readings, 1) if reading.phase in TIMED]
     by_uuid: dict[str, list[PhasedReading]] = {}
     for reading in readings[: ends[-1]] if ends else readings:
@@ -68,7 +68,7 @@ def _find_other_processes(readings: Sequence[PhasedReading]) -> Iterator[Interfe
 
 
 def _largest_first(processes: Iterator[GpuProcess]) -> list[GpuProcess]:
-    """Each process once, with its largest memory."""
+    """List each process once, with its largest memory."""
     most: dict[int, GpuProcess] = {}
     for process in processes:
         largest = most.get(process.pid, process)
@@ -84,7 +84,7 @@ def _describe(process: GpuProcess) -> str:
 
 
 def _find_hidden_processes(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
-    """If the driver hides processes, work before the task's own reveals them."""
+    """Find others' work before the task's own, if the driver hides processes."""
     if any(gpu.other_processes is not None or gpu.lost for _, gpu in readings):
         return
     early = [gpu.percent for phase, gpu in readings if phase in EARLY and gpu.percent is not None]

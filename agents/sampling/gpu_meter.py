@@ -125,7 +125,7 @@ class _GpuReader:
         )
 
     def _meters(self) -> tuple[float | None, int | None]:
-        """Power in W, energy in mJ."""
+        """Read power in W and energy in mJ."""
         if self._is_part:
             return None, None
         milliwatts = _instant_power_mw(self._handle)

@@ -57,7 +57,7 @@ def _sum(own: Used, *, sees_all: bool) -> int | None:
 
 
 def _descends_from(pid: int, pids: Collection[int]) -> bool:
-    """Checked here too, because the tree is listed less often than this."""
+    """Return True for a descendant; the tree itself is listed less often than this."""
     for _ in range(MAX_ANCESTORS):
         if pid in pids:
             return True

@@ -122,7 +122,7 @@ def usable_gpus(queries: DriverQueries, release: str) -> tuple[Gpu, ...]:
 
 
 def _reachable_gpus(queries: DriverQueries) -> list[tuple[int, object]]:
-    """GPUs that the driver can reach; a lost one keeps its number."""
+    """List GPUs that the driver can reach; a lost one keeps its number."""
     numbers = range(queries.require(DRIVER, pynvml.nvmlDeviceGetCount) or 0)
     handles = [
         (index, queries.require(_name(index), pynvml.nvmlDeviceGetHandleByIndex, index))
@@ -132,13 +132,13 @@ def _reachable_gpus(queries: DriverQueries) -> list[tuple[int, object]]:
 
 
 def _is_in_mig_mode(queries: DriverQueries, index: int, handle: object) -> bool:
-    """Then only its instances can be used."""
+    """Return True in MIG mode: then only its instances can be used."""
     mode = queries.optional(_name(index), pynvml.nvmlDeviceGetMigMode, handle)
     return bool(mode and mode[0])
 
 
 def _mig_instances(queries: DriverQueries, index: int, handle: object) -> list[object]:
-    """Their numbers may have gaps where one was destroyed."""
+    """List the instances; numbers have gaps where one was destroyed."""
     whose = _name(index)
     most = queries.require(whose, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
     get_instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex
@@ -149,7 +149,7 @@ def _mig_instances(queries: DriverQueries, index: int, handle: object) -> list[o
 def _describe_gpus(
     queries: DriverQueries, release: str, found: list[tuple[int, object]]
 ) -> tuple[Gpu, ...]:
-    """GPUs that are lost or have no UUID are left out: they are among the faults."""
+    """Describe the GPUs, without lost ones and those without UUID: they are faults."""
     gpus = [_describe_gpu(queries, index, handle, release) for index, handle in found]
     return tuple(gpu for gpu in gpus if gpu.uuid and not queries.is_lost(_name(gpu.index)))
 

@@ -37,7 +37,7 @@ def name_interference_sources(
 
 
 def _rank(scans: Sequence[TopProcess]) -> tuple[bool, float]:
-    """A process that was running on the task's cores when it was read comes first."""
+    """Rank a process first that was running on the task's cores when it was read."""
     return any(process.running for process in scans), sum(process.percent for process in scans)
 
 

@@ -118,7 +118,7 @@ class Sampler:
 
 
 def _first_instant(pid: int) -> list[Instant]:
-    """The first instant, if the process still exists. The GPUs are left to the sampler."""
+    """Read the first instant, without GPUs, if the process still exists."""
     before_ns = time.thread_time_ns()
     try:
         with closing(TaskProbe(pid)) as probe:
@@ -130,7 +130,7 @@ def _first_instant(pid: int) -> list[Instant]:
 
 
 def _parse_instants(lines: bytes) -> list[Instant]:
-    """Whole lines only: a killed sampler may leave half a line."""
+    """Parse whole lines only: a killed sampler may leave half a line."""
     return [
         Instant.from_line(line) for line in lines.splitlines(keepends=True) if line[-1:] == b"\n"
     ]

@@ -129,7 +129,7 @@ def _phase_means(
 
 
 def _mean(points: Sequence[Point], windows: Sequence[Window]) -> float | None:
-    """Each value counts for the time since the one before it, within the windows."""
+    """Return the mean; each value counts for the time since the previous one, within windows."""
     shares = [
         (b[1], sum(max(0, min(b[0], end) - max(a[0], begin)) for begin, end in windows))
         for a, b in pairwise(points)
@@ -143,14 +143,14 @@ def _gpu_mean(
     windows: Sequence[Window],
     figure: Callable[[GpuReading], float | None],
 ) -> float | None:
-    """Over the task's GPUs. None if one of them is unknown."""
+    """Return the mean over the task's GPUs; None if one of them is unknown."""
     means = [_mean(gpu_points(readings, uuid, figure), windows) for uuid in gpu_uuids(readings)]
     known = [mean for mean in means if mean is not None]
     return statistics.fmean(known) if known and len(known) == len(means) else None
 
 
 def _peak(instants: Sequence[Sequence[int | None]]) -> int | None:
-    """The highest sum over all GPUs at one instant, of instants with all values known."""
+    """Return the highest sum over all GPUs at an instant with all values known."""
     sums = []
     for values in instants:
         known = [value for value in values if value is not None]

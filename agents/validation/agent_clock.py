@@ -75,7 +75,7 @@ def _between_chunks(phase: SampledPhase) -> ClockBounds:
 
 
 def _judge(name: str, windows: Sequence[ClockBounds]) -> tuple[str, str]:
-    """Outcome and reason."""
+    """Return outcome and reason."""
     for window in windows:
         if window.samples_ns < window.required_ns:
             return FAILED, (

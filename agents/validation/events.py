@@ -79,12 +79,12 @@ def _require_version(events: Sequence[object]) -> None:
 
 
 def _timed_phases(request: Request) -> tuple[str, ...]:
-    """The phases to be timed."""
+    """Return the names of the phases to be timed."""
     return shapes.list_timed_phases(MODELS[request.model]) if request.action == "measure" else ()
 
 
 def _replace_proof(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:
-    """The events before the proof; the proof's errors go into the failure."""
+    """Return the events before the proof, and a failure with the proof's errors."""
     before: list[object] = []
     for arrival in arrivals:
         if isinstance(arrival.event, Verified):

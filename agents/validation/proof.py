@@ -39,13 +39,13 @@ def require_known(failed: Failed, request: Request) -> None:
 
 
 def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
-    """The parameters that have a gradient."""
+    """List the parameters that have a gradient."""
     has_gradient = "gradient" in shapes.list_timed_phases(MODELS[model])
     return shapes.list_trained(MODELS[model]) if has_gradient else ()
 
 
 def _require_parameters(parameters: Sequence[ParameterError], model: str) -> None:
-    """ProofRejected unless they are exactly the trained parameters."""
+    """Raise ProofRejected unless they are exactly the trained parameters."""
     wanted = {entry.name: entry.shape for entry in _gradients_of(model)}
     names = [entry.name for entry in parameters]
     missing = [name for name in wanted if name not in names]
@@ -60,7 +60,7 @@ def _require_parameters(parameters: Sequence[ParameterError], model: str) -> Non
 
 
 def _require_within(what: str, error: float, tolerance: float) -> None:
-    """NaN is never within."""
+    """Raise ProofRejected for an error beyond tolerance; NaN always is."""
     if not 0 <= error <= tolerance:
         raise ProofRejected(f"{what} is off by {error:.2g} (allowed {tolerance:g})")
 

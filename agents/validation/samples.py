@@ -58,7 +58,7 @@ def _belongs_to(event: object, name: str) -> bool:
 
 
 def _require_samples(phase: SampledPhase) -> None:
-    """In order, without overlap, none before the phase began."""
+    """Check that samples are in order, do not overlap and do not precede their phase."""
     assert isinstance(phase.began.event, Phase)
     free_ns = phase.began.event.at_ns - ROUNDING_NS
     count, calls = 0, 0
@@ -83,7 +83,7 @@ def _require_samples(phase: SampledPhase) -> None:
 
 
 def _require_plan(phase: SampledPhase, timing: Timing) -> None:
-    """Sampling must stop at max_seconds, once it has the minimum number of samples."""
+    """Check that sampling stopped at max_seconds, once it had the minimum of samples."""
     elapsed_ns = phase.elapsed_ns
     before_last_s = sum(elapsed_ns[:-1]) / SECOND_NS
     if len(elapsed_ns) > MIN_SAMPLES and before_last_s > timing.max_seconds:

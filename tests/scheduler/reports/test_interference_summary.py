@@ -15,6 +15,7 @@ from velodrome.agents.sampling.background_load import CpuCounts
 from velodrome.agents.sampling.gpu_interference import find_gpu_interference
 from velodrome.agents.sampling.interference import summarize_interference
 from velodrome.agents.sampling.interference_finding import Phrase
+from velodrome.agents.sampling.top_processes import TopProcess
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.results.typed_rows import TaskRow
 
