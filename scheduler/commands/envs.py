@@ -25,7 +25,7 @@ def build(names: tuple[str, ...], accelerator: str) -> None:
 
 
 def rebuild(names: tuple[str, ...], accelerator: str) -> None:
-    """Build environments anew, replacing existing ones."""
+    """Build environments again, replacing existing ones."""
     store = EnvironmentStore(default_root())
 
     def build_again(name: str) -> Environment:
@@ -134,7 +134,7 @@ def _check(
 
 
 def lock(names: tuple[str, ...]) -> None:
-    """Resolve locks anew. EnvironmentUnavailable at the first failure; earlier ones are written."""
+    """Renew locks. EnvironmentUnavailable at the first failure; earlier locks are written."""
     ignore_output_errors()
     for framework in _select_frameworks(names):
         try:

@@ -42,10 +42,10 @@ def write_site(
     name: str,
     history: History,
     last: LatestRunSummary = NO_RUN,
-    besides: Mapping[str, str] | None = None,
+    extra_files: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the site. besides: further files by path, written before pages link to them."""
-    for path, text in (besides or {}).items():
+    """Write the site. extra_files: further files by path, written before pages link to them."""
+    for path, text in (extra_files or {}).items():
         write_files(folder, {path: text})
     write_files(folder, render_pages(name, history, last, _list_reports(folder)))
 

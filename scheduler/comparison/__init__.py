@@ -1,1 +1,1 @@
-"""Two sets of results, cell by cell: what is faster, what slower, and what cannot be told."""
+"""Two sets of results, cell by cell: faster, slower or undecided."""

@@ -1,1 +1,1 @@
-"""The nodes, and what is done on them: Ray, dispatch, what becomes of a lost attempt."""
+"""Execution of a sweep on nodes: Ray, dispatch, retries of lost attempts."""

@@ -32,7 +32,7 @@ KEEPALIVE = {
 def find_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
     """List the environment variables that a cluster's driver needs and the user has not set.
 
-    Ray uses a token only if it is told to, and a cluster with a token rejects drivers without one.
+    Ray uses a token only if RAY_AUTH_MODE says so; a cluster with a token rejects others.
     """
     found = {"RAY_USAGE_STATS_ENABLED": "0", **KEEPALIVE}
     has_token = any(environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
@@ -44,7 +44,7 @@ def find_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, st
 def check_address(address: str) -> None:
     """Check a cluster's address.
 
-    ConfigError if it is invalid, ClusterUnreachable if nobody listens.
+    ConfigError if it is invalid, ClusterUnreachable if nothing listens.
     """
     if address == "auto":
         return

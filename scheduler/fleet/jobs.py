@@ -37,7 +37,7 @@ T = TypeVar("T")
 def parse_dashboard_url(text: str) -> str:
     """Return the URL of a dashboard.
 
-    ConfigError if invalid, ClusterUnreachable if nobody listens.
+    ConfigError if invalid, ClusterUnreachable if nothing listens.
     """
     if text == "auto":
         return text
@@ -214,7 +214,7 @@ def _create_client(url: str) -> "JobSubmissionClient":
     """
     from ray.job_submission import JobSubmissionClient
 
-    # What they tell is told by us.
+    # We report their errors ourselves.
     for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return JobSubmissionClient(url)

@@ -18,7 +18,7 @@ from velodrome.scheduler.fleet.ray_calls import make_remote
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 
 JOINS_WITHIN_S = 60.0
-LISTED_WITHIN_S = 5.0  # a node that is not in Ray's list by then has gone
+LISTED_WITHIN_S = 5.0  # a node that Ray does not list by then has left
 
 
 def _find_node() -> str:

@@ -29,7 +29,7 @@ LONGEST = 1000
 
 
 class ProgressDisplay(Protocol):
-    """A display that is told what happens in a sweep."""
+    """A display of the events of a sweep."""
 
     def note(self, text: str) -> None:
         """Show a message that concerns no attempt: Ray starts, an environment is built."""

@@ -85,7 +85,7 @@ class WideTable:
 class UnwrappedLine:
     """A line to copy: the terminal may wrap it, but no line break is printed into it.
 
-    Print it with crop=False. In a picture, from which nobody copies, it is wrapped.
+    Print it with crop=False. In a picture it is wrapped.
     """
 
     text: str

@@ -1,1 +1,1 @@
-"""The results folder: rows go in whole and once, and come out as tables."""
+"""The results: rows are written whole and once, and read as tables."""

@@ -34,19 +34,19 @@ def compacted_name(turn: int) -> str:
 
 
 def encode(manifest: Manifest) -> bytes:
-    told = {
+    content = {
         "turn": manifest.turn,
         "compacted": dict(manifest.compacted),
         "replaced": {table: sorted(names) for table, names in manifest.replaced.items()},
     }
-    return json.dumps(told).encode()
+    return json.dumps(content).encode()
 
 
 def decode(content: bytes, place: str) -> Manifest:
     """Parse a manifest. StoreError if it is not one of ours."""
     try:
-        told = json.loads(content)
-        replaced = {str(table): frozenset(names) for table, names in told["replaced"].items()}
-        return Manifest(int(told["turn"]), dict(told["compacted"]), replaced)
+        values = json.loads(content)
+        replaced = {str(table): frozenset(names) for table, names in values["replaced"].items()}
+        return Manifest(int(values["turn"]), dict(values["compacted"]), replaced)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{place}: cannot be read: {error!r}") from error

@@ -45,7 +45,7 @@ def files(layout: Layout[Path], table: str, sweep_id: str) -> list[Path]:
         found = list(folder.iterdir())
     except FileNotFoundError:
         if folder.is_symlink():
-            raise DanglingLink(errno.ENOENT, "it is a link to what is not there") from None
+            raise DanglingLink(errno.ENOENT, "it is a link to a missing target") from None
         return []
     return in_order(path for path in found if is_rows(path.name))
 

@@ -21,7 +21,7 @@ from velodrome.scheduler.results.schema_conversion import fit_to_schema, names_i
 Report = Callable[[FileFault], None]
 Groups = Iterable[pa.Table]
 
-# By what a row is told from others, and the node's clock, where a row stands for all of its task
+# The columns that identify a row, and the node's clock, where a row represents all of its task
 # and repeat: a copy is of the same time, a second attempt is not.
 _KEYS = {
     "tasks": (("task_id", "repeat", "attempt", "status"), ""),
@@ -60,25 +60,25 @@ class UnsoundFile(Exception):
 
 
 def read_unique_groups(
-    files: Files, columns: Sequence[str], tell: Report, held: Callable[[Groups], Groups] = list
+    files: Files, columns: Sequence[str], report: Report, collect: Callable[[Groups], Groups] = list
 ) -> Iterator[pa.Table]:
     """Yield row groups with these columns if present; report files that are left out.
 
-    held: `list` so that a file gives all of its rows or none; `iter` to save memory where `report`
-    raises anyway.
+    collect: `list` so that a file gives all of its rows or none; `iter` to save memory where
+    `report` raises anyway.
     """
     wanted = {*columns, *REQUIRED_COLUMNS[files.table]}
     once = _RowIndex(files)
     for path, opened in files.opened(files.paths):
-        with _report_faults(files, path, tell), _require_open(opened) as file:
-            for group in held(_read_groups(files, path, file, wanted)):
+        with _report_faults(files, path, report), _require_open(opened) as file:
+            for group in collect(_read_groups(files, path, file, wanted)):
                 new = once.new(group)
                 yield new.select([name for name in columns if name in new.column_names])
             for fault in once.doubled(path):
-                tell(fault)
+                report(fault)
 
 
-def find_countable_files(files: Files, tell: Report) -> tuple[list[PurePath], bool]:
+def find_countable_files(files: Files, report: Report) -> tuple[list[PurePath], bool]:
     """Return the files whose rows count, and whether only this module reads them right.
 
     True if rows are in two files or columns have earlier names. Only file ends and the columns that
@@ -87,12 +87,12 @@ def find_countable_files(files: Files, tell: Report) -> tuple[list[PurePath], bo
     once = _RowIndex(files)
     found, read_here = [], False
     for path, opened in files.opened(files.paths):
-        with _report_faults(files, path, tell), _require_open(opened) as file:
+        with _report_faults(files, path, report), _require_open(opened) as file:
             groups = list(_read_groups(files, path, file, once.telling(file)))
             left = sum(once.new(group).num_rows for group in groups)
             doubled = once.doubled(path)
             for fault in doubled:
-                tell(fault)
+                report(fault)
             if left or not doubled:
                 found.append(path)
                 read_here |= bool(doubled) or _has_earlier_names(files.table, file)
@@ -105,13 +105,13 @@ def _has_earlier_names(table: str, file: pq.ParquetFile) -> bool:
 
 
 @contextmanager
-def _report_faults(files: Files, path: PurePath, tell: Report) -> Iterator[None]:
+def _report_faults(files: Files, path: PurePath, report: Report) -> Iterator[None]:
     try:
         yield
     except UnsoundFile as error:
-        tell(error.fault)
+        report(error.fault)
     except _REFUSALS as error:
-        tell(fault_of_error(path, files.table, files.sweep_id, error))
+        report(fault_of_error(path, files.table, files.sweep_id, error))
 
 
 def _require_open(opened: Opened) -> pq.ParquetFile:
@@ -127,16 +127,16 @@ def _read_groups(
     schema = TABLES[files.table]
     if wrong := check_footer(files.table, file):
         raise UnsoundFile(files.fault(path, *wrong))
-    there = {
-        name: named
-        for name, named in names_in_file(files.table, file.schema_arrow.names).items()
+    names = {
+        name: file_names
+        for name, file_names in names_in_file(files.table, file.schema_arrow.names).items()
         if name in wanted
     }
-    kept = pa.schema([schema.field(name) for name in there])
-    named = [*there.values()]
+    present = pa.schema([schema.field(name) for name in names])
+    file_names = [*names.values()]
     for number in range(file.num_row_groups):
-        group = file.read_row_group(number, columns=named).select(named)
-        found = fit_to_schema(group.rename_columns([*there]), kept)
+        group = file.read_row_group(number, columns=file_names).select(file_names)
+        found = fit_to_schema(group.rename_columns([*names]), present)
         found.validate(full=True)  # here, not where text that is no UTF-8 is used
         if wrong := check_rows(files.table, files.sweep_id, found):
             raise UnsoundFile(files.fault(path, *wrong))
@@ -185,11 +185,14 @@ class _RowIndex:
         if not doubled:
             return ()
         if doubled == rows:
-            told = ("all of its rows are in other files, too", "It is a copy: remove it.")
+            problem_and_mend = (
+                "all of its rows are in other files, too",
+                "It is a copy: remove it.",
+            )
         else:
             problem = f"{doubled:,} of its {rows:,} rows are in other files, too"
-            told = (problem, "They are counted once; keep it for its other rows.")
-        return (self._files.fault(path, *told, FaultKind.COPY),)
+            problem_and_mend = (problem, "They are counted once; keep it for its other rows.")
+        return (self._files.fault(path, *problem_and_mend, FaultKind.COPY),)
 
     def _keys(self, rows: pa.Table) -> set[tuple[object, ...]]:
         names = [*self._names]

@@ -63,33 +63,33 @@ def fault_of_error(path: object, table: str, sweep_id: str, error: Exception) ->
     """Make a fault from the exception of opening or reading a file."""
     if isinstance(error, FileNotFoundError):
         mend = "Look whether somebody else writes to these results"
-        said, kind = "it was listed, but is not there", FaultKind.VANISHED
+        problem, kind = "it was listed, but is missing", FaultKind.VANISHED
     else:
-        (said, mend), kind = _describe_error(error), FaultKind.UNREADABLE
+        (problem, mend), kind = _describe_error(error), FaultKind.UNREADABLE
         if table == "tasks" and mend == AWAY:
             # Samples of the lost rows would stand beside those of the new ones.
             mend = (
                 f"{AWAY} with those of its name in the other tables; --resume measures them again"
             )
-    return FileFault(str(path), table, sweep_id, kind, said, f"{mend}.")
+    return FileFault(str(path), table, sweep_id, kind, problem, f"{mend}.")
 
 
 def _describe_error(error: Exception) -> tuple[str, str]:
     if isinstance(error, DanglingLink):
-        return "it is a link to what is not there", "Mount what it leads to, or remove it"
+        return "it is a link to a missing target", "Mount the target, or remove the link"
     if isinstance(error, NotARegularFile):
         return f"it is {error}", "Move it out of the results"
-    said = " ".join(str(error).split())[:LONGEST_REASON].rstrip(" .")
+    text = " ".join(str(error).split())[:LONGEST_REASON].rstrip(" .")
     if isinstance(error, OSError):
-        if error.errno in (errno.EACCES, errno.EPERM) or "ACCESS_DENIED" in said:
+        if error.errno in (errno.EACCES, errno.EPERM) or "ACCESS_DENIED" in text:
             return (
-                f"there are no rights to read it ({error.strerror or said})",
+                f"this user may not read it ({error.strerror or text})",
                 "Give yourself some",
             )
         if error.errno:
             return f"it cannot be read: {error.strerror}", AWAY
-    if "magic bytes" in said or "file size is" in said or "footer" in said.lower():
+    if "magic bytes" in text or "file size is" in text or "footer" in text.lower():
         return "it is no Parquet file, or its end is missing", AWAY
     if isinstance(error, (pa.ArrowException, OSError)):
-        return f"it is damaged: {said}", AWAY
-    return said, AWAY
+        return f"it is damaged: {text}", AWAY
+    return text, AWAY

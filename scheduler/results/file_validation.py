@@ -93,15 +93,15 @@ def _list_distinct(rows: pa.Table, name: str) -> set[str]:
     return {str(value) for value in rows[name].unique().to_pylist()}
 
 
-def _fits(there: pa.DataType, here: pa.DataType) -> bool:
+def _fits(source: pa.DataType, target: pa.DataType) -> bool:
     """Return True if values of one type may be read as the other."""
-    if there.equals(here) or pa.types.is_null(there):
+    if source.equals(target) or pa.types.is_null(source):
         return True
     try:
-        pa.array([], there).cast(here)
+        pa.array([], source).cast(target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
         return False
-    return _name_kind(there) == _name_kind(here)
+    return _name_kind(source) == _name_kind(target)
 
 
 def _name_kind(kind: pa.DataType) -> str:

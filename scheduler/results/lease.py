@@ -99,14 +99,14 @@ class Lease:
 
     def _renew_until_closed(self) -> None:
         while not self._ended.wait(BEAT_S):
-            with suppress(OSError, StoreError):  # told when something is to be written
+            with suppress(OSError, StoreError):  # reported at the next write
                 self._renew()
 
     def _renew(self) -> None:
         """Renew the claim, unless it was removed: then another process has the sweep."""
         try:
             if now_s() - self._sure_s > TTL_S / 2:
-                self._list_others()  # raises if ours is gone
+                self._list_others()  # raises if our claim was removed
             elif not self._objects.exists(self._path):
                 raise _make_lost_error(self._name)
             self._put()
@@ -141,16 +141,16 @@ def _read_kernel_id() -> str:
 
 def _read_claim(objects: Objects, path: PurePath) -> dict[str, object]:
     try:
-        said = json.loads(objects.get(path))
+        claim = json.loads(objects.get(path))
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return claim if isinstance(claim, dict) else {}
 
 
-def _has_ended(said: dict[str, object]) -> bool:
-    """Return True if the process was on this machine and is gone."""
-    pid = said.get("pid")
-    if not _read_kernel_id() or said.get("where") != _read_kernel_id() or not isinstance(pid, int):
+def _has_ended(claim: dict[str, object]) -> bool:
+    """Return True if the process ran on this machine and has ended."""
+    pid = claim.get("pid")
+    if not _read_kernel_id() or claim.get("where") != _read_kernel_id() or not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)
@@ -163,8 +163,8 @@ def _has_ended(said: dict[str, object]) -> bool:
 
 def _make_busy_error(name: str, objects: Objects, others: dict[PurePath, float]) -> SweepBusy:
     path, silent_s = min(others.items(), key=lambda entry: entry[1])
-    said = _read_claim(objects, path)
-    who = f"process {said.get('pid', '?')} of {said.get('host', '?')}"
+    claim = _read_claim(objects, path)
+    who = f"process {claim.get('pid', '?')} of {claim.get('host', '?')}"
     free_s = max(1, round(TTL_S - silent_s))
     mend = f"Wait for it; if it is dead, the sweep is free in {free_s} s."
     return SweepBusy(name, f"another process works on this sweep: {who}", mend)
@@ -172,6 +172,6 @@ def _make_busy_error(name: str, objects: Objects, others: dict[PurePath, float])
 
 def _make_lost_error(name: str) -> StoreError:
     return StoreError(
-        f"{name}: nothing was heard of this process for over {TTL_S:.0f} s, and another one has "
-        "taken the sweep. What was finished is kept; go on with --resume when that one has ended."
+        f"{name}: this process did not renew its lease for {TTL_S:.0f} s, and another one has "
+        "taken the sweep. Finished runs are kept; continue with --resume when that one has ended."
     )

@@ -43,7 +43,7 @@ def merge(files: Files, sink: IO[bytes], fills: Fills, tell: Report) -> None:
     report: must raise where rows would be missing.
     """
     fill, schema = fills.get(files.table, _keep_rows), TABLES[files.table]
-    groups = read_unique_groups(files, schema.names, tell, held=iter)
+    groups = read_unique_groups(files, schema.names, tell, collect=iter)
     with writer(sink, schema) as open_writer:
         for rows in _gather_groups(fit_to_schema(group, schema) for group in groups):
             open_writer.write_table(fill(rows), row_group_size=GROUP_ROWS)

@@ -56,11 +56,11 @@ def build_group_tables(
 
 def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
     """Build a table. Unknown keys are dropped; missing columns are null."""
-    told = list(rows)
+    listed = list(rows)
     try:
-        return pa.Table.from_pylist(told, schema=TABLES[name])
+        return pa.Table.from_pylist(listed, schema=TABLES[name])
     except UnicodeEncodeError:  # a path of other bytes, in a reason or on a command line
-        return pa.Table.from_pylist(_make_readable(told), schema=TABLES[name])
+        return pa.Table.from_pylist(_make_readable(listed), schema=TABLES[name])
 
 
 def _make_readable(value: Any) -> Any:
@@ -143,9 +143,9 @@ def read_node_type(row: Mapping[str, Any]) -> TypedNode:
 def read_node(row: Mapping[str, Any]) -> Node:
     """Rebuild a node from its row, with what decides which tasks fit; SMT pairs are not kept."""
     cores, threads = row["cores"], row["threads"]
-    kept = {name: row[name] for name in _AS_IT_IS}
+    values = {name: row[name] for name in _AS_IT_IS}
     return Node(
-        **kept,
+        **values,
         cores=tuple(Core(number, tuple(range(number, threads, cores))) for number in range(cores)),
         gpus=tuple(Gpu(**gpu) for gpu in row["gpus"]),
         labels=tuple((label["key"], label["value"]) for label in row["labels"]),
@@ -183,5 +183,9 @@ def _build_gpu(gpu: GpuReading | None) -> Row:
 def _sum_other_bytes(gpu: GpuReading) -> int | None:
     """Sum the memory of other processes; None if one of them is unknown."""
     sizes = [process.memory_bytes for process in gpu.other_processes or ()]
-    told = [size for size in sizes if size is not None]
-    return sum(told) if gpu.other_processes is not None and len(told) == len(sizes) else None
+    known_sizes = [size for size in sizes if size is not None]
+    return (
+        sum(known_sizes)
+        if gpu.other_processes is not None and len(known_sizes) == len(sizes)
+        else None
+    )

@@ -25,30 +25,30 @@ def require_sweep_id(sweep_id: str) -> str:
     raise ConfigError("command line, --sweep-id", f"'{sweep_id}' is no sweep's id", mend)
 
 
-def resolve_sweep_id(text: str, known: Sequence[str], place: str) -> str:
+def resolve_sweep_id(text: str, sweep_ids: Sequence[str], place: str) -> str:
     """Return the sweep of an id, the beginning of an id, `last`, or `last~2`.
 
-    `last~2` is the second before the last. known: newest first. ConfigError unless one matches.
+    `last~2` is the second before the last. sweep_ids: newest first. ConfigError unless one matches.
     """
-    if not known:
+    if not sweep_ids:
         raise ConfigError(place, "there is no sweep here", "Run one first: velodrome run SWEEP.")
     if text == LAST:
-        return known[0]
+        return sweep_ids[0]
     if before := _BEFORE_LAST.fullmatch(text):
-        return _find_before_last(text, int(before[1]), known, place)
-    if text in known:
+        return _find_before_last(text, int(before[1]), sweep_ids, place)
+    if text in sweep_ids:
         return text
-    found = [sweep_id for sweep_id in known if text and sweep_id.startswith(text)]
+    found = [sweep_id for sweep_id in sweep_ids if text and sweep_id.startswith(text)]
     if not found:
-        raise ConfigError(place, f"there is no sweep '{text}'", did_you_mean(text, known))
+        raise ConfigError(place, f"there is no sweep '{text}'", did_you_mean(text, sweep_ids))
     if len(found) > 1:
         raise ConfigError(place, f"'{text}' begins {', '.join(found)}", "Give more of the id.")
     return found[0]
 
 
-def _find_before_last(text: str, steps: int, known: Sequence[str], place: str) -> str:
-    if steps < len(known):
-        return known[steps]
-    there = f"{len(known)} sweep{'s' if len(known) != 1 else ''}"
-    problem = f"there is no '{text}': {there} in all"
-    raise ConfigError(place, problem, f"The oldest is {LAST}~{len(known) - 1}.")
+def _find_before_last(text: str, steps: int, sweep_ids: Sequence[str], place: str) -> str:
+    if steps < len(sweep_ids):
+        return sweep_ids[steps]
+    total = f"{len(sweep_ids)} sweep{'s' if len(sweep_ids) != 1 else ''}"
+    problem = f"there is no '{text}': {total} in all"
+    raise ConfigError(place, problem, f"The oldest is {LAST}~{len(sweep_ids) - 1}.")

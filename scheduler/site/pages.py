@@ -113,8 +113,8 @@ def _quote(text: str) -> str:
 
 
 def _list_phases(one: trends.Trend) -> tuple[str, ...]:
-    there = {row["phase"] for row in one.chart}
-    return tuple(phase for phase in PHASES if phase in there)
+    phases = {row["phase"] for row in one.chart}
+    return tuple(phase for phase in PHASES if phase in phases)
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -70,11 +70,11 @@ def compute_standard_errors(
 
 @dataclass(frozen=True)
 class CellTests:
-    """Test results. luck: cells whose step bimodality may explain by chance."""
+    """Test results. by_chance: cells whose step bimodality may explain by chance."""
 
     p: Array
     together: ModeratedVariances
-    luck: Bools
+    by_chance: Bools
     bimodality: ProcessBimodality
 
 
@@ -86,17 +86,19 @@ def run_tests(
     cut: the cut of each cell's processes. base, candidate: their number. floor: as of `p_values`.
     """
     found = estimate_bimodality(cut, contrast.variance)
-    luck = may_be_chance(found, contrast.distance, base, candidate)
+    by_chance = may_be_chance(found, contrast.distance, base, candidate)
     together = moderate_contrast(contrast)
     return CellTests(
-        compute_p_values(contrast, together, floor, cut.suspect), together, luck, found
+        compute_p_values(contrast, together, floor, cut.suspect), together, by_chance, found
     )
 
 
-def call_cells(p: Array, log_ratio: Array, luck: Bools, *, least: float, alpha: float) -> Bools:
+def call_cells(
+    p: Array, log_ratio: Array, by_chance: Bools, *, least: float, alpha: float
+) -> Bools:
     """Return True for faster or slower cells. log_ratio: of the displayed numbers."""
     is_sure = adjust_by_holm(p) <= alpha
-    return np.asarray(is_sure & (np.abs(log_ratio) >= np.log1p(least)) & ~luck)
+    return np.asarray(is_sure & (np.abs(log_ratio) >= np.log1p(least)) & ~by_chance)
 
 
 def two_sided_p(distance: Array, error: Array, degrees: Array) -> Array:

@@ -27,8 +27,8 @@ from scipy.special import gammaln, ndtr, polygamma, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 
-FEWEST = 3  # cells: two have nothing in common that could be told
-ALONE = 25.0  # cells: with fewer, the estimate of what they have in common is worth little
+FEWEST = 3  # cells: two do not show what they have in common
+ALONE = 25.0  # cells: with fewer, the common distribution is a poor estimate
 BEYOND = 6.0  # of a logarithm: so much further than those seen may the variance of a cell lie
 FINEST = 1e-5  # times the median variance; zero has no logarithm, and is a clock's, not a cell's
 STEP = 0.5  # of the grid, in standard deviations of a log variance by chance
@@ -37,7 +37,7 @@ COARSEST, LARGEST = 24, 400  # points of the grid
 # the maximum is one of a few points, and they follow the chance of these very cells.
 ROUNDS = 60
 BINS = 96  # more cells than twice as many are counted in so many bins
-LEVEL = 0.05  # of the interval by which degrees are told
+LEVEL = 0.05  # of the interval that determines the degrees
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ModeratedVariances:
         floor: the least variance of a unit, whatever the estimate.
         """
         far = np.abs(np.asarray(distance, dtype=float))
-        shared, own = self._at_least(floor)
+        shared, own = self._apply_floor(floor)
         scale = np.sqrt(factor)
         with np.errstate(divide="ignore", invalid="ignore"):
             normal = 2 * ndtr(-far[..., None] / (np.sqrt(shared) * np.asarray(scale)[..., None]))
@@ -74,7 +74,7 @@ class ModeratedVariances:
 
         It is the scale of a scaled inverse chi-square distribution.
         """
-        shared, own = self._at_least(floor)
+        shared, own = self._apply_floor(floor)
         return np.asarray(1 / ((self.weights / shared).sum(axis=-1) + self.alone / own))
 
     def freedom(self, floor: ArrayLike = 0.0) -> Array:
@@ -85,10 +85,10 @@ class ModeratedVariances:
             middle = (low + high) / 2
             is_short = self.two_sided(middle, 1.0, floor) > LEVEL
             low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
-        found = _degrees_of((low + high) / 2 / error)
+        found = _find_degrees((low + high) / 2 / error)
         return np.asarray(np.where(self.alone < 1, found, self.degrees))
 
-    def _at_least(self, floor: ArrayLike) -> tuple[Array, Array]:
+    def _apply_floor(self, floor: ArrayLike) -> tuple[Array, Array]:
         least = np.maximum(np.asarray(floor, dtype=float), np.finfo(float).tiny)
         shared = np.maximum(self.grid[..., None, :], least[..., None])
         return shared, np.maximum(self.own, least)
@@ -96,18 +96,18 @@ class ModeratedVariances:
 
 def moderate(variances: ArrayLike, degrees: ArrayLike) -> ModeratedVariances:
     """Moderate variances (cells on the last axis). degrees: above 0, one for each or for all."""
-    own = _apart_from_zero(np.asarray(variances, dtype=float))
+    own = _avoid_zero(np.asarray(variances, dtype=float))
     freedom = np.broadcast_to(np.asarray(degrees, dtype=float), own.shape[-1:])
     count = own.shape[-1]
     if count < FEWEST:
         nothing = np.zeros((*own.shape, 1))
         return ModeratedVariances(own[..., :1], nothing, np.ones(own.shape), own, freedom)
     logs = np.log(own)
-    grid = _grid(logs, freedom)
-    likelihood, largest = _likelihood(logs, freedom, grid)
+    grid = _make_grid(logs, freedom)
+    likelihood, largest = _compute_likelihood(logs, freedom, grid)
     common = _estimate_common(logs, freedom, grid, likelihood)
     span = np.ptp(logs, axis=-1, keepdims=True) + BEYOND
-    alone = _probability_alone(count)
+    alone = _compute_probability_alone(count)
     of_common = (1 - alone) * likelihood * common[..., None, :]
     of_own = alone / span * np.exp(-largest)
     total = of_common.sum(axis=-1) + of_own
@@ -116,13 +116,13 @@ def moderate(variances: ArrayLike, degrees: ArrayLike) -> ModeratedVariances:
     )
 
 
-def _probability_alone(count: int) -> float:
+def _compute_probability_alone(count: int) -> float:
     """Return the probability that a cell is unlike all cells seen."""
     unseen = 1 + ALONE / count
     return unseen / (count + unseen)
 
 
-def _grid(logs: Array, degrees: Array) -> Array:
+def _make_grid(logs: Array, degrees: Array) -> Array:
     """Make a grid from the smallest to the largest variance, between which the estimate lies."""
     low, high = (find(logs, axis=-1, keepdims=True) for find in (np.min, np.max))
     by_chance = np.sqrt(polygamma(1, degrees.max() / 2))
@@ -131,7 +131,7 @@ def _grid(logs: Array, degrees: Array) -> Array:
     return np.asarray(low + (high - low) * shares)
 
 
-def _likelihood(logs: Array, degrees: Array, grid: Array) -> tuple[Array, Array]:
+def _compute_likelihood(logs: Array, degrees: Array, grid: Array) -> tuple[Array, Array]:
     """Return each cell's likelihood over the grid, relative to its largest, and the log of that."""
     half = degrees[..., None] / 2
     square = logs[..., None] - grid[..., None, :] + np.log(2 * half)  # log of a chi-square
@@ -145,8 +145,8 @@ def _estimate_common(logs: Array, degrees: Array, grid: Array, likelihood: Array
     cells = logs.shape[-1]
     counts = np.ones(logs.shape)
     if cells > 2 * BINS and np.ptp(degrees) == 0:
-        counts, centres = _binned(logs)
-        likelihood, _ = _likelihood(centres, np.full(BINS, degrees[0]), grid)
+        counts, centres = _bin_variances(logs)
+        likelihood, _ = _compute_likelihood(centres, np.full(BINS, degrees[0]), grid)
     turned = np.swapaxes(likelihood, -1, -2)
     weights = np.full((*grid.shape, 1), 1 / grid.shape[-1])
     for _ in range(ROUNDS):
@@ -155,7 +155,7 @@ def _estimate_common(logs: Array, degrees: Array, grid: Array, likelihood: Array
     return np.asarray(weights[..., 0])
 
 
-def _binned(logs: Array) -> tuple[Array, Array]:
+def _bin_variances(logs: Array) -> tuple[Array, Array]:
     """Counts and centres of bins between the smallest and the largest."""
     low, high = (find(logs, axis=-1, keepdims=True) for find in (np.min, np.max))
     width = np.maximum(high - low, np.finfo(float).tiny) / BINS
@@ -166,7 +166,7 @@ def _binned(logs: Array) -> tuple[Array, Array]:
     return counts.reshape((*logs.shape[:-1], BINS)).astype(float), centres
 
 
-def _degrees_of(quantiles: Array) -> Array:
+def _find_degrees(quantiles: Array) -> Array:
     """Find the degrees of Student's t with these two-sided 5 % points; 1e10 if normal."""
     low, high = np.full(quantiles.shape, np.log(0.1)), np.full(quantiles.shape, np.log(1e10))
     for _ in range(60):
@@ -176,6 +176,6 @@ def _degrees_of(quantiles: Array) -> Array:
     return np.asarray(np.exp((low + high) / 2))
 
 
-def _apart_from_zero(variances: Array) -> Array:
+def _avoid_zero(variances: Array) -> Array:
     floor = FINEST * np.median(variances, axis=-1, keepdims=True)
     return np.maximum(variances, np.maximum(floor, np.finfo(float).tiny))

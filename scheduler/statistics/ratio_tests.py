@@ -129,7 +129,7 @@ class _TimeTest:
     p: float
     error: float
     degrees: float
-    is_luck: bool
+    is_by_chance: bool
     bimodality: ProcessBimodality
     unpaired_error: float | None
     paired_error: float | None
@@ -173,7 +173,7 @@ def _test_family(family: Sequence[Evidence]) -> list[_TimeTest]:
             float(tests.p[at]),
             float(errors.error[at]),
             float(errors.degrees[at]),
-            bool(tests.luck[at]),
+            bool(tests.by_chance[at]),
             tests.bimodality,
             unpaired[at],
             paired[at],
@@ -205,11 +205,11 @@ def _decide(
     ratios: Sequence[float], tests: Sequence[_TimeTest], least: float, alpha: float
 ) -> list[_Verdict]:
     p = np.array([test.p for test in tests])
-    luck = np.array([test.is_luck for test in tests])
+    by_chance = np.array([test.is_by_chance for test in tests])
     logs = np.log(ratios)
     is_called, would_be = (
         moderated_tests.call_cells(p, logs, each, least=least, alpha=alpha)
-        for each in (luck, np.zeros_like(luck))
+        for each in (by_chance, np.zeros_like(by_chance))
     )
     return [
         _Verdict(float(corrected), bool(test), bool(other))

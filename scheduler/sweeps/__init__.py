@@ -1,1 +1,1 @@
-"""A sweep's file, and the cells that it stands for."""
+"""Sweep files, and the cells that they describe."""

@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (damage_page, "it is damaged"),
     "folder": (replace_by_folder, "it is a folder"),
     "pipe": (replace_by_pipe, "it is not a regular file"),
-    "dangling": (replace_by_dangling_link, "it is a link to what is not there"),
+    "dangling": (replace_by_dangling_link, "it is a link to a missing target"),
     "loop": (replace_by_link_loop, "cannot be read: Too many levels of symbolic links"),
     "unreadable": (replace_by_unreadable_file, ""),
     "later": (raise_version, "its schema version is '99'"),

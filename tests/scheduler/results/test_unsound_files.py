@@ -107,7 +107,7 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_listed_again() -> N
     assert faults == []
     assert retry_if_vanished(lambda tell: tell(gone), faults.append) is None
     assert faults == [gone]
-    assert gone.problem == "it was listed, but is not there"
+    assert gone.problem == "it was listed, but is missing"
 
 
 def test_text_that_is_not_utf8_is_detected_by_the_query_that_reads_it(results: Path) -> None:
