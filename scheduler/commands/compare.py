@@ -44,7 +44,7 @@ def compare(
     if form is Form.JSON:
         print_json(to_json(outcome))
     elif form is Form.CSV:
-        print(to_csv(comparison_rows.flat_rows(outcome), comparison_rows.COLUMNS), end="")
+        print(to_csv(comparison_rows.build_flat_rows(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
         print(rendering.render_markdown(outcome), end="")
     else:
@@ -126,7 +126,7 @@ def to_json(outcome: ComparisonOutcome) -> dict[str, object]:
         "is_same": outcome.is_same,
         "missing": outcome.missing,
         "sentence": wording.summarize(outcome),
-        "cells": comparison_rows.flat_rows(outcome),
+        "cells": comparison_rows.build_flat_rows(outcome),
     }
 
 

@@ -191,7 +191,7 @@ def _render_extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     if not found:
         mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
         raise ConfigError(sweep_id, "there is no probe in this sweep", mend)
-    flat = extensibility_text.flat_rows(found)
+    flat = extensibility_text.build_flat_rows(found)
     return Rendering(
         flat,
         lambda: to_csv(flat),
@@ -204,7 +204,7 @@ def _render_utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = summarize_core_use(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = core_utilization_text.flat_rows(found)
+    flat = core_utilization_text.build_flat_rows(found)
     table = core_utilization_text.table_rows(found)
     left, legend = core_utilization_text.LEFT, core_utilization_text.LEGEND
     return Rendering(
@@ -218,7 +218,7 @@ def _render_utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
 def _render_outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     times = collect_task_times(rows)
     outliers = find_outliers(times)
-    flat = outliers_text.flat_rows(outliers)
+    flat = outliers_text.build_flat_rows(outliers)
     table = outliers_text.table_rows(outliers)
     left, legend = outliers_text.LEFT, outliers_text.LEGEND
     summary = outliers_text.summarize_comparison(times, outliers)
@@ -234,7 +234,7 @@ def _render_ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = build_rooflines(rows, store.ceilings(sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = ceilings_text.flat_rows(found)
+    flat = ceilings_text.build_flat_rows(found)
     tops = (ceilings_text.build_ceiling_rows(found), ceilings_text.CEILINGS_LEFT)
     points = (ceilings_text.build_efficiency_rows(found), ceilings_text.POINTS_LEFT)
     legend = ceilings_text.LEGEND

@@ -37,7 +37,7 @@ def table_rows(times: Sequence[TimeComparison], names: CellNames) -> list[dict[s
     ]
 
 
-def flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
+def build_flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
     """Build a row per compared time and per cell that could not be compared. ns per call.
 
     A field that differs between the sides is shown as `eager -> compile`.

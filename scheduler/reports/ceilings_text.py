@@ -51,7 +51,7 @@ def build_efficiency_rows(rooflines: Sequence[Roofline]) -> list[dict[str, str]]
     ]
 
 
-def flat_rows(rooflines: Sequence[Roofline]) -> list[dict[str, object]]:
+def build_flat_rows(rooflines: Sequence[Roofline]) -> list[dict[str, object]]:
     """Build a flat row per phase of each cell with its node's ceilings, for JSON and CSV."""
     return [
         {

@@ -19,7 +19,7 @@ def table_rows(found: Sequence[CoreUse]) -> list[dict[str, str]]:
     return [_format_row(use) | (_format_gpu(use) if has_gpu else {}) for use in found]
 
 
-def flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
+def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
     """Build a flat row per implementation, model and platform, for JSON and CSV."""
     return [
         {

@@ -63,7 +63,7 @@ def render_markdown_grids(grids: Sequence[ProbeGrid]) -> str:
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def flat_rows(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
+def build_flat_rows(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
     """Build a flat row per probe and variant, for JSON and CSV."""
     return [
         {

@@ -23,7 +23,7 @@ def table_rows(found: Sequence[Outlier]) -> list[dict[str, str]]:
     ]
 
 
-def flat_rows(found: Sequence[Outlier]) -> list[dict[str, object]]:
+def build_flat_rows(found: Sequence[Outlier]) -> list[dict[str, object]]:
     """Build a flat row per outlier; `worst_` columns are of the task with the largest deviation."""
     return [{name: read(outlier) for name, read in _FIELDS.items()} for outlier in found]
 

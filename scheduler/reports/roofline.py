@@ -90,11 +90,11 @@ def compute_points(rows: Iterable[TaskRow]) -> tuple[RooflinePoint, ...]:
         cells.setdefault((read_workload(row), read_implementation(row), row.threads), []).append(
             row
         )
-    found = (_point(group, phase) for group in cells.values() for phase in BYTES)
+    found = (_compute_point(group, phase) for group in cells.values() for phase in BYTES)
     return tuple(point for point in found if point)
 
 
-def _point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
+def _compute_point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
     impl, workload = read_implementation(rows[0]), read_workload(rows[0])
     model = MODELS.get(workload.model)
     timed = [ns for row in rows if (ns := row.ns(phase))]
@@ -107,11 +107,11 @@ def _point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
         model=workload.model,
         batch_size=workload.batch_size,
         phase=phase,
-        intensity=flops / _bytes(workload.model, workload.batch_size, phase),
+        intensity=flops / _estimate_bytes(workload.model, workload.batch_size, phase),
         flops_per_s=flops / statistics.median(timed) * 1e9,
     )
 
 
 @lru_cache(maxsize=2**12)  # the same few for every implementation, node and thread count
-def _bytes(model: str, batch_size: int, phase: str) -> float:
+def _estimate_bytes(model: str, batch_size: int, phase: str) -> float:
     return BYTES[phase](MODELS[model], batch_size)

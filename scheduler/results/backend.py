@@ -50,13 +50,13 @@ class Backend(Protocol):
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
         """List committed files. Where two hold the same row, that of the earlier file counts."""
 
-    def below(self, table: str) -> list[PurePath]:
+    def list_all(self, table: str) -> list[PurePath]:
         """List all files below the table's folder that look like rows, at any depth."""
 
     def sweep_ids(self, table: str) -> set[str]:
         """List the sweeps that have files of this table."""
 
-    def begun(self) -> set[str]:
+    def list_started(self) -> set[str]:
         """List the sweeps that have a plan."""
 
     def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:

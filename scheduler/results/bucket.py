@@ -79,15 +79,15 @@ class Bucket:
 
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
         """List committed files between two equal readings of the manifest."""
-        manifest = self._manifest(sweep_id)
+        manifest = self._read_manifest(sweep_id)
         for _ in range(LIST_TRIES):
-            found = self._rows(table, sweep_id)
-            before, manifest = manifest, self._manifest(sweep_id)
+            found = self._list_rows(table, sweep_id)
+            before, manifest = manifest, self._read_manifest(sweep_id)
             if manifest == before:
                 return in_order(path for path in found if manifest.counts(table, path.name))
         raise StoreError(f"{self.name}: sweep {sweep_id} changes faster than it can be listed.")
 
-    def below(self, table: str) -> list[PurePath]:
+    def list_all(self, table: str) -> list[PurePath]:
         folder = self.layout.table(table)
         return [path for path in self.objects.paths(folder) if are_rows(path.relative_to(folder))]
 
@@ -95,7 +95,7 @@ class Bucket:
         names = self.objects.names(self.layout.table(table))
         return {name.removeprefix("sweep=") for name in names if name.startswith("sweep=")}
 
-    def begun(self) -> set[str]:
+    def list_started(self) -> set[str]:
         paths = self.objects.paths(self.layout.sweeps)
         return {path.parent.name for path in paths if path == self.layout.plan(path.parent.name)}
 
@@ -104,7 +104,7 @@ class Bucket:
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
         with as_store_error(self.name):
-            before = self._manifest(sweep_id)
+            before = self._read_manifest(sweep_id)
             if before.turn:
                 self._remove_replaced(sweep_id, before)  # if that was cut off
             there = {table: self.files(table, sweep_id) for table in TABLES}
@@ -149,14 +149,14 @@ class Bucket:
             self._copies = tempfile.TemporaryDirectory(prefix="velodrome-results-")
         return Path(self._copies.name) / PurePosixPath(folder).relative_to(self.layout.root)
 
-    def _manifest(self, sweep_id: str) -> Manifest:
+    def _read_manifest(self, sweep_id: str) -> Manifest:
         path = self.layout.manifest(sweep_id)
         try:
             return manifests.decode(self.objects.get(path), f"{self.name}: {path.name}")
         except FileNotFoundError:
             return Manifest()
 
-    def _rows(self, table: str, sweep_id: str) -> list[PurePath]:
+    def _list_rows(self, table: str, sweep_id: str) -> list[PurePath]:
         folder = self.layout.rows(table, sweep_id)
         found = self.objects.paths(folder)
         return [path for path in found if path.parent == folder and is_rows(path.name)]
@@ -171,7 +171,7 @@ class Bucket:
     def _remove_replaced(self, sweep_id: str, manifest: Manifest) -> None:
         """Remove replaced objects, and those that an interrupted compaction did not name."""
         for table in TABLES:
-            found = self._rows(table, sweep_id)
+            found = self._list_rows(table, sweep_id)
             self.objects.remove(path for path in found if not manifest.counts(table, path.name))
 
 

@@ -107,7 +107,7 @@ class Ceilings:
         return None
 
 
-def ceiling_columns(row: TaskRow, ceiling: Ceiling | None) -> dict[str, object]:
+def build_ceiling_columns(row: TaskRow, ceiling: Ceiling | None) -> dict[str, object]:
     """Return the ceiling columns of `tasks` for a row."""
     rate = _compute_rate(row, "gradient")
     return {
@@ -128,7 +128,7 @@ def describe_source(ceiling: Ceiling, row: TaskRow) -> str:
     return ", ".join(filter(None, parts))
 
 
-def node_ceilings(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
+def build_node_ceilings(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
     """Return the column `ceilings` of `nodes`: per device, the best over all thread counts."""
     found: dict[str, dict[RateUnit, float]] = {}
     for one in ceilings:

@@ -72,9 +72,9 @@ def read_unique_groups(
     for path, opened in files.opened(files.paths):
         with _report_faults(files, path, report), _require_open(opened) as file:
             for group in collect(_read_groups(files, path, file, wanted)):
-                new = once.new(group)
+                new = once.select_new(group)
                 yield new.select([name for name in columns if name in new.column_names])
-            for fault in once.doubled(path):
+            for fault in once.end_file(path):
                 report(fault)
 
 
@@ -88,9 +88,9 @@ def find_countable_files(files: Files, report: Report) -> tuple[list[PurePath], 
     found, read_here = [], False
     for path, opened in files.opened(files.paths):
         with _report_faults(files, path, report), _require_open(opened) as file:
-            groups = list(_read_groups(files, path, file, once.telling(file)))
-            left = sum(once.new(group).num_rows for group in groups)
-            doubled = once.doubled(path)
+            groups = list(_read_groups(files, path, file, once.choose_columns(file)))
+            left = sum(once.select_new(group).num_rows for group in groups)
+            doubled = once.end_file(path)
             for fault in doubled:
                 report(fault)
             if left or not doubled:
@@ -154,18 +154,18 @@ class _RowIndex:
         self._of_file: set[tuple[object, ...]] = set()
         self._rows = self._doubled = 0
 
-    def telling(self, file: pq.ParquetFile) -> Collection[str]:
+    def choose_columns(self, file: pq.ParquetFile) -> Collection[str]:
         """Return the columns that show that the file belongs here and identify its rows."""
         if self._files.table == "tasks":
             return REQUIRED_COLUMNS["tasks"]
         keys = {*self._names, self._clock} if self._has_several else {self._names[0]}
         return keys if _is_of(file, self._files.sweep_id) else {*keys, "sweep_id"}
 
-    def new(self, rows: pa.Table) -> pa.Table:
+    def select_new(self, rows: pa.Table) -> pa.Table:
         """Return the rows that no earlier file had."""
         if not self._has_several:
             return rows
-        keys = self._keys(rows)
+        keys = self._read_keys(rows)
         self._of_file |= keys
         self._rows += rows.num_rows
         doubled = {key[: len(self._names)] for key in keys & self._earlier}
@@ -176,7 +176,7 @@ class _RowIndex:
         self._doubled += left.count(False)
         return rows.filter(pa.array(left))
 
-    def doubled(self, path: PurePath) -> tuple[FileFault, ...]:
+    def end_file(self, path: PurePath) -> tuple[FileFault, ...]:
         """End a file; return a fault if it holds rows of earlier files."""
         rows, doubled = self._rows, self._doubled
         self._earlier |= self._of_file
@@ -185,16 +185,13 @@ class _RowIndex:
         if not doubled:
             return ()
         if doubled == rows:
-            problem_and_mend = (
-                "all of its rows are in other files, too",
-                "It is a copy: remove it.",
-            )
+            texts = ("all of its rows are in other files, too", "It is a copy: remove it.")
         else:
             problem = f"{doubled:,} of its {rows:,} rows are in other files, too"
-            problem_and_mend = (problem, "They are counted once; keep it for its other rows.")
-        return (self._files.fault(path, *problem_and_mend, FaultKind.COPY),)
+            texts = (problem, "They are counted once; keep it for its other rows.")
+        return (self._files.fault(path, *texts, FaultKind.COPY),)
 
-    def _keys(self, rows: pa.Table) -> set[tuple[object, ...]]:
+    def _read_keys(self, rows: pa.Table) -> set[tuple[object, ...]]:
         names = [*self._names]
         if self._clock and rows.num_rows:
             rows = rows.group_by(names).aggregate([(self._clock, "min")])

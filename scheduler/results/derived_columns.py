@@ -11,8 +11,8 @@ from velodrome.scheduler.results.ceilings import (
     MODEL_NAMES,
     Ceilings,
     RateUnit,
-    ceiling_columns,
-    node_ceilings,
+    build_ceiling_columns,
+    build_node_ceilings,
 )
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
@@ -114,13 +114,13 @@ def _fill_tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
 
 def _fill_slice(table: pa.Table, ceilings: Ceilings) -> pa.Table:
     rows = task_rows(table.select(list(CEILING_COLUMNS)))
-    held = [ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS)) for row in rows]
+    held = [build_ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS)) for row in rows]
     return _replace_columns("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
 
 
 def _fill_nodes(table: pa.Table, ceilings: Ceilings) -> pa.Table:
     node_ids = map(str, table["node_id"].to_pylist())
-    found = [node_ceilings(ceilings.own, node_id) or None for node_id in node_ids]
+    found = [build_node_ceilings(ceilings.own, node_id) or None for node_id in node_ids]
     return _replace_columns("nodes", table, {"ceilings": found})
 
 

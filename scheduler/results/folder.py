@@ -69,7 +69,7 @@ class Folder:
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
         return list(compaction.files(self.layout, table, sweep_id))
 
-    def below(self, table: str) -> list[PurePath]:
+    def list_all(self, table: str) -> list[PurePath]:
         folder = self.layout.table(table)
         return [path for path in sorted(folder.rglob("*")) if are_rows(path.relative_to(folder))]
 
@@ -77,7 +77,7 @@ class Folder:
         names = _names(self.layout.table(table))
         return {name.removeprefix("sweep=") for name in names if name.startswith("sweep=")}
 
-    def begun(self) -> set[str]:
+    def list_started(self) -> set[str]:
         names = _names(self.layout.sweeps)
         return {
             sweep_id

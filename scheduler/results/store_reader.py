@@ -141,7 +141,7 @@ class StoreReader:
     def sweep_ids(self) -> tuple[str, ...]:
         """Return all sweeps that have a plan or rows, newest first."""
         with self._as_store_error():
-            found = self._backend.begun() | self._backend.sweep_ids("tasks")
+            found = self._backend.list_started() | self._backend.sweep_ids("tasks")
         return tuple(sorted(found, reverse=True))
 
     def sweeps(self) -> tuple[SweepSummary, ...]:
@@ -213,7 +213,7 @@ class StoreReader:
 
     def _misplaced_files(self, table: str) -> tuple[str, ...]:
         with self._as_store_error():
-            found = self._backend.below(table)
+            found = self._backend.list_all(table)
             sweeps = self._backend.sweep_ids(table)
         places = {self._layout.rows(table, sweep_id) for sweep_id in sweeps}
         return tuple(str(path) for path in found if path.parent not in places)

@@ -8,7 +8,7 @@ from made_measurements import make_measurement, make_times
 
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Status
 from velodrome.scheduler.reports.core_utilization import CoreUse, summarize_core_use
-from velodrome.scheduler.reports.core_utilization_text import flat_rows, table_rows
+from velodrome.scheduler.reports.core_utilization_text import build_flat_rows, table_rows
 from velodrome.scheduler.results.rows import build_tables
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.typed_rows import task_rows
@@ -88,6 +88,6 @@ def test_a_run_without_readings_is_marked_and_one_without_a_time_is_left_out() -
 
 
 def test_flat_rows_are_in_plain_units() -> None:
-    (line,) = flat_rows(used(MEASURED))
+    (line,) = build_flat_rows(used(MEASURED))
     assert line["share"] == pytest.approx(0.5833, abs=1e-4)
     assert (line["peak_rss_bytes"], line["gpu_percent"]) == (3 * 2**20, None)

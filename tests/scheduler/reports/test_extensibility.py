@@ -9,7 +9,7 @@ from rich.console import Console
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.reports.extensibility import ProbeOutcome, build_grids, collect_outcomes
 from velodrome.scheduler.reports.extensibility_text import (
-    flat_rows,
+    build_flat_rows,
     render_grids,
     render_markdown_grids,
 )
@@ -154,7 +154,7 @@ def test_an_unexpected_result_is_marked() -> None:
 
 
 def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
-    lines = flat_rows(collect_outcomes(typed(ROWS)))
+    lines = build_flat_rows(collect_outcomes(typed(ROWS)))
     assert [line["outcome"] for line in lines].count("agreed") == 2
     assert all(line["rerun"] for line in lines)
     assert {*lines[0]} == {

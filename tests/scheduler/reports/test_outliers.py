@@ -25,7 +25,7 @@ from velodrome.scheduler.reports.outliers import (
 )
 from velodrome.scheduler.reports.outliers_text import (
     COLUMNS,
-    flat_rows,
+    build_flat_rows,
     summarize_comparison,
     summarize_outliers,
     table_rows,
@@ -286,4 +286,4 @@ class TestForms:
         assert len(found) == 5
         assert "and 2 more" in summarize_outliers(found)
         assert [row["z"] for row in table_rows(found)] == ["+inf"] * 5
-        assert {row["worst_z"] for row in flat_rows(found)} == {math.inf}
+        assert {row["worst_z"] for row in build_flat_rows(found)} == {math.inf}

@@ -5,7 +5,7 @@ import pytest
 from made_rows import task_row_with, values
 
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.results.ceilings import Ceilings, RateUnit, node_ceilings
+from velodrome.scheduler.results.ceilings import Ceilings, RateUnit, build_node_ceilings
 from velodrome.scheduler.results.derived_columns import fill_ceilings
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
@@ -146,7 +146,7 @@ def test_repeats_of_one_contestant_count_by_their_median() -> None:
 
 def test_a_node_keeps_its_best_over_all_threads() -> None:
     rows = [*SWEEP, row("gemm-1024", 45, 90, threads=2)]
-    assert node_ceilings(Ceilings(rows).own, "n1") == [
+    assert build_node_ceilings(Ceilings(rows).own, "n1") == [
         {
             "device": "cpu",
             "gemm_flops_per_s": pytest.approx(FLOP / 45e-3),
