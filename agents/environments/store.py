@@ -85,7 +85,7 @@ class EnvironmentStore:
         fails.
         """
         if split(framework)[1]:
-            return self._lock_version(framework, device_of(accelerator))
+            return self._lock_at(framework, device_of(accelerator))
         recipe = self._recipe(framework)
         place = existing_setting(framework, recipe, self._environ)
         return hash_interpreter_path(place[0]) if place else recipe.lock_hash(accelerator)
@@ -138,9 +138,7 @@ class EnvironmentStore:
         """
         name, version = split(framework)
         if version:
-            lock_hash = lock_hash or self._lock_version(
-                framework, device_of(accelerator), on_progress
-            )
+            lock_hash = lock_hash or self._lock_at(framework, device_of(accelerator), on_progress)
         accelerator = resolve_accelerator(accelerator)
         recipe = self._recipe(framework, lock_hash)
         place = existing_setting(framework, recipe, self._environ)
@@ -226,7 +224,7 @@ class EnvironmentStore:
                 removed += disk_layout.remove_if_free(folder)
         return removed
 
-    def _lock_version(
+    def _lock_at(
         self, framework: str, accelerator: str, on_progress: Callable[[str], None] = _ignore
     ) -> str:
         if not self.versions.chosen_hash(framework, accelerator):
