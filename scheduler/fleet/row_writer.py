@@ -60,14 +60,14 @@ class RowWriter:
         self._sweep_id = sweep_id
         self._expectations = expectations
         self._nodes: dict[str, Node] = {}
-        self.left_out: list[Attempt] = []  # for want of time
+        self.left_out: list[Attempt] = []  # since the time is over
 
     def put_nodes(self, nodes: Sequence[Node]) -> None:
         self._nodes |= {node.node_id: node for node in nodes}
         self._store.put_nodes(self._sweep_id, nodes)
 
     def write_together(self, ended: Sequence[Ended]) -> None:
-        """Write several rows at once; `event`, called for each afterwards, finds them stored."""
+        """Write several rows at once; `handle`, called for each afterwards, finds them stored."""
         rows = [
             (each.measurement, self._expectations.find(each.measurement.task)) for each in ended
         ]
@@ -98,17 +98,17 @@ class RowWriter:
 
 
 def make_may_run(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
-    """Return a function that tells if an attempt may run on a node; it caches its answers."""
+    """Return a function that checks if an attempt may run on a node; it caches its answers."""
     answers: dict[tuple[NodeConstraint, int, str, str], bool] = {}
 
-    def of(attempt: Attempt, node: Node) -> bool:
+    def check(attempt: Attempt, node: Node) -> bool:
         threads = attempt.task.threads
         key = (attempt.constraint, threads, node.node_id, node.node_type)
         if key not in answers:
             answers[key] = may_run(attempt.constraint, threads, sweep, node)
         return answers[key]
 
-    return of
+    return check
 
 
 def _make_needs_of(locks: VersionLocks) -> Callable[[Attempt], tuple[EnvironmentNeed, ...]]:
@@ -119,10 +119,10 @@ def _make_needs_of(locks: VersionLocks) -> Callable[[Attempt], tuple[Environment
     reference = EnvironmentNeed("numpy", "cpu")
 
     @cache
-    def of(framework: str, device: str, lock_hash: str) -> tuple[EnvironmentNeed, ...]:
+    def find(framework: str, device: str, lock_hash: str) -> tuple[EnvironmentNeed, ...]:
         if not split(framework)[1]:
             return (EnvironmentNeed(framework, device), reference)
         texts = locks.texts(framework, lock_hash)
         return (EnvironmentNeed(framework, device, lock_hash, texts), reference)
 
-    return lambda attempt: of(attempt.task.framework, attempt.task.device, attempt.task.lock_hash)
+    return lambda attempt: find(attempt.task.framework, attempt.task.device, attempt.task.lock_hash)
