@@ -54,24 +54,16 @@ class StudyTable:
 def build_study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
     """Build the tables of each node type with times, in the study's order."""
     found: list[StudyTable] = []
-    for where, own in _group_by_hardware(groups):
-        found += [
-            table
-            for model in CONVOLUTIONAL
-            for table in _build_times(model, where, own, len(found))
-        ]
-        found += [
-            table
-            for family in list_families()
-            for table in _build_encoder(family, where, own, len(found))
-        ]
+    for where, own in _group(groups):
+        for model in CONVOLUTIONAL:
+            found += _build_times(model, where, own, len(found))
+        for family in list_families():
+            found += _build_encoder(family, where, own, len(found))
         found += _build_memory(where, own, len(found))
     return tuple(found)
 
 
-def _group_by_hardware(
-    groups: Sequence[PlatformCells],
-) -> Iterator[tuple[str, list[PlatformCells]]]:
+def _group(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[PlatformCells]]]:
     """Group platforms by node type: one table has all devices of a type."""
     found: dict[str, list[PlatformCells]] = {}
     for group in groups:
@@ -111,7 +103,7 @@ def _build_times(
             [_read_published(impl, model, workload.batch_size, phase) for impl in implementations]
             for phase in phases
         ]
-    spans = [(_format_place(group), len(phases), False) for group in groups]
+    spans = [(_name_place(group), len(phases), False) for group in groups]
     yield StudyTable(
         id=f"study-{model}-{number}",
         title=f"{model}, batch {workload.batch_size}",
@@ -135,7 +127,7 @@ def _build_encoder(
         return
     batch_size = _choose_size(tuning, sizes)
     lines: list[tuple[str, PlatformCells, Implementation]] = [
-        (f"{impl.label}, {_format_place(group)}", group, impl)
+        (f"{impl.label}, {_name_place(group)}", group, impl)
         for group in groups
         for impl in group.implementations
         if any((Workload(model, batch_size), impl) in group.cells for model in (*stages, tuning))
@@ -148,9 +140,7 @@ def _build_encoder(
         [_build_cell(cell(group, impl, model), "gradient") for _, group, impl in lines]
         for model in stages
     ]
-    columns.append(
-        [_sum_stages([cell(g, impl, model) for model in stages]) for _, g, impl in lines]
-    )
+    columns.append([_sum([cell(g, impl, model) for model in stages]) for _, g, impl in lines])
     columns += [
         [_build_cell(cell(group, impl, tuning), phase) for _, group, impl in lines]
         for phase in ("gradient", "forward")
@@ -167,8 +157,7 @@ def _build_encoder(
     ]
     has_study = load_published().has(family, batch_size)
     columns = [
-        _mark_per_place(column, [_format_place(group) for _, group, _ in lines])
-        for column in columns
+        _mark_places(column, [_name_place(group) for _, group, _ in lines]) for column in columns
     ]
     columns += study if has_study else []
     yield StudyTable(
@@ -237,7 +226,7 @@ def _choose_size(model: str, sizes: Sequence[int]) -> int:
     return (published or own or [max(sizes)])[0]
 
 
-def _format_place(group: PlatformCells) -> str:
+def _name_place(group: PlatformCells) -> str:
     platform = group.platform
     return f"{platform.device_name}, {show_count(platform.threads, 'thread')}"
 
@@ -255,7 +244,7 @@ def _format_time(time: Time, mark: str) -> StudyCell:
     return StudyCell(show_duration(time.median_ns), show_uncertainty(time), mark, time)
 
 
-def _sum_stages(cells: Sequence[CellResult | None]) -> StudyCell:
+def _sum(cells: Sequence[CellResult | None]) -> StudyCell:
     times = [cell.gradient for cell in cells if cell is not None and cell.gradient is not None]
     if len(times) < len(cells):
         return StudyCell("-", "a part has no time")
@@ -280,7 +269,7 @@ def _is_as_good(time: Time, best: Time) -> bool:
     return time is best or overlap(time, best)
 
 
-def _mark_per_place(column: Sequence[StudyCell], places: Sequence[str]) -> list[StudyCell]:
+def _mark_places(column: Sequence[StudyCell], places: Sequence[str]) -> list[StudyCell]:
     """Mark the best of each run of rows on the same platform."""
     found: list[StudyCell] = []
     for _, run in groupby(zip(places, column, strict=True), key=lambda pair: pair[0]):
