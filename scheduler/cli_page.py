@@ -1,4 +1,4 @@
-"""The page about the command line: `python -m velodrome.scheduler.cli_page`."""
+"""Generator of docs/cli.md, which prints it: `python -m velodrome.scheduler.cli_page`."""
 
 import sys
 from collections.abc import Iterator, Sequence

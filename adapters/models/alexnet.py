@@ -1,4 +1,4 @@
-"""AlexNet at 227 x 227, where no pooling size needs rounding, and its plain twin.
+"""AlexNet for 227 x 227 images, and `alexnet-plain` without its LRN and groups.
 
 `alexnet` has the original's LRN and groups; `alexnet-plain` has neither, as in the study's sweep
 over batch sizes.

@@ -1,4 +1,4 @@
-"""A lower bound of the bytes that one call moves, from a model's data; the base of its intensity.
+"""Lower bound of the bytes that one call reads and writes, from a model's layer shapes (roofline).
 
 Each layer reads its inputs and its parameters and writes its output, once, and the loss reads what
 it is given; backward reads what comes back, what forward read, and writes each gradient once.

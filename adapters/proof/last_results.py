@@ -1,4 +1,4 @@
-"""A check of results right after timing: available at once, and correct."""
+"""Check that the last timed results are ready when the clock stops, and correct."""
 
 import time
 from typing import Dict, List, NamedTuple, Tuple

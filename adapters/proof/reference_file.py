@@ -1,4 +1,4 @@
-"""A reference (velodrome.adapters.proof.reference) as one small file of named arrays."""
+"""File format of a reference: the expected loss, output and gradients as named arrays."""
 
 import os
 import zipfile

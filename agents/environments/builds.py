@@ -1,4 +1,4 @@
-"""The build of an environment: choice of lock and interpreter, fallbacks, publication."""
+"""Build of a framework environment: choose a lock file and a Python, install, move into place."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The shared libraries that a process has mapped, and those that come from elsewhere."""
+"""Shared libraries mapped into a process, and those from outside its environment and the system."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence

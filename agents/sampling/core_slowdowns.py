@@ -1,4 +1,4 @@
-"""Slowdowns and stops of a task's cores while it was timed."""
+"""Slowdowns of a task's cores while it was timed: clock, heat, CPU quota, memory stalls."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Client for a cluster's job server, which runs sweeps without this machine.
+"""Client for Ray's job server: a submitted sweep goes on when this machine disconnects.
 
 Ray runs a job's entry command in a shell on the head. Jobs of other programs are not listed here.
 Ray's job client needs more packages than Ray itself does.

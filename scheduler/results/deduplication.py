@@ -1,4 +1,4 @@
-"""Reading of a sweep's files so that each row counts once, without damaged files."""
+"""Reader of a sweep's Parquet files: rows count once, damaged files are skipped and reported."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager

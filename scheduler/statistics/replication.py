@@ -1,4 +1,4 @@
-"""A time over several processes: the process is the unit of replication, not the sample.
+"""Median time over repeats with its interval: a process, not a sample, is one observation.
 
 Samples of one process share its state (memory placement, hash seed, choices of allocator and
 autotuner), so ten thousand of them say nothing of the next process. The interval comes from the

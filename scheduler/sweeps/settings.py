@@ -1,4 +1,4 @@
-"""Readers of independent settings of a sweep file: threads, devices, timing, limits and more."""
+"""Parsers for keys of a sweep file that need no other key: threads, devices, timing, limits ..."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Chainer as an adapter.
+"""Adapter for Chainer: builds a model from weights, computes its loss, output and gradients.
 
 `forward` runs in no_backprop_mode; `gradient` clears the gradients and goes backward from the loss.
 Both in training mode: dropout is off by its rate.

@@ -1,4 +1,4 @@
-"""CNTK as an adapter.
+"""Adapter for CNTK: builds a model from weights, computes its loss, output and gradients.
 
 `forward` is Function.forward of the loss, `gradient` Function.grad, both with values that lie on
 the device. A handle is (the loss or the output, the gradients by parameter). A call returns when it

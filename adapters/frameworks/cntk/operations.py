@@ -1,4 +1,4 @@
-"""Layers and losses in CNTK: an entry of OPERATIONS or LOSSES for each kind.
+"""CNTK functions for each kind of layer (OPERATIONS) and loss (LOSSES).
 
 Operations take the layer, a function that makes its weights by role, and what the layer reads, of
 which CNTK leaves the batch (and a sequence's time) out. Images are (channels, height, width).

@@ -1,4 +1,4 @@
-"""JAX as an adapter.
+"""Adapter for JAX: builds a model from weights, computes its loss, output and gradients.
 
 `forward` and `gradient` are each one jax.jit of a pure function, or that function itself for the
 variant eager. A handle is what it gave: the loss, or the loss and the gradients by name.

@@ -1,4 +1,4 @@
-"""A model as pure functions of its weights, a batch, and values carried from call to call."""
+"""A model as pure JAX functions: forward, loss and gradients of weights, batch and random keys."""
 
 import jax
 import jax.numpy as jnp

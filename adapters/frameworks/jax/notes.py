@@ -1,4 +1,4 @@
-"""Notes on how JAX computed a row."""
+"""Notes that JAX adds to a result row: layers without an operation, and how they are composed."""
 
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.models import layers as kinds

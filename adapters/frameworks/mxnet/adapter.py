@@ -1,4 +1,4 @@
-"""Apache MXNet as an adapter, by Gluon.
+"""Adapter for Apache MXNet (Gluon): builds a model, computes its loss, output and gradients.
 
 `forward` is the network's loss with dropout active and nothing recorded; `gradient` records it and
 goes backward from it, which writes the gradients over those of the call before.

@@ -1,4 +1,4 @@
-"""neon as an adapter.
+"""Adapter for neon: builds a model from weights, computes its loss, output and gradients.
 
 A call returns when it is done: the CPU backends have no queue. The gradients of a call lie in the
 layers until the next one; a handle is the loss, the output and the network that holds them.

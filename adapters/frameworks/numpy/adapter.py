@@ -1,4 +1,4 @@
-"""The float64 reference as an adapter, with which every other framework is compared.
+"""Adapter for NumPy: the float64 reference, with which every other framework is compared.
 
 It is also the framework that is always available. NumPy's BLAS reads the number of its threads from
 OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or MKL_NUM_THREADS once, when NumPy is imported; the agent

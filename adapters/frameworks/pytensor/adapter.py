@@ -1,4 +1,4 @@
-"""PyTensor 2 as an adapter: the Theano family's, compiled to C."""
+"""Adapter for PyTensor 2: the Theano family's, compiled to C."""
 
 from velodrome.adapters.frameworks.theano_family import flags
 

@@ -1,4 +1,4 @@
-"""PyTensor 3 as an adapter: compiled by Numba, its own default, or to C as in Theano.
+"""Adapter for PyTensor 3: compiled by Numba, its own default, or to C as in Theano.
 
 It has neither a convolution of several channels nor pooling any more: `operations` has them.
 """

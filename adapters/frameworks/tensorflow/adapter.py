@@ -1,4 +1,4 @@
-"""TensorFlow as an adapter.
+"""Adapter for TensorFlow: builds a model, computes its loss, output and gradients.
 
 `forward` is the loss of a batch with dropout active; `gradient` is that and tape.gradient, each one
 tf.function, or a plain call for the variant eager. A handle is a list: the loss or the output, then

@@ -1,4 +1,4 @@
-"""Theano as an adapter.
+"""Adapter for Theano: the Theano family's, with Theano's own convolutions.
 
 The variants differ in convolution: `corrmm` is a product of matrices, `direct` Theano's older loop
 over the filter (ConvOp).

@@ -1,4 +1,4 @@
-"""PyTorch as an adapter.
+"""Adapter for PyTorch: builds a model from weights, computes its loss, output and gradients.
 
 `forward` runs under no_grad: the loss of a batch with dropout active and nothing kept for a
 backward pass. `gradient` is the same call and torch.autograd.grad after it.

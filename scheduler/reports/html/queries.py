@@ -1,4 +1,4 @@
-"""SQL queries that return the rows behind each table of a page."""
+"""SQL queries shown beside each table of the HTML page, which return the rows behind it."""
 
 import shlex
 from collections.abc import Iterable, Sequence
