@@ -1,4 +1,4 @@
-"""Check that the last timed results are ready when the clock stops, and correct."""
+"""Check that results are ready when the clock stops, and correct, by calls like the timed ones."""
 
 import time
 from typing import Dict, List, NamedTuple, Tuple

@@ -1,4 +1,4 @@
-"""File format of a reference: the expected loss, output and gradients as named arrays."""
+"""File format of a reference: losses, gradient norms and sketches as named arrays."""
 
 import os
 import zipfile

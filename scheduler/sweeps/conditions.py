@@ -1,4 +1,4 @@
-"""Conditions on a task's fields, as used by a sweep's exclusions and by `--only`."""
+"""Matching of a task's fields against conditions: a sweep's exclusions and `--only`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
