@@ -59,7 +59,9 @@ def test_equal_machines_are_one_node_type_and_stay_one(store: Store) -> None:
     resumed = make_plan(expand_cells(sweep), sweep, rebooted, {}, store.repeat_numbers(SWEEP))
     assert {one.spot for one in resumed.placements} == {one.spot for one in made.placements}
     assert {one.repeat for one in resumed.placements} == {one.repeat for one in made.placements}
-    assert {NodesByType().name(one) for one in rebooted} == {one.spot for one in made.placements}
+    assert {NodesByType().name_type(one) for one in rebooted} == {
+        one.spot for one in made.placements
+    }
 
 
 @pytest.mark.slow
