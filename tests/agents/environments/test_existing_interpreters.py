@@ -67,7 +67,7 @@ def test_the_hash_changes_with_the_installed_packages(tiny_node, venv: Path) -> 
     second = tiny_node.store.build("little")
     assert len({empty.hash, first.hash, second.hash}) == 3
     problems = tiny_node.store.check(first).problems
-    assert f"its hash is now {second.hash}" in problems[0]
+    assert f"their hash is now {second.hash}" in problems[0]
 
 
 @pytest.mark.parametrize(
