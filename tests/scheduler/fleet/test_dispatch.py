@@ -1,4 +1,4 @@
-"""A sweep over a simulated fleet: what runs where and when, and what is told of it."""
+"""A sweep over a simulated fleet: what runs where and when, and which events it sends."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +32,7 @@ def node(name: str) -> Node:
 
 
 def attempt(name: str, where: str = "n1", *, course: int | None = None, **task: Any) -> Attempt:
-    """Each in a course of its own, if not told otherwise; order is that of the alphabet."""
+    """Each in a course of its own, by default; order is that of the alphabet."""
     order = ord(name[0])
     made = Task(name, "plain", "lenet", 64, **task)
     return Attempt(made, 0, where, course=(order if course is None else course, ""), order=order)
@@ -56,7 +56,7 @@ def ten_seconds(work: Work) -> float:
 
 @dataclass
 class Sweep:
-    """What was told in a sweep that has come to its end, and what really ran."""
+    """The events of a sweep that has ended, and what really ran."""
 
     events: list[object] = field(default_factory=list)
     at_s: list[float] = field(default_factory=list)
@@ -142,8 +142,8 @@ def test_a_node_starts_its_next_attempt_only_after_the_last_row_is_stored(swept:
 def test_a_node_does_not_wait_for_rows_of_other_nodes(swept: Swept) -> None:
     attempts = [attempt(name, where) for name in "ab" for where in ("n1", "n2")]
     sweep = swept(attempts, [node("n1"), node("n2")])
-    told = [type(event) for event in sweep.events]
-    assert told == [Started, Started, Ended, Started, Ended, Started, Ended, Ended]
+    kinds = [type(event) for event in sweep.events]
+    assert kinds == [Started, Started, Ended, Started, Ended, Started, Ended, Ended]
 
 
 def test_work_of_a_dead_node_runs_elsewhere(swept: Swept, simulation: ModuleType) -> None:
@@ -361,14 +361,14 @@ def test_attempts_that_end_together_are_stored_together_first(
     nodes = [node(f"n{number}") for number in range(3)]
     attempts = [attempt(name, one.node_id) for name in "ab" for one in nodes]
     transport = reporting_together(simulation, nodes)
-    told: list[object] = []
+    events: list[object] = []
     queue = WorkQueue(attempts, nodes, anywhere, needs_nothing)
 
     def keep(ended: Sequence[Ended]) -> None:
-        told.append(len(ended))
+        events.append(len(ended))
 
-    Dispatcher(queue, transport, told.append, keep=keep).run()
-    kinds = [one if isinstance(one, int) else type(one) for one in told]
+    Dispatcher(queue, transport, events.append, keep=keep).run()
+    kinds = [one if isinstance(one, int) else type(one) for one in events]
     assert kinds[:5] == [Started, Started, Started, 3, Ended]
     assert kinds.count(Ended) == kinds.count(Started) == 6
     assert sum(kind for kind in kinds if isinstance(kind, int)) == 6

@@ -132,7 +132,7 @@ def guarded() -> Iterator[RayAddress]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("token", "said"),
+    ("token", "message"),
     [
         (b"0" * 64, "requires a token, and {} holds another"),
         (b"\xff\xfe\n", "{} holds no Ray token"),
@@ -141,7 +141,7 @@ def guarded() -> Iterator[RayAddress]:
     ],
 )
 def test_a_rejected_token_is_reported_in_one_line_with_the_fix(
-    guarded: RayAddress, tmp_path: Path, token: bytes | None, said: str
+    guarded: RayAddress, tmp_path: Path, token: bytes | None, message: str
 ) -> None:
     variables = {"HOME": str(tmp_path)}
     if token is not None:
@@ -157,5 +157,5 @@ def test_a_rejected_token_is_reported_in_one_line_with_the_fix(
     )
     assert (done.returncode, done.stdout) == (ClusterUnreachable.exit_status, "")
     (line,) = done.stderr.splitlines()
-    assert said.format(tmp_path / "token") in line
+    assert message.format(tmp_path / "token") in line
     assert "Copy the head's token" in line

@@ -31,7 +31,7 @@ def node(name: str, cores: int = 8, gpus: int = 0) -> Node:
 
 
 def attempt(name: str, where: str = "n1", *, course: int | None = None, **task: object) -> Attempt:
-    """Each in a course of its own, if not told otherwise; order is that of the alphabet."""
+    """Each in a course of its own, by default; order is that of the alphabet."""
     order = ord(name[0])
     number = order if course is None else course
     made = Task(name, "plain", "lenet", 64, **task)  # type: ignore[arg-type]

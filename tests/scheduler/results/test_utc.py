@@ -21,7 +21,7 @@ from velodrome.scheduler.results.store import Store
 SWEEP, OTHER = "20261124-063012-a1b2c3d4", "20261125-063012-a1b2c3d4"
 AT_S = 1_700_000_000.0
 AT = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
-ASKED = "SELECT started_at, started_at::VARCHAR AS told, hour(started_at) AS hour FROM tasks"
+ASKED = "SELECT started_at, started_at::VARCHAR AS text, hour(started_at) AS hour FROM tasks"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_new_and_old_rows_mean_the_same_instant(results: Path) -> None:
     for _ in ("in progress", "compacted"):
         rows = store.read("tasks").to_pylist()
         assert [row["started_at"] for row in rows] == [AT, AT]
-        assert run_query(store, ASKED)["told"].to_pylist() == ["2023-11-14 22:13:20+00"] * 2
+        assert run_query(store, ASKED)["text"].to_pylist() == ["2023-11-14 22:13:20+00"] * 2
         for sweep_id in (SWEEP, OTHER):
             store.compact(sweep_id)
 
@@ -75,5 +75,5 @@ def test_the_machines_time_zone_changes_nothing(
         [*command, "--results", results], env=variables, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    one = {"started_at": str(AT), "told": "2023-11-14 22:13:20+00", "hour": 22}
+    one = {"started_at": str(AT), "text": "2023-11-14 22:13:20+00", "hour": 22}
     assert json.loads(ended.stdout) == [one, one]
