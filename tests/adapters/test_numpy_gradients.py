@@ -175,6 +175,7 @@ def test_every_gradient_of_a_probe_agrees_with_central_differences(probe: object
         assert _difference_error(model, inputs_of(model, 8), weights, 4) < 1e-6
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "alexnet-plain"])
 def test_gradients_of_alexnet_agree_with_central_differences(name: str) -> None:

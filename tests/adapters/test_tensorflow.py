@@ -25,6 +25,7 @@ def test_another_way_to_run_a_model_agrees_too(bench, model, variant):
     bench.agrees(model, variant=variant)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_alexnet_drops_half_of_the_activations_while_it_is_timed(bench):
     notes = " ".join(bench.agrees("alexnet", variant="eager", batch_size=2).notes)
@@ -50,6 +51,7 @@ def test_a_loss_not_divided_by_the_batch_is_caught(bench):
     assert failed.parameters[-1].error == pytest.approx(63, rel=0.1)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_gradient_that_tensorflow_registers_for_its_lstm_kernel_is_caught(bench):
     failed = bench.disagrees("lstm", adapter="tensorflow_registered_gradient")
@@ -59,6 +61,7 @@ def test_the_gradient_that_tensorflow_registers_for_its_lstm_kernel_is_caught(be
     assert errors["classifier.weight"] <= GRADIENT_TOLERANCES["float32"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_xla_agrees_and_compiles_for_every_length_in_the_first_call(bench):
     events = bench.measure("lstm", variant="xla")
@@ -74,6 +77,7 @@ def test_xla_agrees_and_compiles_for_every_length_in_the_first_call(bench):
         assert first.elapsed_ns > statistics.median(passes_ns)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_cpu_call_has_finished_when_it_returns(bench, variant):

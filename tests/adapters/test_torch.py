@@ -15,7 +15,12 @@ def bench(workers_of, request):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "batch_size"), [("lenet", 64), ("autoencoder-400-200-100/ae2", 64), ("lstm", 128)]
+    ("model", "batch_size"),
+    [
+        pytest.param("lenet", 64, marks=pytest.mark.full),
+        ("autoencoder-400-200-100/ae2", 64),
+        pytest.param("lstm", 128, marks=pytest.mark.full),
+    ],
 )
 def test_a_compiled_model_agrees_too(bench, model, batch_size):
     bench.agrees(model, variant="compile", batch_size=batch_size)
@@ -32,6 +37,7 @@ def test_a_model_without_images_is_eager_whatever_the_layout(bench):
     assert any("without images channels_last is eager" in note for note in verified.notes)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_alexnet_drops_half_of_the_activations_while_it_is_timed(bench):
     notes = " ".join(bench.agrees("alexnet", variant="channels_last", batch_size=2).notes)
@@ -56,6 +62,7 @@ def test_a_loss_not_divided_by_the_batch_is_caught(bench):
     assert failed.parameters[-1].error == pytest.approx(63, rel=0.1)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_compiled_model_fails_rather_than_continue_uncompiled(bench):
     failed = bench.measure("lstm", variant="compile", adapter="torch_recompiling")[-1]
@@ -63,6 +70,7 @@ def test_a_compiled_model_fails_rather_than_continue_uncompiled(bench):
     assert "recompile" in failed.detail
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="compile")

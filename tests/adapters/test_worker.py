@@ -121,6 +121,7 @@ def test_a_reference_is_written_and_read_by_the_measurement(bench):
     assert Path(bench.request.reference).stat().st_size > 0
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_model_without_a_loss_is_timed_forward_only(bench):
     bench.refer(model="copy", batch_size=1)
@@ -130,6 +131,7 @@ def test_a_model_without_a_loss_is_timed_forward_only(bench):
     assert [event.phase for event in outcome.events if isinstance(event, FirstCall)] == ["forward"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_dropout_is_on_while_timed_and_noted(bench):
     bench.write_adapter(

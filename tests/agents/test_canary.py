@@ -167,6 +167,7 @@ def test_what_becomes_of_a_canary_is_no_harm_to_its_task(canary: str, why: str, 
     assert why in ended.notes[-1]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_slower_machine_is_told_from_a_slower_framework(home: Path) -> None:
     before, again = run(TASK, home), run(TASK, home)

@@ -115,6 +115,7 @@ def test_a_command_killed_while_it_starts_leaves_no_process(command, after_s: fl
     assert_all_gone(command)
 
 
+@pytest.mark.full
 def test_two_sweeps_at_once_never_time_at_the_same_moment(command) -> None:
     command.sweep(SWEEP)
     running = [

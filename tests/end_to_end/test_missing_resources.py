@@ -21,6 +21,7 @@ timing: {target: 50%, min_samples: 3, min_seconds: 0.01, max_seconds: 1}
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(
     take_inventory().physical < 2, reason="nothing more than one core could be given later"
 )

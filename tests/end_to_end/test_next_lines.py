@@ -94,6 +94,7 @@ def test_next_lines_use_the_short_name_if_velodrome_is_on_the_path(command) -> N
     assert next_lines(done.stdout) == ["velodrome measure torch lenet"]
 
 
+@pytest.mark.full
 def test_a_report_of_an_interrupted_sweep_says_how_to_resume(command) -> None:
     """Every form of the report warns of missing runs."""
     command.tiny_sweep("next", 2)

@@ -82,6 +82,7 @@ def swept(command) -> Swept:
     return Swept(own, results, done, json.loads(report.stdout))
 
 
+@pytest.mark.full
 def test_a_framework_that_caches_results_has_no_time_and_names_the_failed_check(swept) -> None:
     rows = swept.of("keeping")
     assert len(rows) == 2, swept.done.stderr

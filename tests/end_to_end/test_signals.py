@@ -103,6 +103,7 @@ def swept(command):
     return command, shlex.split(LINE.fullmatch(err).group(2))[1:]
 
 
+@pytest.mark.full
 def test_a_terminated_command_says_so_in_a_line_at_any_moment(swept) -> None:
     command, _ = swept
     moments = random.Random(20161104)
@@ -119,7 +120,7 @@ def test_a_terminated_command_says_so_in_a_line_at_any_moment(swept) -> None:
     assert command.survivors() == []
 
 
-@pytest.mark.parametrize("what", ["run", "nightly"])
+@pytest.mark.parametrize("what", ["run", pytest.param("nightly", marks=pytest.mark.full)])
 def test_a_repeatedly_terminated_sweep_loses_no_row(swept, what: str) -> None:
     command, again = swept
     words = again if what == "run" else ["nightly", "sweep.yaml", "--results", "R"]
@@ -137,6 +138,7 @@ def test_a_repeatedly_terminated_sweep_loses_no_row(swept, what: str) -> None:
             assert shlex.split(resume)[1:3] == ["run", "--resume"]
 
 
+@pytest.mark.full
 def test_signals_ignored_at_the_start_stay_ignored(swept) -> None:
     """nohup, cron and a parent's `trap '' TERM` ignore signals so."""
     command, _ = swept

@@ -57,6 +57,7 @@ def swept(command):
     return command
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("reader", READERS)
 def test_a_reading_command_reports_a_full_disk_in_a_line_and_a_closed_pipe_with_status_0(
     swept, reader: str
@@ -76,9 +77,9 @@ def test_closed_streams_are_reported_like_full_ones(swept, closed: str) -> None:
 @pytest.mark.parametrize(
     ("redirected", "stderr"),
     [
-        ("2>&1 | head -2 >/dev/null", ""),
+        pytest.param("2>&1 | head -2 >/dev/null", "", marks=pytest.mark.full),
         (">/dev/full", FULL.replace("\n", "; the command continues\n")),
-        ("<&- >&- 2>&-", ""),
+        pytest.param("<&- >&- 2>&-", "", marks=pytest.mark.full),
     ],
 )
 def test_a_sweep_continues_without_an_output(
@@ -89,6 +90,7 @@ def test_a_sweep_continues_without_an_output(
     assert rows(swept, f"{tmp_path}/R") == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("redirected", ["| true", ">/dev/full 2>&1", "--json >&- 2>/dev/null"])
 def test_a_measurement_continues_without_an_output(swept, tmp_path: Path, redirected: str) -> None:
     words = "measure numpy autoencoder-400-200-100/ae3 --batch-size 2 --threads 1 --max-seconds 1"
@@ -97,6 +99,7 @@ def test_a_measurement_continues_without_an_output(swept, tmp_path: Path, redire
     assert rows(swept, f"{tmp_path}/R") == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("owner", ["its session", "nobody"])
 def test_a_closed_terminal_ends_a_sweep_only_by_its_signal(
     swept, tmp_path: Path, owner: str
@@ -123,6 +126,7 @@ def test_a_closed_terminal_ends_a_sweep_only_by_its_signal(
     assert hears_of_it or rows(swept, str(tmp_path)) == 1
 
 
+@pytest.mark.full
 def test_a_dead_tee_does_not_end_a_nightly_run(swept) -> None:
     done = shell(
         swept,

@@ -58,6 +58,7 @@ def rows_of_tasks() -> int:
     return sum(bool(info.size) for info in filesystem.get_file_info(selector))
 
 
+@pytest.mark.full
 def test_a_killed_sweep_in_a_bucket_can_be_resumed(command, variables) -> None:
     command = replace(command, variables={**command.variables, **variables})
     command.sweep(SWEEP)

@@ -18,6 +18,7 @@ timing: {target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 1}
 """
 
 
+@pytest.mark.full
 def test_versions_run_side_by_side_and_a_resumed_sweep_keeps_the_lock(command, shared_home) -> None:
     command.sweep(SWEEP, "versions.yaml")
     done = command.run("run", "versions.yaml", "--results", "versions")

@@ -54,6 +54,7 @@ def unshare() -> None:
         pytest.skip("needs root, and unshare")
 
 
+@pytest.mark.full
 def test_a_machine_with_a_name_that_is_not_utf8_measures_and_says_why_ray_cannot_start(
     command,
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_machine_with_a_name_that_is_not_utf8_measures_and_says_why_ray_cannot
     assert "hostnamectl set-hostname" in done.stderr + done.stdout
 
 
+@pytest.mark.full
 def test_a_read_only_home_serves_its_environments_and_refuses_builds_in_a_line(
     command, tmp_path: Path
 ) -> None:

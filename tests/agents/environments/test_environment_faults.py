@@ -89,6 +89,7 @@ def list_files(environment) -> list[str]:
     return [line for line in lines if not line.endswith(".pyc")]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_build_killed_at_any_instant_leaves_nothing_usable(node) -> None:
     """Ten builds are killed at random instants of the time that a whole build takes."""
@@ -121,6 +122,7 @@ def test_a_build_killed_at_any_instant_leaves_nothing_usable(node) -> None:
 STAGES = ["building", "Resolved", "Installed", "Bytecode", "checking"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_build_killed_at_any_stage_is_ignored_and_repeated(node, stage: str) -> None:

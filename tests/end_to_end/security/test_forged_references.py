@@ -48,7 +48,9 @@ def test_a_worker_gets_a_private_copy_of_the_reference(tmp_path: Path) -> None:
     assert kept.read_bytes() == before
 
 
-@pytest.mark.parametrize("memory", ["of this process", "of another"])
+@pytest.mark.parametrize(
+    "memory", ["of this process", pytest.param("of another", marks=pytest.mark.full)]
+)
 def test_a_rewritten_reference_is_named_and_computed_again(tmp_path: Path, memory: str) -> None:
     run(SOUND, tmp_path)
     (kept,) = (tmp_path / "references").glob("*.npz")
@@ -65,6 +67,7 @@ def test_a_rewritten_reference_is_named_and_computed_again(tmp_path: Path, memor
     assert kept.read_bytes() == true
 
 
+@pytest.mark.full
 def test_a_rewritten_reference_with_a_matching_digest_is_detected(tmp_path: Path) -> None:
     run(SOUND, tmp_path)
     (kept,) = (tmp_path / "references").glob("*.npz")

@@ -109,6 +109,7 @@ def test_a_round_that_failed_on_one_side_forms_no_pair_and_shifts_none(cell) -> 
     assert ratios == pytest.approx([1.1] * 3)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("night", [0.005, 0.01])
 def test_variation_between_sweeps_makes_at_most_five_percent_of_comparisons_false(

@@ -40,6 +40,7 @@ def test_variables_that_the_user_set_are_kept(tmp_path: Path) -> None:
     assert "RAY_AUTH_MODE" not in find_variables({"RAY_AUTH_MODE": "disabled"}, tmp_path / "none")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_head_that_accepts_but_never_answers_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -162,6 +162,7 @@ class TestKilledAtEveryRequest:
         assert outcomes == {COUNT, COUNT + 1}
         assert count == 3  # samples, tasks, and none
 
+    @pytest.mark.full
     def test_a_compaction_neither_loses_nor_duplicates_rows(
         self, bucket: Place, killing: Killing
     ) -> None:

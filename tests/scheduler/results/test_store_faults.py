@@ -170,6 +170,7 @@ class TestKilledAtEveryStep:
         assert seen_by_others(root, "tasks") == keys(COUNT + 1)
         assert seen_by_others(root, "samples") == sorted(keys(COUNT + 1) * SAMPLES)
 
+    @pytest.mark.full
     @pytest.mark.parametrize("work", ["compact", "compact_in_two_steps"])
     def test_a_compaction_neither_loses_nor_duplicates_rows(
         self, template: Path, tmp_path: Path, work: str

@@ -63,6 +63,7 @@ def test_a_missing_file_is_no_fault_and_writers_refuse_an_unsound_file(
 HIDDEN = ("._{0}", ".{0}", "_{0}", "._copy.parquet", "_temporary.parquet", "{0}.crc", ".DS_Store")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("table", TABLES)
 def test_hidden_files_are_no_rows_in_a_folder_and_in_a_bucket(place, table: str) -> None:  # type: ignore[no-untyped-def]
     store = fill(place.results)
@@ -81,6 +82,7 @@ def test_hidden_files_are_no_rows_in_a_folder_and_in_a_bucket(place, table: str)
 SPOILT = {"truncated": -20, "half": 100, "empty": 0}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fault_name", SPOILT)
 @pytest.mark.parametrize("table", TABLES)
 def test_sound_files_in_a_bucket_are_read_too(place, table: str, fault_name: str) -> None:  # type: ignore[no-untyped-def]
