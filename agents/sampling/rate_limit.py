@@ -1,18 +1,20 @@
 """A rate limit for sources: each is read no more often than its cost allows."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+RECENT = 5  # readings
 
 
 class RateLimited(Generic[Value]):
     """Calls `read` so rarely that it takes at most `share` of one core; None in between.
 
     The cost depends on the machine: /proc/stat visits every interrupt of every CPU, and a GPU
-    driver may take milliseconds. A cheap source is read at every tick. The cheaper of the last two
-    readings counts, so that one slow reading does not cause a long gap.
+    driver may take milliseconds. A cheap source is read at every tick. The cheapest of the last few
+    readings counts: on a busy machine some are slow, and each would cause a gap in the readings.
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class RateLimited(Generic[Value]):
         self._now_ns = now_ns
         self._cost_ns = cost_ns
         self._next_ns = 0
-        self._last_ns: int | None = None  # cost of the previous reading
+        self._costs_ns: deque[int] = deque(maxlen=RECENT)
 
     def __call__(self) -> Value | None:
         now = self._now_ns()
@@ -36,8 +38,6 @@ class RateLimited(Generic[Value]):
             return None
         before_ns = self._cost_ns()
         value = self._read()
-        cost_ns = self._cost_ns() - before_ns
-        cheaper_ns = cost_ns if self._last_ns is None else min(cost_ns, self._last_ns)
-        self._last_ns = cost_ns
-        self._next_ns = now + int(cheaper_ns / self._share)
+        self._costs_ns.append(self._cost_ns() - before_ns)
+        self._next_ns = now + int(min(self._costs_ns) / self._share)
         return value

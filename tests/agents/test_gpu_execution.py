@@ -35,9 +35,9 @@ from velodrome.agents.inventory import take_inventory
 from velodrome.agents.task import Task
 home, state = map(Path, sys.argv[1:])
 state.write_text(state.read_text().format(os.getpid()))
-timing = Timing(target=0.9, min_samples=3, min_seconds=0.5, max_seconds=2.0)
+timing = Timing(target=0.9, min_samples=3, min_seconds=2.0, max_seconds=3.0)
 task = Task("numpy_gpu", "float64", "canary", 2, device="gpu", gpu_count=1,
-            timing=timing, sampling_hz=20.0)
+            timing=timing, sampling_hz=10.0)
 events = []
 ended = execute(task, node=take_inventory("this"), repeat=1, attempt=1, on_event=events.append,
                 environments=EnvironmentStore(home / "envs"))
