@@ -34,8 +34,8 @@ ROUNDS = 4  # of evidence at most: the canaries of a noisy machine leave it open
 QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.1, max_seconds=0.6)
 LIMITS = Limits(deadline_s=120)
 TASK = Task("numpy", "float64", "canary", 128, timing=QUICK, limits=LIMITS, canary="numpy")
-QUOTA_US = 2000  # of a CPU, in turns shorter than a call
-SLOWER = 5
+QUOTA_US = 1000  # of a CPU, the least that the kernel grants: in turns shorter than a call
+SLOWER = 4
 V1, V2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
 
 
@@ -61,7 +61,7 @@ def run(task: Task, home: Path) -> Measurement:
 
 @contextlib.contextmanager
 def slower_machine() -> Iterator[None]:
-    """This process and its children get a fifth of what they had, as if a clock had been capped."""
+    """This process and its children get a quarter of their speed, as if a clock had been capped."""
     period_us = int(QUOTA_US * SLOWER / _share())
     root = V1 if (V1 / "cpu.cfs_quota_us").exists() else V2
     group = root / f"velodrome-test-{os.getpid()}"
