@@ -202,6 +202,7 @@ def test_an_example_that_always_has_near_ties_is_counted() -> None:
     assert draws.tolist() == [0, 0, 0, 0, 0, 0]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_alexnet_needs_few_draws_per_image_and_keeps_no_near_tie() -> None:
     model = MODELS["alexnet"]

@@ -57,6 +57,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.full
 @pytest.mark.serial  # of energy by wall time
 @pytest.mark.slow
 def test_a_task_on_a_gpu_tells_its_energy_its_means_and_who_else_was_there(

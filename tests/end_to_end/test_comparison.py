@@ -68,6 +68,7 @@ def measure(tmp_path, monkeypatch):
     return measure_version
 
 
+@pytest.mark.full
 def test_a_version_with_more_work_is_slower_and_attributed_to_its_framework(
     measure, tmp_path, capsys
 ) -> None:

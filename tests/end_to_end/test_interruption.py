@@ -107,6 +107,7 @@ def test_ctrl_c_ends_the_sweep_cleanly_and_names_the_resume_command(command) -> 
     assert len(list_runs(results)) == EXPECTED
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("after_s", [0.2, 2.0, 5.0])
 def test_a_command_killed_while_it_starts_leaves_no_process(command, after_s: float) -> None:
     command.sweep(SWEEP)

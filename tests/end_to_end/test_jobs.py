@@ -222,12 +222,17 @@ def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
     ("words", "status", "message"),
     [
         (("--results", "rows"), 2, "the cluster cannot see a folder of this machine"),
-        (("--results", "hdfs://bucket/rows"), 2, "hdfs"),
-        (("--results", "s3://bucket/rows"), 3, "Connection refused"),
         (("--results", "/srv/rows", "--only", "model"), 2, "--only:1:1"),
-        (("--results", "/srv/rows", "--resume", "last"), 2, "Give the sweep's id"),
-        (("--results", "/srv/rows", "--patience", "soon"), 2, "--patience"),
         (("--results", "/srv/rows"), 3, "Connection refused"),
+        *(
+            pytest.param(*case, marks=pytest.mark.full)
+            for case in (
+                (("--results", "hdfs://bucket/rows"), 2, "hdfs"),
+                (("--results", "s3://bucket/rows"), 3, "Connection refused"),
+                (("--results", "/srv/rows", "--resume", "last"), 2, "Give the sweep's id"),
+                (("--results", "/srv/rows", "--patience", "soon"), 2, "--patience"),
+            )
+        ),
     ],
 )
 def test_errors_are_reported_before_anything_is_submitted(

@@ -102,6 +102,7 @@ def test_a_read_only_home_serves_its_environments_and_refuses_builds_in_a_line(
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.full
 @pytest.mark.framework
 def test_a_built_environment_runs_from_a_read_only_home(
     command, tmp_path: Path, framework_environment

@@ -12,6 +12,7 @@ from velodrome.scheduler.fleet.embedded_ray import embedded_ray
 SWEEP = "name: tiny\nframeworks: [numpy]\nmodels: [lenet]\nthreads: [1]\n"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_run_reports_that_the_cluster_has_no_node_and_exits_with_1(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP)

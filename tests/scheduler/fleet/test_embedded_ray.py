@@ -130,6 +130,7 @@ def guarded() -> Iterator[RayAddress]:
         yield started
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("token", "message"),

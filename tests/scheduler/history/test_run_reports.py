@@ -184,6 +184,7 @@ def test_quarantined_cells_are_skipped_and_named(make_fleet) -> None:
     assert (suite.get("skipped"), suite.get("errors")) == ("1", "0")
 
 
+@pytest.mark.full
 def test_a_slow_cell_in_quarantine_is_named_with_its_duration_and_change(make_fleet) -> None:
     def is_bad(cell: str, at: int) -> bool:
         return cell == SLOWED and at >= CALM

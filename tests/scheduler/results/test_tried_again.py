@@ -65,6 +65,7 @@ def test_all_or_no_repeats_of_an_outcome_are_tried_again(store: Store, status: S
     assert to_do(start(store, ALIKE), store) == ([0, 1, 2] if status in LACKED else [])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("later", [ALIKE, LARGE], ids=["mended", "joined"])
 def test_an_unplaceable_task_runs_all_its_repeats_once_a_node_joins(
     placed: Store, later: Node

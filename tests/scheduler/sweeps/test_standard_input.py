@@ -45,6 +45,7 @@ def test_a_sweep_from_standard_input_runs_and_resumes(tmp_path) -> None:
     assert json.loads(again.stdout) == json.loads(first.stdout)
 
 
+@pytest.mark.full
 def test_a_nightly_run_from_standard_input_is_found_by_its_name(tmp_path) -> None:
     nameless = SWEEP.replace("name: typed\n", "")
     refused = velodrome(tmp_path, "nightly", "-", given=nameless.encode())
