@@ -19,7 +19,7 @@ def bench(workers_of):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["eager", "xla"])
+@pytest.mark.parametrize("variant", ["eager", pytest.param("xla", marks=pytest.mark.full)])
 @pytest.mark.parametrize("model", VARIED)
 def test_another_way_to_run_a_model_agrees_too(bench, model, variant):
     bench.agrees(model, variant=variant)

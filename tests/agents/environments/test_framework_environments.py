@@ -25,7 +25,10 @@ assert float(tf.reduce_sum(double(tf.ones(64)) - tf.sin(tf.ones(64)) * 2)) == 0
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("framework", "version", "work"),
-    [("torch", "2.13.0", COMPILE), ("tensorflow", "2.21.0", GRAPH)],
+    [
+        ("torch", "2.13.0", COMPILE),
+        pytest.param("tensorflow", "2.21.0", GRAPH, marks=pytest.mark.full),
+    ],
 )
 def test_a_framework_works_and_writes_nothing_into_its_environment(
     framework: str, version: str, work: str, tmp_path: Path
