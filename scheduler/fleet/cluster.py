@@ -21,12 +21,6 @@ JOIN_S = 120.0
 TOKEN_FILE = Path("~/.ray/auth_token")
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # holds the runtime_env of a Ray job, for its driver
 SIGNAL_FLAG = "_ZN3ray6RayLog36is_failure_signal_handler_installed_E"
-# With these a lost connection to a node is noticed within seconds; by Ray's defaults a
-# driver waits for it forever.
-KEEPALIVE = {
-    "RAY_grpc_client_keepalive_time_ms": "2000",
-    "RAY_grpc_client_keepalive_timeout_ms": "3000",
-}
 
 
 def find_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
@@ -34,7 +28,7 @@ def find_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, st
 
     Ray uses a token only if RAY_AUTH_MODE says so; a cluster with a token rejects others.
     """
-    found = {"RAY_USAGE_STATS_ENABLED": "0", **KEEPALIVE}
+    found = {"RAY_USAGE_STATS_ENABLED": "0"}
     has_token = any(environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if has_token or home_token.is_file():
         found["RAY_AUTH_MODE"] = "token"

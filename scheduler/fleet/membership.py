@@ -1,5 +1,6 @@
 """Membership of a Ray cluster: its nodes by their own inventories, watched while a sweep runs."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -140,7 +141,8 @@ class Membership:
             answer = ray.put(self._known[ray_id])
         else:
             asking = run_once_on(ray_id, node_functions.read_inventory, num_cpus=0)
-            answer = asking.remote(tuple(sorted(labels.items())))
+            keepalive = os.environ.get(node_functions.KEEPALIVE, "")
+            answer = asking.remote(tuple(sorted(labels.items())), keepalive)
         self._requests[ray_id] = _InventoryRequest(entry, answer, now_s)
 
     def _receive(

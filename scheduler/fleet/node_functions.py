@@ -4,6 +4,7 @@ The last two stream: a heartbeat at once and every few seconds, notes and worker
 come, then the result. Ray's own process only waits here; the worker that the agent starts measures.
 """
 
+import os
 import queue
 import threading
 import time
@@ -28,11 +29,33 @@ from velodrome.scheduler.fleet.transport import Heartbeat
 
 BEAT_S = 5.0
 POLL_S = 0.2
+# A driver pings a node as often as this variable of Ray says, and a node permits as many pings as
+# its own value says. After three too many it closes the connection, and Ray loses the task.
+KEEPALIVE = "RAY_grpc_client_keepalive_time_ms"
+KEEPALIVE_DEFAULT_MS = 300_000
 
 
-def read_inventory(labels: tuple[tuple[str, str], ...]) -> Node:
-    """Take the inventory of this node. labels: Ray's labels for it."""
+class TooManyPings(Exception):
+    """The driver's Ray pings more often than this node's Ray permits."""
+
+
+def read_inventory(labels: tuple[tuple[str, str], ...], driver_keepalive: str) -> Node:
+    """Take the inventory of this node. labels: Ray's labels for it.
+
+    driver_keepalive: KEEPALIVE in the driver's environment. TooManyPings if below this node's.
+    """
+    own_ms = _parse_ms(os.environ.get(KEEPALIVE, ""))
+    if _parse_ms(driver_keepalive) < own_ms:
+        raise TooManyPings(
+            f"{KEEPALIVE} is {driver_keepalive} where you start velodrome and {own_ms} on this "
+            "node, so Ray would lose every task of more than some seconds. Unset it, or start head "
+            "and nodes with the same value (deploy/on-prem/ray.env)"
+        )
     return take_inventory(labels=labels)
+
+
+def _parse_ms(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else KEEPALIVE_DEFAULT_MS
 
 
 def prepare(preparation: Preparation, cache: str) -> Iterator[object]:

@@ -203,7 +203,7 @@ def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
     (again,) = (line for line in ended.stdout.splitlines() if line.startswith("resume with: "))
     assert len(done := runs(results, sweep_id)) >= 1
 
-    resumed = command.run(*shlex.split(again)[4:])
+    resumed = command.run(*shlex.split(again.removeprefix("resume with: "))[1:])
     assert resumed.returncode == 0, resumed.stderr
     with command.start("attach", sweep_id, "--address", cluster.address) as following:
         assert "4 of 4" not in wait_for_line(following, "of 4 runs to do")
