@@ -173,20 +173,22 @@ def test_a_gentle_cancellation_ends_only_a_task_that_polls(
     @ray.remote(max_retries=0)
     def poll(path):
         Path(path).touch()
-        while True:
+        while not Path(path + "-stop").exists():
             time.sleep(0.05)
 
-    # A task that has heard of one cancellation is not to be cancelled again: the answers race in
-    # Ray, and where the second is the later one the driver is aborted ("not pending").
-    polling = poll.remote(path + "polling")
-    wait_for(path + "polling")
-    for _ in range(3):  # one that meets Ray's own code in the worker is lost now and then
+    # A task is cancelled once: the answers to two cancellations race in Ray, and where the second
+    # is the later one the driver is aborted ("not pending"). One that meets Ray's own code in the
+    # worker is lost now and then: then another task is cancelled.
+    for number in range(3):
+        own = path + "polling" + str(number)
+        polling = poll.remote(own)
+        wait_for(own)
         ray.cancel(polling)
-        polled = outcome(polling, 20.0)
+        polled = outcome(polling, 10.0)
         if polled != "GetTimeoutError":
             break
-    else:
-        ray.cancel(polling, force=True)  # others need its core
+        Path(own + "-stop").touch()  # others need its core
+        outcome(polling)
     blocking = block.remote(path + "blocking")
     wait_for(path + "blocking")
     ray.cancel(blocking)
