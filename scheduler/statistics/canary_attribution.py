@@ -73,13 +73,13 @@ def attribute_change(
     base, candidate = _select_timed(base_runs), _select_timed(candidate_runs)
     if not base or not candidate:
         return Attribution(ChangeSource.UNKNOWN, "there is no number on both sides")
-    have_canaries = bool(_keep_with_canary(base) and _keep_with_canary(candidate))
-    if have_canaries:
-        base, candidate = _keep_with_canary(base), _keep_with_canary(candidate)
+    with_canary = _keep_with_canary(base), _keep_with_canary(candidate)
+    if all(with_canary):
+        base, candidate = with_canary
     number = _find_median(candidate) / _find_median(base)
     if number <= 0 or abs(math.log(number)) < UNMOVED:
         return Attribution(ChangeSource.UNKNOWN, "the number did not move", number)
-    if not have_canaries:
+    if not all(with_canary):
         reason = "no canary on one side: give `canary: true`"
         return Attribution(ChangeSource.UNKNOWN, reason, number)
     models = {run.canary_model for run in (*base, *candidate)}

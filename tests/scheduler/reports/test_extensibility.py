@@ -3,6 +3,7 @@
 import io
 import re
 
+import report_texts
 from made_rows import typed
 from rich.console import Console
 
@@ -17,37 +18,14 @@ from velodrome.scheduler.reports.extensibility_text import (
 
 def row(framework: str, model: str = "probe-lrn", **changes: object) -> dict[str, object]:
     """A row of a probe that agreed, unless changed."""
-    variant = {"torch": "eager", "tensorflow": "graph"}.get(framework, "plain")
-    plain: dict[str, object] = {
+    of_probe: dict[str, object] = {
         "task_id": f"{framework}-{model}-{changes}",
-        "repeat": 0,
-        "attempt": 1,
-        "status": "ok",
-        "reason": "",
-        "rerun": f"velodrome measure {framework} {model}",
-        "framework": framework,
-        "variant": variant,
-        "model": model,
+        "variant": {"torch": "eager", "tensorflow": "graph"}.get(framework, "plain"),
         "batch_size": 8,
-        "device": "cpu",
-        "threads": 1,
-        "dtype": "float32",
-        "node_type": "t1",
-        "cpu_model": "Some CPU",
-        "gpu_name": "",
-        "verified": True,
-        "stable": True,
         "gradient_error": 3.2e-7,
-        "peak_rss_bytes": 1,
-        "cpu_percent_mean": 99.0,
         "notes": [],
     }
-    times = {
-        f"{phase}_{name}_ns": 1e6
-        for phase in ("forward", "gradient")
-        for name in ("median", "low", "high")
-    }
-    return plain | times | changes
+    return report_texts.row(framework, model, **(of_probe | changes))
 
 
 def words(rows: list[dict[str, object]]) -> dict[tuple[str, str], str]:
