@@ -22,9 +22,10 @@ class Unsupported(Exception):
 class Batch(NamedTuple):
     """The inputs of one call, in canonical layout, on the host.
 
-    inputs: images (batch, channels, height, width) float32, vectors (batch, n) float32, or tokens
-    (batch, time) int32, padded on the right with 0 to the batch's longest. labels: (batch,) int32.
-    lengths: (batch,) int32, the true length of each sequence.
+    inputs: images (batch, channels, height, width) float32, vectors (batch, n) float32, states
+    (batch, time, n) float32, or tokens (batch, time) int32, of Sequences padded on the right with 0
+    to the batch's longest. labels: (batch,) int32, of StepCrossEntropy (batch, time). lengths:
+    (batch,) int32, the true length of each of Sequences, else None.
     """
 
     inputs: numpy.ndarray

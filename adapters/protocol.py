@@ -76,7 +76,7 @@ class Request(NamedTuple):
     batch_size: int
     device: str  # `cpu` or `gpu`
     threads: int
-    dtype: str  # `float32`
+    dtype: str  # one of velodrome.adapters.tolerances.DTYPES
     seed: int
     reference: str  # path of an .npz file
     timing: Timing = Timing()
@@ -127,12 +127,16 @@ class FirstCall(NamedTuple):
 
 
 class ParameterError(NamedTuple):
-    """One parameter's gradient error against the reference: error = |g - ref| / |ref|."""
+    """One parameter's gradient error against the reference: error = |g - ref| / |ref|.
+
+    allowed: the error's tolerance; 0 in sessions before it was sent.
+    """
 
     name: str
     shape: Tuple[int, ...]
     reference_norm: float
     error: float
+    allowed: float = 0.0
 
 
 class Verified(NamedTuple):

@@ -41,11 +41,15 @@ ONE_CORE_FLOPS = 5e9  # under a second on one core
 SOURCES = (
     "proof/reference.py",
     "proof/reference_file.py",
+    "proof/batch_results.py",
+    "proof/clear_draws.py",
+    "proof/prediction.py",
     "proof/seeding.py",
     "proof/sketch.py",
     "proof/tie_distance.py",
     "proof/dropout_gradients.py",
     "models/layers.py",
+    "models/step_layers.py",
     "models/shapes.py",
     "frameworks/numpy/*.py",
 )
@@ -150,7 +154,7 @@ def _key(task: Task) -> str:
     if task.model not in MODELS:
         reason = f"there is no model {task.model!r}. Known: {', '.join(sorted(MODELS))}"
         raise ReferenceFailed(Status.UNSUPPORTED, reason)
-    text = f"{_version()} {MODELS[task.model]!r} {task.batch_size} {task.seed}"
+    text = f"{_version()} {MODELS[task.model]!r} {task.batch_size} {task.seed} {task.dtype}"
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
@@ -231,7 +235,7 @@ def _request(task: Task, node: Node, path: Path) -> Request:
         batch_size=task.batch_size,
         device="cpu",
         threads=_threads(task, node),
-        dtype="float64",
+        dtype=task.dtype,
         seed=task.seed,
         reference=str(path),
     )

@@ -1,7 +1,9 @@
 """One request to one worker, from the worker's start to the end of its last process."""
 
+import io
 import os
 import time
+import zipfile
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
+from velodrome.adapters.tolerances import PredictedErrors, read_predicted
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.core_types import KernelChoice
 from velodrome.agents.environments.environment import Environment
@@ -129,7 +132,9 @@ def run_session(
             sampler = _listen_sampled(running, setting, listener)
             ending = running.wait(0.0 if listener.broken else LEAVE_S)
         validated = (
-            Validated(()) if listener.broken else validate(listener.arrivals, request, started_ns)
+            Validated(())
+            if listener.broken
+            else validate(listener.arrivals, request, started_ns, _read_predicted(reference))
         )
         return Session(
             events=validated.events,
@@ -152,6 +157,15 @@ def run_session(
                 ),
             ),
         )
+
+
+def _read_predicted(reference: bytes | None) -> PredictedErrors:
+    """Read the errors that the reference allows, from the content that no worker can change."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(reference or b"")) as archive:
+            return read_predicted(archive)
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError):
+        return PredictedErrors()  # the worker reports a file that is no reference
 
 
 def _copy_reference(reference: bytes, scratch: Path) -> str:

@@ -9,6 +9,8 @@ from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.lenet import LENET
 from velodrome.adapters.models.lstm import LSTM
 from velodrome.adapters.models.probes import PROBES
+from velodrome.adapters.models.resnet import RESNET50, RESNET_TINY
+from velodrome.adapters.models.transformers import TRANSFORMERS
 
 MODELS: Dict[str, Model] = {
     model.name: model
@@ -19,6 +21,9 @@ MODELS: Dict[str, Model] = {
         *SMALL,
         *LARGE,
         LSTM,
+        RESNET50,
+        RESNET_TINY,
+        *TRANSFORMERS,
         *GEMMS,
         COPY,
         CANARY,

@@ -8,7 +8,21 @@ sequences (time, n). Convolution is cross-correlation. Canonical parameter layou
 
 from typing import NamedTuple, Tuple, Union
 
-Inputs = Tuple[str, ...]  # names of earlier layers; empty: the layer before
+from velodrome.adapters.models.step_layers import Attention as Attention
+from velodrome.adapters.models.step_layers import ClassToken as ClassToken
+from velodrome.adapters.models.step_layers import Embedding as Embedding
+from velodrome.adapters.models.step_layers import FirstStep as FirstStep
+from velodrome.adapters.models.step_layers import Gru as Gru
+from velodrome.adapters.models.step_layers import Inputs as Inputs
+from velodrome.adapters.models.step_layers import LayerNorm as LayerNorm
+from velodrome.adapters.models.step_layers import LearnedPositions as LearnedPositions
+from velodrome.adapters.models.step_layers import Lstm as Lstm
+from velodrome.adapters.models.step_layers import MeanOverTime as MeanOverTime
+from velodrome.adapters.models.step_layers import Patches as Patches
+from velodrome.adapters.models.step_layers import RmsNorm as RmsNorm
+from velodrome.adapters.models.step_layers import StepLayer
+from velodrome.adapters.models.step_layers import StepLinear as StepLinear
+from velodrome.adapters.models.step_layers import TiedLinear as TiedLinear
 
 
 class Conv(NamedTuple):
@@ -22,6 +36,7 @@ class Conv(NamedTuple):
     groups: int = 1
     inputs: Inputs = ()
     frozen: bool = False
+    bias: bool = True
 
 
 class DilatedConv(NamedTuple):
@@ -64,12 +79,13 @@ class Linear(NamedTuple):
 
 
 class MaxPool(NamedTuple):
-    """The largest value of each window; no padding, no window that hangs over the edge."""
+    """The largest value of each window. Padding never wins; no window hangs over its edge."""
 
     name: str
     size: int
     stride: int
     inputs: Inputs = ()
+    padding: int = 0
 
 
 class AvgPool(NamedTuple):
@@ -86,11 +102,14 @@ class BatchNorm(NamedTuple):
 
     Mean and variance (over n, not n - 1) are the batch's, over all positions. Gradients flow
     through both; no running averages are kept. Parameters scale (channels,), bias (channels,).
+    seeded_scale, seeded_bias: the drawn values are about them; a bias has a random sign.
     """
 
     name: str
     epsilon: float = 1e-5
     inputs: Inputs = ()
+    seeded_scale: float = 1.0
+    seeded_bias: float = 0.0
 
 
 class Relu(NamedTuple):
@@ -104,6 +123,20 @@ class Tanh(NamedTuple):
 
 
 class Sigmoid(NamedTuple):
+    name: str
+    inputs: Inputs = ()
+
+
+class Gelu(NamedTuple):
+    """y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), the tanh form of GELU."""
+
+    name: str
+    inputs: Inputs = ()
+
+
+class Silu(NamedTuple):
+    """y = x / (1 + e^-x)."""
+
     name: str
     inputs: Inputs = ()
 
@@ -127,54 +160,6 @@ class Dropout(NamedTuple):
     inputs: Inputs = ()
 
 
-class Embedding(NamedTuple):
-    """Token to vector. Parameter weight (vocabulary, units); its gradient is dense."""
-
-    name: str
-    vocabulary: int
-    units: int
-    inputs: Inputs = ()
-
-
-class Lstm(NamedTuple):
-    """One layer, gates i, f, g, o, no peepholes, zero initial state. Masked steps hold c and h.
-
-    Parameters weight_input (4 units, in), weight_hidden (4 units, units), bias (4 units,).
-    """
-
-    name: str
-    units: int
-    inputs: Inputs = ()
-
-
-class Gru(NamedTuple):
-    """One layer, zero initial state; reset acts behind the hidden product, as in cuDNN.
-
-    r = sigmoid(Wr x + br + Ur h + cr), z = sigmoid(Wz x + bz + Uz h + cz),
-    n = tanh(Wn x + bn + r * (Un h + cn)), h' = (1 - z) * n + z * h. Masked steps hold h.
-    Parameters, gates r, z, n: weight_input W (3 units, in), weight_hidden U (3 units, units), bias
-    b (3 units,), bias_hidden c (3 units,).
-    """
-
-    name: str
-    units: int
-    inputs: Inputs = ()
-
-
-class Attention(NamedTuple):
-    """Self-attention over a sequence: (time, n) to (time, n), in `heads` heads of d = n / heads.
-
-    Query, key and value are x times a third of weight_input (3 n, n) each, in this order; head k
-    has their values k d .. (k + 1) d. A head gives softmax(query key^T / sqrt(d)) value, the
-    softmax over the true steps alone; behind the heads, side by side, stands weight_output (n, n).
-    No biases: a key's would have no gradient. Steps beyond an example's length hold anything.
-    """
-
-    name: str
-    heads: int
-    inputs: Inputs = ()
-
-
 class Loop(NamedTuple):
     """x <- tanh(x weight^T + bias), `steps` times over with the same parameters, on vectors (n,).
 
@@ -193,18 +178,25 @@ class Add(NamedTuple):
     inputs: Inputs
 
 
-class Custom(NamedTuple):
-    """An operation of the user's own: y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|).
+class Multiply(NamedTuple):
+    """The product of two layers of one shape, value by value. inputs: both names."""
 
-    That is not the derivative: only the framework's mechanism for own operations gets it right.
-    """
+    name: str
+    inputs: Inputs
+
+
+class MeanOverImage(NamedTuple):
+    """(channels, height, width) to (channels,): the mean over each channel."""
 
     name: str
     inputs: Inputs = ()
 
 
-class MeanOverTime(NamedTuple):
-    """(time, n) to (n,): the mean over each example's true length."""
+class Custom(NamedTuple):
+    """An operation of the user's own: y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|).
+
+    That is not the derivative: only the framework's mechanism for own operations gets it right.
+    """
 
     name: str
     inputs: Inputs = ()
@@ -228,22 +220,26 @@ Layer = Union[
     Relu,
     Tanh,
     Sigmoid,
+    Gelu,
+    Silu,
     Lrn,
     Dropout,
-    Embedding,
-    Lstm,
-    Gru,
-    Attention,
     Loop,
     Add,
+    Multiply,
+    MeanOverImage,
     Custom,
-    MeanOverTime,
     Duplicate,
+    StepLayer,
 ]
 
 
 class SoftmaxCrossEntropy(NamedTuple):
     """Mean over the batch, in nats, of the last layer against the labels."""
+
+
+class StepCrossEntropy(NamedTuple):
+    """Mean over all steps of the batch, in nats, of the last layer (time, classes) per step."""
 
 
 class SquaredError(NamedTuple):
@@ -259,7 +255,7 @@ class NoLoss(NamedTuple):
     """The output itself is the result; only `forward` is timed, and checked value by value."""
 
 
-Loss = Union[SoftmaxCrossEntropy, SquaredError, NoLoss]
+Loss = Union[SoftmaxCrossEntropy, StepCrossEntropy, SquaredError, NoLoss]
 
 
 class Images(NamedTuple):
@@ -282,7 +278,21 @@ class Sequences(NamedTuple):
     lengths: Tuple[int, ...]
 
 
-Input = Union[Images, Vectors, Sequences]
+class Tokens(NamedTuple):
+    """Token sequences of one length, without padding."""
+
+    vocabulary: int
+    length: int
+
+
+class States(NamedTuple):
+    """Sequences of one length of vectors, (length, size), from a standard normal."""
+
+    length: int
+    size: int
+
+
+Input = Union[Images, Vectors, Sequences, Tokens, States]
 
 
 class Model(NamedTuple):
@@ -293,7 +303,7 @@ class Model(NamedTuple):
     input: Input
     layers: Tuple[Layer, ...]
     loss: Loss
-    classes: int  # labels are uniform in 0 .. classes - 1; 0: no labels
+    classes: int  # labels, one per example or step, are uniform in 0 .. classes - 1; 0: none
     batch_size: int  # the default on a CPU
     gpu_batch_size: int
 

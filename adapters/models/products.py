@@ -13,20 +13,29 @@ from velodrome.adapters.models.shapes import (
     list_inputs,
 )
 
+STEP_KINDS = (  # of which _count_macs counts one step
+    kinds.Lstm,
+    kinds.Gru,
+    kinds.Attention,
+    kinds.StepLinear,
+    kinds.TiedLinear,
+)
+
 
 def count_forward_macs(model: Model) -> int:
-    """Count the multiply-adds of one example, forward.
+    """Count the multiply-adds of one example, forward; of one token where the input is a sequence.
 
-    Where the input is a sequence, of one token: what runs once per sequence, behind the mean over
-    time, is then left out.
+    Of padded sequences, without layers that run once per sequence, behind the mean over time.
     """
-    per_token = find_token_layers(model)
+    per_token, runs = find_token_layers(model), _count_runs(model, 1)
     whole = not any(per_token.values())
-    return sum(
-        macs
+    counted = [
+        macs * (int(runs[layer.name]) if whole else 1)
         for layer, macs in _count_layer_macs(model)
         if whole or per_token[list_inputs(model)[layer.name][0]]
-    )
+    ]
+    steps = model.input.length if isinstance(model.input, (kinds.Tokens, kinds.States)) else 1
+    return sum(counted) // steps
 
 
 def count_forward_flops(model: Model, batch_size: int) -> float:
@@ -69,7 +78,7 @@ def count_copied_bytes(model: Model, batch_size: int) -> int:
 
 
 def _count_macs(layer: Layer, shape: Shape) -> int:
-    """Count a layer's multiply-adds per example; per token behind a sequence."""
+    """Count a layer's multiply-adds per example, or per step for STEP_KINDS."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
         _, height, width = compute_output_shape(layer, shape)
         inputs = shape[0] // getattr(layer, "groups", 1)
@@ -82,11 +91,26 @@ def _count_macs(layer: Layer, shape: Shape) -> int:
         return 4 * layer.units * (shape[1] + layer.units)
     if isinstance(layer, kinds.Gru):
         return 3 * layer.units * (shape[1] + layer.units)
-    if isinstance(layer, kinds.Attention):  # every token with each of the longest sequence
-        return 4 * shape[1] ** 2 + 2 * shape[0] * shape[1]
+    if isinstance(layer, kinds.Attention):
+        return _count_projection_macs(layer, shape) + _count_attention_macs(layer, shape)
+    if isinstance(layer, kinds.StepLinear):
+        return shape[1] * layer.units
     if isinstance(layer, kinds.Loop):
         return layer.steps * shape[0] ** 2
     return 0
+
+
+def _count_projection_macs(layer: kinds.Attention, shape: Shape) -> int:
+    kept = 2 * (layer.key_value_heads or layer.heads)
+    return shape[1] ** 2 * (2 * layer.heads + kept) // layer.heads
+
+
+def _count_attention_macs(layer: kinds.Attention, shape: Shape) -> int:
+    """Count a token's products with each of the longest sequence, or with itself and earlier ones.
+
+    With `causal`, half of them are needed: the mean over the tokens.
+    """
+    return (shape[0] + 1 if layer.causal else 2 * shape[0]) * shape[1]
 
 
 def _count_inner_macs(layer: Layer, shape: Shape) -> int:
@@ -96,39 +120,54 @@ def _count_inner_macs(layer: Layer, shape: Shape) -> int:
     if isinstance(layer, kinds.Gru):
         return 3 * layer.units**2
     if isinstance(layer, kinds.Attention):
-        return shape[1] ** 2 + 2 * shape[0] * shape[1]
+        return shape[1] ** 2 + _count_attention_macs(layer, shape)
     if isinstance(layer, kinds.Loop):
         return (layer.steps - 1) * shape[0] ** 2
     return 0
 
 
 def _count_layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
-    """List each layer's multiply-adds, per token if it runs per token."""
+    """List each layer's multiply-adds, per step if it runs per step."""
     found, reads = compute_output_shapes(model), list_inputs(model)
-    return tuple((layer, _count_macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
+    return tuple(
+        (
+            layer,
+            found[reads[layer.name][0]][1] * found[layer.name][1]
+            if isinstance(layer, kinds.TiedLinear)
+            else _count_macs(layer, found[reads[layer.name][0]]),
+        )
+        for layer in model.layers
+    )
 
 
 def find_token_layers(model: Model) -> Dict[str, bool]:
-    """Return per layer, and for `input`, True if its output has an entry per token."""
+    """Return per layer, and for `input`, True if its output has an entry per token, or padding."""
     reads = list_inputs(model)
     found = {"input": isinstance(model.input, kinds.Sequences)}
     for layer in model.layers:
         before = found[reads[layer.name][0]]
-        found[layer.name] = before and not isinstance(layer, kinds.MeanOverTime)
+        found[layer.name] = before and not isinstance(layer, (kinds.MeanOverTime, kinds.FirstStep))
     return found
 
 
 def _count_runs(model: Model, batch_size: int) -> Dict[str, float]:
-    """Count per layer its runs for one example: one, or the mean number of tokens."""
-    reads, per_token = list_inputs(model), find_token_layers(model)
+    """Count per layer its runs for one example: one, or the mean number of steps."""
+    reads, per_token, found = (
+        list_inputs(model),
+        find_token_layers(model),
+        compute_output_shapes(model),
+    )
     tokens = compute_mean_length(model, batch_size)
-    return {
-        layer.name: tokens if per_token[reads[layer.name][0]] else 1.0 for layer in model.layers
-    }
+    runs = {}
+    for layer in model.layers:
+        before = reads[layer.name][0]
+        steps = found[before][0] if isinstance(layer, STEP_KINDS) else 1.0
+        runs[layer.name] = tokens if per_token[before] else float(steps)
+    return runs
 
 
 def compute_mean_length(model: Model, batch_size: int) -> float:
-    """Return the mean true length of the examples that fill batches; 1 without sequences."""
+    """Return the mean true length of the padded examples that fill batches; 1 without padding."""
     if not isinstance(model.input, kinds.Sequences):
         return 1.0
     whole = len(model.input.lengths) // batch_size * batch_size

@@ -9,7 +9,10 @@ Shape = Tuple[int, ...]
 
 
 class Parameter(NamedTuple):
-    """One trained or frozen array. name: `layer.role`; fan_in: the base of its scale."""
+    """One trained or frozen array. name: `layer.role`; fan_in: the base of its scale.
+
+    center: the drawn values are about it; those of a bias about plus or minus it.
+    """
 
     name: str
     layer: str
@@ -17,6 +20,7 @@ class Parameter(NamedTuple):
     shape: Shape
     fan_in: int
     frozen: bool
+    center: float = 0.0
 
     @property
     def size(self) -> int:
@@ -37,7 +41,9 @@ def compute_input_shape(model: Model) -> Shape:
         return (source.channels, source.height, source.width)
     if isinstance(source, kinds.Vectors):
         return (source.size,)
-    return (max(source.lengths),)
+    if isinstance(source, kinds.States):
+        return (source.length, source.size)
+    return (source.length,) if isinstance(source, kinds.Tokens) else (max(source.lengths),)
 
 
 def list_inputs(model: Model) -> Dict[str, Tuple[str, ...]]:
@@ -62,6 +68,8 @@ def compute_output_shapes(model: Model) -> Dict[str, Shape]:
         if missing:
             raise ValueError("{}: layer {} reads {}".format(model.name, layer.name, missing[0]))
         shapes[layer.name] = compute_output_shape(layer, shapes[reads[layer.name][0]])
+        if isinstance(layer, kinds.TiedLinear):
+            shapes[layer.name] = (shapes[layer.name][0], _find_vocabulary(model, layer))
         if any(shapes[name] != shapes[layer.name] for name in reads[layer.name][1:]):
             raise ValueError("{}: layer {} adds unlike shapes".format(model.name, layer.name))
     return shapes
@@ -107,9 +115,18 @@ def find_gradient_flow(model: Model) -> Dict[str, bool]:
     reads = list_inputs(model)
     needed = {"input": False}
     for layer in model.layers:
-        trains = bool(_parameter_roles(layer)) and not getattr(layer, "frozen", False)
+        tied = isinstance(layer, kinds.TiedLinear)
+        trains = tied or (bool(_parameter_roles(layer)) and not getattr(layer, "frozen", False))
         needed[layer.name] = trains or any(needed[name] for name in reads[layer.name])
     return needed
+
+
+def _find_vocabulary(model: Model, layer: kinds.TiedLinear) -> int:
+    for other in model.layers:
+        if other.name == layer.embedding and isinstance(other, kinds.Embedding):
+            return other.vocabulary
+    text = "{}: layer {} shares the weight of {}, which is no embedding"
+    raise ValueError(text.format(model.name, layer.name, layer.embedding))
 
 
 def _window(length: int, size: int, stride: int, padding: int, name: str) -> int:
@@ -126,10 +143,16 @@ def compute_output_shape(layer: Layer, shape: Shape) -> Shape:
         return (shape[0], _length(layer, shape[1]), _length(layer, shape[2]))
     if isinstance(layer, kinds.Linear):
         return (layer.units,)
-    if isinstance(layer, (kinds.Embedding, kinds.Lstm, kinds.Gru)):
+    if isinstance(layer, (kinds.Embedding, kinds.Lstm, kinds.Gru, kinds.StepLinear)):
         return (shape[0], layer.units)
-    if isinstance(layer, kinds.MeanOverTime):
+    if isinstance(layer, (kinds.MeanOverTime, kinds.FirstStep)):
         return shape[1:]
+    if isinstance(layer, kinds.MeanOverImage):
+        return shape[:1]
+    if isinstance(layer, kinds.Patches):
+        return (shape[1] * shape[2], shape[0])
+    if isinstance(layer, kinds.ClassToken):
+        return (shape[0] + 1, shape[1])
     return shape
 
 
@@ -143,11 +166,12 @@ def _length(layer: Layer, length: int) -> int:
     if isinstance(layer, kinds.Conv):
         return _window(length, layer.kernel, layer.stride, layer.padding, layer.name)
     if isinstance(layer, (kinds.MaxPool, kinds.AvgPool)):
-        return _window(length, layer.size, layer.stride, 0, layer.name)
+        padding = layer.padding if isinstance(layer, kinds.MaxPool) else 0
+        return _window(length, layer.size, layer.stride, padding, layer.name)
     raise TypeError("{} has no windows".format(type(layer).__name__))
 
 
-# Of every kind that has parameters; a linear layer may be without its bias.
+# Of every kind that has parameters; a layer whose field `bias` is false has none.
 _ROLES: Dict[type, Tuple[str, ...]] = {
     kinds.Conv: ("weight", "bias"),
     kinds.DilatedConv: ("weight", "bias"),
@@ -157,14 +181,20 @@ _ROLES: Dict[type, Tuple[str, ...]] = {
     kinds.Embedding: ("weight",),
     kinds.Lstm: ("weight_input", "weight_hidden", "bias"),
     kinds.Gru: ("weight_input", "weight_hidden", "bias", "bias_hidden"),
-    kinds.Attention: ("weight_input", "weight_output"),
+    kinds.Attention: ("weight_input", "bias_input", "weight_output", "bias_output"),
     kinds.Loop: ("weight", "bias"),
+    kinds.StepLinear: ("weight", "bias"),
+    kinds.LayerNorm: ("scale", "bias"),
+    kinds.RmsNorm: ("scale",),
+    kinds.LearnedPositions: ("weight",),
+    kinds.ClassToken: ("weight",),
 }
 
 
 def _parameter_roles(layer: Layer) -> Tuple[str, ...]:
+    has_bias = getattr(layer, "bias", True)
     roles = _ROLES.get(type(layer), ())
-    return roles if getattr(layer, "bias", True) else roles[:-1]
+    return tuple(role for role in roles if has_bias or not role.startswith("bias"))
 
 
 def _parameters(layer: Layer, shape: Shape) -> List[Parameter]:
@@ -178,9 +208,16 @@ def _parameters(layer: Layer, shape: Shape) -> List[Parameter]:
             shapes[role][0],
             shapes[role][1],
             frozen,
+            _find_center(layer, role),
         )
         for role in _parameter_roles(layer)
     ]
+
+
+def _find_center(layer: Layer, role: str) -> float:
+    if isinstance(layer, kinds.BatchNorm):
+        return layer.seeded_scale if role == "scale" else layer.seeded_bias
+    return 1.0 if role == "scale" else 0.0
 
 
 def _parameter_shapes(layer: Layer, shape: Shape) -> Dict[str, Tuple[Shape, int]]:
@@ -206,8 +243,15 @@ def _parameter_shapes(layer: Layer, shape: Shape) -> Dict[str, Tuple[Shape, int]
     if isinstance(layer, kinds.Gru):
         return _recurrent_shapes(3 * layer.units, layer.units, shape[1], ("bias", "bias_hidden"))
     if isinstance(layer, kinds.Attention):
-        n = shape[1]
-        return {"weight_input": ((3 * n, n), n), "weight_output": ((n, n), n)}
+        return _attention_shapes(layer, shape[1])
+    if isinstance(layer, kinds.StepLinear):
+        return {"weight": ((layer.units, shape[1]), shape[1]), "bias": ((layer.units,), shape[1])}
+    if isinstance(layer, (kinds.LayerNorm, kinds.RmsNorm)):
+        return {"scale": (shape[1:], 1), "bias": (shape[1:], 1)}
+    if isinstance(layer, kinds.LearnedPositions):
+        return {"weight": ((layer.count, shape[1]), 100)}
+    if isinstance(layer, kinds.ClassToken):
+        return {"weight": (shape[1:], 100)}
     if isinstance(layer, kinds.Loop):
         return {"weight": (shape + shape, shape[0]), "bias": (shape, shape[0])}
     return {}
@@ -222,3 +266,13 @@ def _recurrent_shapes(
     }
     found.update({role: ((gates,), units) for role in biases})
     return found
+
+
+def _attention_shapes(layer: kinds.Attention, n: int) -> Dict[str, Tuple[Shape, int]]:
+    rows = (layer.heads + 2 * (layer.key_value_heads or layer.heads)) * (n // layer.heads)
+    return {
+        "weight_input": ((rows, n), n),
+        "bias_input": ((rows,), n),
+        "weight_output": ((n, n), n),
+        "bias_output": ((n,), n),
+    }

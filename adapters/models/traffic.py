@@ -21,7 +21,16 @@ from velodrome.adapters.models.shapes import (
 )
 
 VALUE_BYTES = 4  # of float32, in which weights and batches are handed in
-POINTWISE = (kinds.Relu, kinds.Tanh, kinds.Sigmoid, kinds.Dropout, kinds.Custom)
+POINTWISE = (
+    kinds.Relu,
+    kinds.Tanh,
+    kinds.Sigmoid,
+    kinds.Gelu,
+    kinds.Silu,
+    kinds.Dropout,
+    kinds.Custom,
+    kinds.Patches,
+)
 
 
 def estimate_forward_bytes(model: Model, batch_size: int) -> float:
@@ -78,10 +87,13 @@ def _count_layer_values(model: Model, batch_size: int) -> Dict[str, float]:
 
 
 def _count_parameter_values(model: Model) -> Dict[str, int]:
-    """Count per layer the values of its parameters."""
+    """Count per layer the values of its parameters, and of those that it shares."""
     found = {layer.name: 0 for layer in model.layers}
     for entry in list_parameters(model):
         found[entry.layer] += entry.size
+    for layer in model.layers:
+        if isinstance(layer, kinds.TiedLinear):
+            found[layer.name] = found[layer.embedding]
     return found
 
 

@@ -9,10 +9,10 @@ from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Dropout, Model
 from velodrome.adapters.proof import seeding
+from velodrome.adapters.proof.prediction import list_weak
 from velodrome.adapters.proof.reference import ExpectedResults, Reference, draw_signs
 from velodrome.adapters.proof.sketch import compute_sketch
 from velodrome.adapters.protocol import ParameterError, Verified, monotonic_ns
-from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
 
 _SIGMAS = 5.0
 
@@ -35,26 +35,26 @@ class Disagreed(Exception):
 
 
 class ResultErrors(NamedTuple):
-    """Errors of one result: of its loss, and the largest of a gradient with its parameter."""
+    """Errors of one result: of its loss, and of the gradient nearest to or beyond its tolerance."""
 
     loss: float
     gradient: float = 0.0
     parameter: str = ""
 
-    def faults(self, dtype: str) -> Tuple[str, ...]:
+    def list_faults(self, reference: Reference) -> Tuple[str, ...]:
         """Describe each error beyond tolerance; empty if there is none. nan is beyond."""
-        found = []
-        if not self.loss <= LOSS_TOLERANCES[dtype]:
-            allowed = LOSS_TOLERANCES[dtype]
-            found.append("loss is off by {:.2g} (allowed {:g})".format(self.loss, allowed))
-        if not self.gradient <= GRADIENT_TOLERANCES[dtype]:
-            allowed = GRADIENT_TOLERANCES[dtype]
-            text = "the gradient of {} is off by {:.2g} (allowed {:g})"
+        found, allowed = [], reference.loss_tolerance
+        if not self.loss <= allowed:
+            found.append("loss is off by {:.2g} (allowed {:.2g})".format(self.loss, allowed))
+        if self.parameter:
+            allowed = reference.gradient_tolerance(self.parameter)
+        if self.parameter and not self.gradient <= allowed:
+            text = "the gradient of {} is off by {:.2g} (allowed {:.2g})"
             found.append(text.format(self.parameter, self.gradient, allowed))
         return tuple(found)
 
 
-def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Verified:
+def verify(reference: Reference, adapter: Adapter) -> Verified:
     """Verify the losses of all batches and every gradient; Disagreed if one exceeds its tolerance.
 
     The adapter has the network built, all batches loaded, and dropout off. Each checked batch's
@@ -69,13 +69,13 @@ def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Ve
         collector.take(index, adapter)
     parameters = _parameter_errors(reference, collector.worst)
     loss_error = _worst(error for _, error in collector.losses)
-    _require(parameters, loss_error, dtype)
+    _require(reference, parameters, loss_error)
     return Verified(
         collector.losses[0][0],
         loss_error,
         _worst(entry.error for entry in parameters),
         parameters,
-        adapter.notes() + _tie_notes(reference),
+        adapter.notes() + _tie_notes(reference) + list_weak(reference.predicted),
         monotonic_ns(),
     )
 
@@ -92,10 +92,12 @@ def measure_gradient_errors(
 ) -> ResultErrors:
     """Return the errors of a gradient call. Disagreed if names or shapes are not the model's."""
     worst = ResultErrors(compute_relative_error(adapter.loss(handle), expected.losses[place]))
+    largest = 0.0
     for name, gradient in iterate_gradients(reference, adapter, handle):
         error = measure_gradient_error(name, gradient, expected.sketches[name][place])
-        if not error <= worst.gradient:
-            worst = worst._replace(gradient=error, parameter=name)
+        share = error / reference.gradient_tolerance(name)
+        if not share <= largest:
+            worst, largest = worst._replace(gradient=error, parameter=name), share
     return worst
 
 
@@ -248,24 +250,31 @@ def _worst(errors: Iterator[float]) -> float:
 
 def _parameter_errors(reference: Reference, worst: Dict[str, float]) -> Tuple[ParameterError, ...]:
     return tuple(
-        ParameterError(name, shape, float(reference.norms[name][0]), worst[name])
+        ParameterError(
+            name,
+            shape,
+            float(reference.norms[name][0]),
+            worst[name],
+            reference.gradient_tolerance(name),
+        )
         for name, shape in reference.shapes.items()
     )
 
 
-def _require(parameters: Tuple[ParameterError, ...], loss_error: float, dtype: str) -> None:
+def _require(
+    reference: Reference, parameters: Tuple[ParameterError, ...], loss_error: float
+) -> None:
     """Raise Disagreed, naming the worst error, unless all are within tolerance. nan never is."""
-    tolerance = GRADIENT_TOLERANCES[dtype]
     faults = []
-    bad = [entry for entry in parameters if not entry.error <= tolerance]
+    bad = [entry for entry in parameters if not entry.error <= entry.allowed]
     if bad:
         worst = max(bad, key=lambda entry: math.inf if math.isnan(entry.error) else entry.error)
         faults.append(
-            "{} of {} gradients are off, the worst is {}: {:.2g} (allowed {:g})".format(
-                len(bad), len(parameters), worst.name, worst.error, tolerance
+            "{} of {} gradients are off, the worst is {}: {:.2g} (allowed {:.2g})".format(
+                len(bad), len(parameters), worst.name, worst.error, worst.allowed
             )
         )
-    faults += ResultErrors(loss_error).faults(dtype)
+    faults += ResultErrors(loss_error).list_faults(reference)
     if faults:
         detail = _table(parameters, loss_error)
         raise Disagreed("; ".join(faults), parameters, loss_error, detail)
@@ -273,10 +282,16 @@ def _require(parameters: Tuple[ParameterError, ...], loss_error: float, dtype: s
 
 def _table(parameters: Tuple[ParameterError, ...], loss_error: float) -> str:
     width = max([len("parameter")] + [len(entry.name) for entry in parameters])
-    lines = ["{:{}}  {:>9}  {:>9}  shape".format("parameter", width, "error", "|ref|")]
+    header = "{:{}}  {:>9}  {:>9}  {:>9}  shape"
+    lines = [header.format("parameter", width, "error", "allowed", "|ref|")]
     lines += [
-        "{:{}}  {:9.2e}  {:9.2e}  {}".format(
-            entry.name, width, entry.error, entry.reference_norm, "x".join(map(str, entry.shape))
+        "{:{}}  {:9.2e}  {:9.2e}  {:9.2e}  {}".format(
+            entry.name,
+            width,
+            entry.error,
+            entry.allowed,
+            entry.reference_norm,
+            "x".join(map(str, entry.shape)),
         )
         for entry in parameters
     ]

@@ -7,21 +7,30 @@ velodrome.adapters.proof.reference_file stores it.
 """
 
 import hashlib
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy
 
-from velodrome.adapters.contract import Batch, map_arrays
+from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
-from velodrome.adapters.proof import dropout_gradients, seeding, tie_distance
-from velodrome.adapters.proof.sketch import compute_sketch
+from velodrome.adapters.proof import dropout_gradients, prediction, seeding
+from velodrome.adapters.proof.batch_results import (
+    BatchResult,
+    accumulate_gradients,
+    compute_batches,
+    split_batch,
+)
+from velodrome.adapters.proof.clear_draws import find_clear_draws
+from velodrome.adapters.tolerances import (
+    PredictedErrors,
+    compute_gradient_tolerance,
+    compute_loss_tolerance,
+)
 
-VERSION = 2  # of the file, and of how weights and batches are drawn
-MAX_ATTEMPTS = seeding.FIRST_FRESH
-_CHUNK_BYTES = 2**30  # of float64 activations in one chunk of a batch
+VERSION = 3  # of the file, and of how weights and batches are drawn
 
 
 class ExpectedResults(NamedTuple):
@@ -60,10 +69,25 @@ class Reference(NamedTuple):
     fresh: ExpectedResults  # of the fresh batches at the places of `checked`
     changed: ChangedLoss
     dropout: Optional[dropout_gradients.DropoutProfile]  # of the last batch, None without dropout
+    dtype: str = "float32"  # the precision of `predicted`
+    predicted: PredictedErrors = PredictedErrors()  # of the first batch
+
+    @property
+    def loss_tolerance(self) -> float:
+        return compute_loss_tolerance(self.dtype, self.predicted)
+
+    def gradient_tolerance(self, name: str) -> float:
+        """Return the allowed error of a trained parameter's gradient."""
+        return compute_gradient_tolerance(self.dtype, self.predicted, name)
 
 
-def compute_reference(model: Model, batch_size: int, seed: int) -> Reference:
-    """Compute a reference; takes seconds for AlexNet. ValueError if no batch can be filled."""
+def compute_reference(
+    model: Model, batch_size: int, seed: int, dtype: str = "float32"
+) -> Reference:
+    """Compute a reference; takes seconds for AlexNet. ValueError if no batch can be filled.
+
+    dtype: of the results that it will be compared with.
+    """
     network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
     draws, near_ties = find_clear_draws(network, batch_size, seed)
     bare = Reference(
@@ -82,6 +106,7 @@ def compute_reference(model: Model, batch_size: int, seed: int) -> Reference:
         fresh=ExpectedResults(),
         changed=ChangedLoss(),
         dropout=None,
+        dtype=dtype,
     )
     if isinstance(model.loss, kinds.NoLoss):
         return bare
@@ -93,7 +118,7 @@ def _fill(bare: Reference, network: Network) -> Reference:
     batches = seeding.draw_batches(model, bare.batch_size, bare.seed, bare.draws)
     fresh = seeding.draw_fresh_batches(model, bare.batch_size, bare.seed, bare.draws)
     others = tuple(fresh[number] for number in checked)
-    found = _compute_batches(network, batches + others)
+    found = compute_batches(network, batches + others)
     own, new = found[: len(batches)], found[len(batches) :]
     expected = _collect([own[number] for number in checked])
     return bare._replace(
@@ -104,7 +129,20 @@ def _fill(bare: Reference, network: Network) -> Reference:
         total=_sum_sketches(own, bare.seed) if len(own) > len(checked) else {},
         fresh=_collect(new),
         dropout=_compute_dropout(network, batches[-1], bare.seed),
+        predicted=_predict_errors(network, batches[0], bare),
         changed=_compute_changed_loss(network, others[0], bare.seed),
+    )
+
+
+def _predict_errors(network: Network, batch: Batch, bare: Reference) -> PredictedErrors:
+    model = network.model
+    if not shapes.list_trained(model) or not prediction.needs_prediction(model, bare.dtype):
+        return PredictedErrors()
+    rounded = prediction.make_rounded_network(
+        model, seeding.draw_weights(model, bare.seed), bare.dtype
+    )
+    return prediction.measure_errors(
+        accumulate_gradients(network, batch), accumulate_gradients(rounded, batch, bare.dtype)
     )
 
 
@@ -125,65 +163,7 @@ def choose_changed_parameter(model: Model, seed: int) -> Optional[Tuple[str, num
     return entry.name, seeding.draw_values(entry, seed, "changed")
 
 
-class _BatchResult(NamedTuple):
-    """Loss, norms and sketches of one batch."""
-
-    loss: float
-    norms: Dict[str, float]
-    sketches: Dict[str, numpy.ndarray]
-
-
-def _compute_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
-    """Compute each batch; overlapping batches share their examples' part if layers allow it."""
-    if _needs_whole_batch(network.model) or isinstance(network.model.input, kinds.Sequences):
-        return [_summarize(*_accumulate(network, batch)) for batch in batches]
-    return _compute_overlapping(network, batches)
-
-
-def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
-    """Compute each example once, in stretches of examples that belong to the same batches.
-
-    Norms are those of the whole gradient for the first batch, of its sketch for the others.
-    """
-    size, count = len(batches[0].inputs), len(batches)
-    step = seeding.compute_step(size)
-    starts = [number * step for number in range(count)]
-    cuts = sorted(set(starts + [start + size for start in starts]))
-    parts: List[Tuple[int, int, _BatchResult]] = []
-    whole: Dict[str, numpy.ndarray] = {}
-    for start, end in zip(cuts, cuts[1:]):  # noqa: RUF007 - Python 3.6
-        home = min(start // step, count - 1)
-        own = _slice(batches[home], start - starts[home], end - starts[home])
-        loss, gradients = _accumulate(network, own)
-        parts.append((start, end, _summarize(loss, gradients)))
-        if end <= size:
-            _add(whole, gradients, (end - start) / float(size))
-    found = [
-        _average(
-            [(end - begin, part) for begin, end, part in parts if start <= begin < start + size]
-        )
-        for start in starts
-    ]
-    norms = {name: _norm(value) for name, value in whole.items()}
-    return [found[0]._replace(norms=norms)] + found[1:]
-
-
-def _average(parts: List[Tuple[int, _BatchResult]]) -> _BatchResult:
-    """Return the mean of the parts, weighted by their numbers of examples."""
-    total = float(sum(count for count, _ in parts))
-    loss = sum(count / total * part.loss for count, part in parts)
-    sketches = {
-        name: sum((count / total * part.sketches[name] for count, part in parts), numpy.zeros(()))
-        for name in parts[0][1].sketches
-    }
-    return _BatchResult(loss, {name: _norm(own) for name, own in sketches.items()}, sketches)
-
-
-def _norm(values: numpy.ndarray) -> float:
-    return float(numpy.linalg.norm(values))
-
-
-def _collect(found: List[_BatchResult]) -> ExpectedResults:
+def _collect(found: List[BatchResult]) -> ExpectedResults:
     return ExpectedResults(
         tuple(each.loss for each in found),
         {name: numpy.array([each.norms[name] for each in found]) for name in found[0].norms},
@@ -191,7 +171,7 @@ def _collect(found: List[_BatchResult]) -> ExpectedResults:
     )
 
 
-def _sum_sketches(found: List[_BatchResult], seed: int) -> Dict[str, numpy.ndarray]:
+def _sum_sketches(found: List[BatchResult], seed: int) -> Dict[str, numpy.ndarray]:
     added = draw_signs(len(found), seed)
     return {
         name: sum(sign * result.sketches[name] for sign, result in zip(added, found))
@@ -204,7 +184,9 @@ def _compute_dropout(
 ) -> Optional[dropout_gradients.DropoutProfile]:
     if not dropout_gradients.list_parameters_behind(network.model):
         return None
-    return dropout_gradients.compute_profile(network, tuple(_chunks(network.model, batch)), seed)
+    return dropout_gradients.compute_profile(
+        network, tuple(split_batch(network.model, batch)), seed
+    )
 
 
 def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedLoss:
@@ -214,7 +196,7 @@ def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedL
         return ChangedLoss()
     network.put(*found)
     total = float(len(batch.inputs))
-    parts = _chunks(network.model, batch)
+    parts = split_batch(network.model, batch)
     loss = sum(len(part.inputs) / total * network.forward(part).loss for part in parts)
     return ChangedLoss(found[0], loss)
 
@@ -224,99 +206,9 @@ def compute_digest(model: Model) -> str:
     return hashlib.sha256("{} {!r}".format(VERSION, model).encode()).hexdigest()
 
 
-def is_reference_of(reference: Reference, model: Model, batch_size: int, seed: int) -> bool:
+def is_reference_of(
+    reference: Reference, model: Model, batch_size: int, seed: int, dtype: str
+) -> bool:
     """Return True if a stored reference is still valid for this model."""
-    own = (reference.digest, reference.batch_size, reference.seed)
-    return own == (compute_digest(model), batch_size, seed)
-
-
-def find_clear_draws(network: Network, batch_size: int, seed: int) -> Tuple[numpy.ndarray, int]:
-    """Find each example's first attempt without near-ties, and count the examples that have none.
-
-    If none of MAX_ATTEMPTS is clear, the nearest to it is taken.
-    """
-    model = network.model
-    draws = seeding.list_first_attempts(model, batch_size)
-    if not tie_distance.can_jump(model):
-        return draws, 0
-    clear = [
-        _find_clear_draw(network, seed, seeding.find_example(model, batch_size, place), int(first))
-        for place, first in enumerate(draws)
-    ]
-    draws[:] = [attempt for attempt, _ in clear]
-    return draws, sum(distance < tie_distance.MARGIN for _, distance in clear)
-
-
-def _find_clear_draw(network: Network, seed: int, index: int, first: int) -> Tuple[int, float]:
-    best = (first, -1.0)
-    for attempt in range(first, first + MAX_ATTEMPTS):
-        distance = tie_distance.measure_tie_distance(
-            network, _draw_single(network.model, seed, index, attempt)
-        )
-        if distance > best[1]:
-            best = (attempt, distance)
-        if distance >= tie_distance.MARGIN:
-            break
-    return best
-
-
-def _draw_single(model: Model, seed: int, index: int, attempt: int) -> Batch:
-    drawn = seeding.draw_example(model, seed, index, attempt)[None]
-    if isinstance(model.input, kinds.Sequences):
-        return Batch(drawn, lengths=numpy.array([drawn.shape[1]], numpy.int32))
-    return Batch(drawn.astype(numpy.float64))
-
-
-def _accumulate(network: Network, batch: Batch) -> Tuple[float, Dict[str, numpy.ndarray]]:
-    """Return (loss, gradients) of one batch, computed in chunks of examples.
-
-    The loss is a mean over the batch, so that chunks add up by their share of it.
-    """
-    loss = 0.0
-    total: Dict[str, numpy.ndarray] = {}
-    for part in _chunks(network.model, batch):
-        share = len(part.inputs) / float(len(batch.inputs))
-        result = network.gradient(part)
-        loss += share * result.loss
-        _add(total, result.gradients, share)
-    return loss, {entry.name: total[entry.name] for entry in shapes.list_trained(network.model)}
-
-
-def _add(
-    total: Dict[str, numpy.ndarray], gradients: Dict[str, numpy.ndarray], share: float
-) -> None:
-    for name, gradient in gradients.items():
-        if name in total:
-            total[name] += share * gradient
-        else:
-            total[name] = share * gradient
-
-
-def _summarize(loss: float, gradients: Dict[str, numpy.ndarray]) -> _BatchResult:
-    norms = {name: _norm(value) for name, value in gradients.items()}
-    return _BatchResult(
-        loss, norms, {name: compute_sketch(name, value) for name, value in gradients.items()}
-    )
-
-
-def _needs_whole_batch(model: Model) -> bool:
-    """Return True if a layer needs the whole batch, which then cannot be cut."""
-    return any(isinstance(layer, kinds.BatchNorm) for layer in model.layers)
-
-
-def _chunks(model: Model, batch: Batch) -> Iterator[Batch]:
-    values = sum(
-        shapes.count_values(shape) for shape in shapes.compute_output_shapes(model).values()
-    )
-    # Three times: a layer's output, what its backward pass keeps of it, and its gradient.
-    size = max(1, _CHUNK_BYTES // (3 * 8 * values))
-    if _needs_whole_batch(model):
-        size = len(batch.inputs)
-    for start in range(0, len(batch.inputs), size):
-        own = _slice(batch, start, start + size)
-        wide = own.inputs if own.inputs.dtype.kind == "i" else own.inputs.astype(numpy.float64)
-        yield own._replace(inputs=wide)
-
-
-def _slice(batch: Batch, start: int, end: int) -> Batch:
-    return map_arrays(lambda array: array[start:end], batch)
+    own = (reference.digest, reference.batch_size, reference.seed, reference.dtype)
+    return own == (compute_digest(model), batch_size, seed, dtype)

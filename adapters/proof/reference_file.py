@@ -1,5 +1,6 @@
 """File format of a reference: losses, gradient norms and sketches as named arrays."""
 
+import json
 import os
 import zipfile
 from typing import Dict, Optional, Tuple
@@ -8,6 +9,7 @@ import numpy
 
 from velodrome.adapters.proof import dropout_gradients
 from velodrome.adapters.proof.reference import ChangedLoss, ExpectedResults, Reference
+from velodrome.adapters.tolerances import PREDICTED, read_predicted
 
 
 class UnreadableReference(Exception):
@@ -22,6 +24,8 @@ def save_reference(path: str, reference: Reference) -> None:
     try:
         with open(temporary, "wb") as file:
             numpy.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(PREDICTED, json.dumps(reference.predicted._asdict()))
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -32,8 +36,11 @@ def save_reference(path: str, reference: Reference) -> None:
 def load_reference(path: str) -> Reference:
     """Read a reference. OSError if the file is missing, UnreadableReference if it is invalid."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            predicted = read_predicted(archive)
         with numpy.load(path, allow_pickle=False) as file:
-            return _from_arrays({name: file[name] for name in file.files})
+            arrays = {name: file[name] for name in file.files if name != PREDICTED}
+        return _from_arrays(arrays)._replace(predicted=predicted)
     except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableReference(
             "{} is not a valid reference ({}). Remove it, so that it is computed again".format(
@@ -44,6 +51,7 @@ def load_reference(path: str) -> Reference:
 
 def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
     arrays = {name: numpy.array(getattr(reference, name)) for name in Reference._fields[:8]}
+    arrays["dtype"] = numpy.array(reference.dtype)
     arrays["fresh:losses"] = numpy.array(reference.fresh.losses)
     arrays["changed:name"], arrays["changed:loss"] = map(numpy.array, reference.changed)
     by_name = {
@@ -87,6 +95,7 @@ def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
         ),
         changed=ChangedLoss(str(arrays["changed:name"]), float(arrays["changed:loss"])),
         dropout=_read_profile(arrays),
+        dtype=str(arrays["dtype"]),
     )
 
 

@@ -26,7 +26,7 @@ def judge_errors(errors: ResultErrors, proof: ProofContext, phase: str) -> Check
     figures: Tuple[Tuple[str, float], ...] = (("loss_error", errors.loss),)
     if phase == "gradient":
         figures += (("gradient_error", errors.gradient),)
-    faults = errors.faults(proof.request.dtype)
+    faults = errors.list_faults(proof.reference)
     return CheckFinding(FAILED if faults else PASSED, figures, "; ".join(faults))
 
 

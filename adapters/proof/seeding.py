@@ -13,9 +13,17 @@ import numpy
 
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.models import shapes
-from velodrome.adapters.models.layers import Model, NoLoss, Sequences, Vectors
+from velodrome.adapters.models.layers import (
+    Model,
+    NoLoss,
+    Sequences,
+    StepCrossEntropy,
+    Tokens,
+    Vectors,
+)
 
 BIAS_SCALE = 0.1
+NORM_SCALE = 0.1
 TIMED, FRESH = 2, 2  # batches of one shape in a pass; batches that no timed call has used
 FIRST_FRESH = 64  # attempts from which on a sequence's fresh tokens are drawn
 _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not change the stream
@@ -24,15 +32,25 @@ _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not 
 def draw_weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
     """Draw float32 arrays in canonical layout, keyed `layer.role`.
 
-    Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE.
+    Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE; the scales of a
+    normalization with NORM_SCALE of the value that they are about.
     """
     return {entry.name: draw_values(entry, seed) for entry in shapes.list_parameters(model)}
 
 
 def draw_values(entry: shapes.Parameter, seed: int, purpose: str = "weight") -> numpy.ndarray:
     """Draw the values of one parameter; another purpose gives other values."""
-    scale = BIAS_SCALE if entry.role.startswith("bias") else entry.fan_in**-0.5
-    return _draw_array(make_stream(seed, purpose, entry.name).standard_normal, entry.shape, scale)
+    draw = make_stream(seed, purpose, entry.name)
+    if entry.role == "scale":
+        values = _draw_array(draw.standard_normal, entry.shape, NORM_SCALE * entry.center)
+        return values + numpy.float32(entry.center)
+    if not entry.role.startswith("bias"):
+        return _draw_array(draw.standard_normal, entry.shape, entry.fan_in**-0.5)
+    values = _draw_array(draw.standard_normal, entry.shape, BIAS_SCALE)
+    if not entry.center:
+        return values
+    signs = 2 * make_stream(seed, purpose, entry.name, "signs").randint(0, 2, entry.shape) - 1
+    return values + (entry.center * signs).astype(numpy.float32)
 
 
 def count_batches(model: Model, batch_size: int) -> int:
@@ -183,12 +201,14 @@ def _pad(examples: List[numpy.ndarray], labels: Optional[numpy.ndarray]) -> Batc
 
 
 def draw_example(model: Model, seed: int, index: int, attempt: int) -> numpy.ndarray:
-    """Draw one example: an image or a vector float32, or tokens int32 of its true length."""
+    """Draw one example: an image, a vector or states float32, or tokens int32."""
     draw = make_stream(seed, "example", index, attempt)
     source = model.input
     if isinstance(source, Sequences):
         length = source.lengths[index]
         return draw.randint(1, source.vocabulary, size=length, dtype=numpy.int32)
+    if isinstance(source, Tokens):
+        return draw.randint(0, source.vocabulary, size=source.length, dtype=numpy.int32)
     if isinstance(source, Vectors) and source.distribution == "uniform":
         return _draw_array(draw.random_sample, (source.size,), 1.0)
     return _draw_array(draw.standard_normal, shapes.compute_input_shape(model), 1.0)
@@ -197,7 +217,10 @@ def draw_example(model: Model, seed: int, index: int, attempt: int) -> numpy.nda
 def _draw_labels(model: Model, count: int, seed: int) -> Optional[numpy.ndarray]:
     if model.classes == 0:
         return None
-    return make_stream(seed, "labels").randint(0, model.classes, size=count, dtype=numpy.int32)
+    size: Tuple[int, ...] = (count,)
+    if isinstance(model.loss, StepCrossEntropy):
+        size += shapes.compute_output_shapes(model)[model.layers[-1].name][:1]
+    return make_stream(seed, "labels").randint(0, model.classes, size=size, dtype=numpy.int32)
 
 
 def _draw_array(

@@ -24,7 +24,7 @@ from typing import Dict, Tuple
 import numpy
 
 from velodrome.adapters.contract import Batch
-from velodrome.adapters.frameworks.numpy.images import view_windows
+from velodrome.adapters.frameworks.numpy.images import pad_for_pool, view_windows
 from velodrome.adapters.frameworks.numpy.network import Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -36,8 +36,18 @@ _PER_ROOT_PRODUCT = 0.3 * 2.0**-24
 
 
 def can_jump(model: Model) -> bool:
-    """Return True if the model has a layer whose gradient can jump."""
-    return bool(_list_jumping_layers(model))
+    """Return True if a gradient of a single example, computed alone, can jump."""
+    return bool(_list_jumping_layers(model)) and not needs_whole_batch(model)
+
+
+def depends_on_batch(model: Model) -> bool:
+    """Return True if a gradient can jump where that depends on all examples of a batch."""
+    return bool(_list_jumping_layers(model)) and needs_whole_batch(model)
+
+
+def needs_whole_batch(model: Model) -> bool:
+    """Return True if a layer needs the whole batch, which then cannot be cut."""
+    return any(isinstance(layer, kinds.BatchNorm) for layer in model.layers)
 
 
 def measure_tie_distance(network: Network, batch: Batch) -> float:
@@ -108,7 +118,7 @@ def _measure_pool_distance(windows: numpy.ndarray, square: float) -> float:
 
 def _collect_windows(pool: MaxPool, x: numpy.ndarray) -> numpy.ndarray:
     """Return (batch, channels, size^2, out height, out width): the values in each window."""
-    windows = view_windows(x, pool.size, pool.stride)
+    windows = view_windows(pad_for_pool(pool, x), pool.size, pool.stride)
     return windows.reshape(windows.shape[:2] + (-1,) + windows.shape[4:])
 
 

@@ -173,7 +173,7 @@ def _check_loss_change(proof: ProofContext, phase: TimedPhase, name: str) -> Che
         ("loss_error", error),
         ("loss_moved", agreement.compute_relative_error(before, after)),
     )
-    faults = ResultErrors(error).faults(proof.request.dtype)
+    faults = ResultErrors(error).list_faults(proof.reference)
     if not faults:
         return CheckFinding(PASSED, figures)
     reason = "with other values of {}, the {}".format(name, faults[0])

@@ -47,7 +47,9 @@ def make_reference(request: Request, send: Send) -> None:
     """Compute the float64 reference and write it to the path of the request."""
     send_phase("verify", send)
     model = find_model(request.model)
-    found = reference.compute_reference(model, request.batch_size, request.seed)
+    found = reference.compute_reference(
+        model, request.batch_size, request.seed, dtype=request.dtype
+    )
     reference_file.save_reference(request.reference, found)
     send_finished(0, send)
 
@@ -80,12 +82,11 @@ def find_model(name: str) -> Model:
 def load_reference(request: Request, model: Model) -> reference.Reference:
     """Read the request's reference. ProtocolError if the file holds another one."""
     stored = reference_file.load_reference(request.reference)
-    if not reference.is_reference_of(stored, model, request.batch_size, request.seed):
+    own = (model, request.batch_size, request.seed, request.dtype)
+    if not reference.is_reference_of(stored, *own):
         raise ProtocolError(
-            "{} is the reference of another model, batch size or seed than {} b{} s{}. "
-            "Compute it again".format(
-                request.reference, model.name, request.batch_size, request.seed
-            )
+            "{} is the reference of another model, batch size, seed or dtype than {} b{} s{} {}. "
+            "Compute it again".format(request.reference, model.name, *own[1:])
         )
     return stored
 
@@ -145,7 +146,7 @@ def verify_adapter(
     send_phase("verify", send)
     for phase, call in reversed(list_timed_calls(adapter, model)):
         time_first_call(phase, call, adapter, send)
-    verified = agreement.verify(stored, adapter, request.dtype)
+    verified = agreement.verify(stored, adapter)
     notes = agreement.check_dropout(model, adapter, request.batch_size)
     send(verified._replace(notes=verified.notes + notes))
 

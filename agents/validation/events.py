@@ -15,6 +15,7 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
+from velodrome.adapters.tolerances import PredictedErrors
 from velodrome.agents.validation.agent_clock import NAME, check_agent_clock
 from velodrome.agents.validation.arrivals import Arrival, ProofRejected, ProtocolViolation
 from velodrome.agents.validation.checks import require_checks
@@ -22,6 +23,8 @@ from velodrome.agents.validation.event_order import require_order
 from velodrome.agents.validation.proof import require_known, require_proof
 from velodrome.agents.validation.samples import require_times, timed_phases
 from velodrome.agents.validation.timestamps import require_timestamps
+
+NONE_PREDICTED = PredictedErrors()
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,17 @@ class Validated:
     checks: tuple[Checked, ...] = ()
 
 
-def validate(arrivals: Sequence[Arrival], request: Request, started_ns: int) -> Validated:
+def validate(
+    arrivals: Sequence[Arrival],
+    request: Request,
+    started_ns: int,
+    predicted: PredictedErrors = NONE_PREDICTED,
+) -> Validated:
     """Check the events against the request, each other and the agent's clock.
 
-    begun_ns: CLOCK_MONOTONIC before the worker started. A protocol violation is a crash, and no
-    event is kept. A rejected proof or a failed clock check is a disagreement: errors or samples are
-    kept as evidence, times are not.
+    started_ns: CLOCK_MONOTONIC before the worker started. predicted: errors that the reference
+    predicts. A protocol violation is a crash, and no event is kept. A rejected proof or a failed
+    clock check is a disagreement: errors or samples are kept as evidence, times are not.
     """
     events = tuple(arrival.event for arrival in arrivals)
     try:
@@ -55,7 +63,7 @@ def validate(arrivals: Sequence[Arrival], request: Request, started_ns: int) -> 
         checks = tuple(filter(None, map(check_agent_clock, phases)))
         for event in events:
             if isinstance(event, Verified):
-                require_proof(event, request)
+                require_proof(event, request, predicted)
             if isinstance(event, Failed) and event.parameters:
                 require_known(event, request)
     except ProtocolViolation as error:

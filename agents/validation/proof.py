@@ -5,21 +5,30 @@ from collections.abc import Sequence
 
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.protocol import Failed, ParameterError, Request, Verified
-from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
+from velodrome.adapters.tolerances import (
+    DTYPES,
+    PredictedErrors,
+    compute_gradient_tolerance,
+    compute_loss_tolerance,
+)
 from velodrome.agents.validation.arrivals import ProofRejected, ProtocolViolation
 
 
-def require_proof(verified: Verified, request: Request) -> None:
-    """Raise ProofRejected for an invalid proof, ProtocolViolation for a contradictory one."""
+def require_proof(verified: Verified, request: Request, predicted: PredictedErrors) -> None:
+    """Raise ProofRejected for an invalid proof, ProtocolViolation for a contradictory one.
+
+    predicted: the errors in the reference's file, as it was before the worker got a copy.
+    """
     _require_parameters(verified.parameters, request.model)
-    tolerance = _tolerance(request.dtype)
     for entry in verified.parameters:
+        tolerance = _tolerance(request.dtype, predicted, entry.name)
         _require_within(f"the gradient of {entry.name}", entry.error, tolerance)
         if not 0 <= entry.reference_norm < math.inf:
             raise ProofRejected(
                 f"the reference of {entry.name} has the norm {entry.reference_norm:g}"
             )
-    _require_within("the loss", verified.loss_error, LOSS_TOLERANCES[request.dtype])
+    allowed = compute_loss_tolerance(request.dtype, predicted)
+    _require_within("the loss", verified.loss_error, allowed)
     if not math.isfinite(verified.loss):
         raise ProofRejected(f"the loss is {verified.loss:g}")
     worst = max((entry.error for entry in verified.parameters), default=0.0)
@@ -65,7 +74,10 @@ def _require_within(what: str, error: float, tolerance: float) -> None:
         raise ProofRejected(f"{what} is off by {error:.2g} (allowed {tolerance:g})")
 
 
-def _tolerance(dtype: str) -> float:
-    if dtype not in GRADIENT_TOLERANCES:
+def _tolerance(dtype: str, predicted: PredictedErrors, name: str) -> float:
+    if dtype not in DTYPES:
         raise ProofRejected(f"there is no tolerance for {dtype}")
-    return GRADIENT_TOLERANCES[dtype]
+    try:
+        return compute_gradient_tolerance(dtype, predicted, name)
+    except KeyError:
+        raise ProofRejected(f"the reference predicts no error of {name} in {dtype}") from None

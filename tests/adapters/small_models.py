@@ -11,6 +11,9 @@ from velodrome.adapters.models.layers import (
     Sequences,
     SoftmaxCrossEntropy,
     SquaredError,
+    States,
+    StepCrossEntropy,
+    Tokens,
     Vectors,
 )
 from velodrome.adapters.proof import seeding
@@ -21,6 +24,9 @@ VECTOR = Vectors(6, "normal")
 WORDS = Sequences(7, (1, 3, 5, 5))
 CROSS_ENTROPY = SoftmaxCrossEntropy()
 ZERO = SquaredError("zero")
+TOKENS = Tokens(7, 5)
+STATES = States(5, 8)
+PER_STEP = StepCrossEntropy()
 
 
 def model_of(source: kinds.Input, *layers: kinds.Layer, loss: kinds.Loss = CROSS_ENTROPY) -> Model:

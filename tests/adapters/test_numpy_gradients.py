@@ -4,7 +4,19 @@ import zlib
 
 import numpy
 import pytest
-from small_models import IMAGE, PLANE, VECTOR, WORDS, ZERO, inputs_of, model_of, wide
+from small_models import (
+    IMAGE,
+    PER_STEP,
+    PLANE,
+    STATES,
+    TOKENS,
+    VECTOR,
+    WORDS,
+    ZERO,
+    inputs_of,
+    model_of,
+    wide,
+)
 
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
@@ -14,27 +26,39 @@ from velodrome.adapters.models.layers import (
     Attention,
     AvgPool,
     BatchNorm,
+    ClassToken,
     Conv,
     DilatedConv,
     Dropout,
     Duplicate,
     Embedding,
+    FirstStep,
+    Gelu,
     Gru,
+    LayerNorm,
+    LearnedPositions,
     Linear,
     Loop,
     Lrn,
     Lstm,
     MaxPool,
+    MeanOverImage,
     MeanOverTime,
     Model,
+    Multiply,
+    Patches,
     Relu,
+    RmsNorm,
     Sigmoid,
+    Silu,
     SquaredError,
+    StepLinear,
     Tanh,
+    TiedLinear,
     TransposedConv,
 )
 from velodrome.adapters.models.probes import PROBES
-from velodrome.adapters.proof import reference, seeding
+from velodrome.adapters.proof import clear_draws, seeding
 
 STEP = 1e-5
 
@@ -92,6 +116,58 @@ SMALL = {
         Attention("b", 3),
         MeanOverTime("m"),
         Linear("f", 3),
+    ),
+    "conv without bias": model_of(IMAGE, Conv("c", 3, 3, bias=False), Linear("f", 3)),
+    "max-pool with padding": model_of(
+        PLANE, Conv("c", 2, 2), MaxPool("p", 3, 2, padding=1), Linear("f", 3)
+    ),
+    "mean over an image": model_of(
+        IMAGE, Conv("c", 5, 3), Tanh("t"), MeanOverImage("m"), Linear("f", 3)
+    ),
+    "GELU": model_of(VECTOR, Linear("a", 5), Gelu("g"), Linear("b", 3)),
+    "SiLU": model_of(VECTOR, Linear("a", 5), Silu("s"), Linear("b", 3)),
+    "product of two": model_of(
+        VECTOR, Linear("a", 3), Tanh("t"), Linear("b", 3), Multiply("p", ("t", "b")), Linear("c", 3)
+    ),
+    "linear per step": model_of(
+        STATES, StepLinear("a", 4), StepLinear("b", 3, bias=False), loss=PER_STEP
+    ),
+    "linear with the embedding's weight": model_of(
+        TOKENS, Embedding("e", 7, 6), StepLinear("a", 6), TiedLinear("t", "e"), loss=PER_STEP
+    ),
+    "layer norm": model_of(STATES, StepLinear("a", 6), LayerNorm("n"), loss=PER_STEP),
+    "RMS norm": model_of(STATES, StepLinear("a", 6), RmsNorm("n"), loss=PER_STEP),
+    "learned positions": model_of(
+        TOKENS, Embedding("e", 7, 6), LearnedPositions("p", 9), LayerNorm("n"), loss=PER_STEP
+    ),
+    "patches and a class token": model_of(
+        IMAGE,
+        Conv("c", 6, 3, 3),
+        Patches("p"),
+        ClassToken("k"),
+        Attention("a", 2),
+        FirstStep("s"),
+        Linear("f", 3),
+    ),
+    "first of padded steps": model_of(
+        WORDS, Embedding("e", 7, 6), Attention("a", 2), FirstStep("s"), Linear("f", 3)
+    ),
+    "causal attention with biases": model_of(
+        STATES, Attention("a", 2, causal=True, bias=True), StepLinear("f", 3), loss=PER_STEP
+    ),
+    "padded causal attention": model_of(
+        WORDS,
+        Embedding("e", 7, 6),
+        Attention("a", 2, causal=True),
+        MeanOverTime("m"),
+        Linear("f", 3),
+    ),
+    "attention of grouped keys, with rotary positions": model_of(
+        STATES,
+        StepLinear("i", 8),
+        Attention("a", 4, causal=True, key_value_heads=2, rotary=100.0),
+        StepLinear("f", 3),
+        loss=PER_STEP,
     ),
     "squared error to the input": model_of(
         VECTOR, Linear("a", 4), Sigmoid("s"), Linear("b", 6), loss=SquaredError("input")
@@ -158,7 +234,12 @@ def test_gradients_pass_dropout_where_the_values_passed() -> None:
     assert _difference_error(model, inputs_of(model, 4), weights, 40, dropout=3) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["lenet", "lstm", *list_families()["autoencoder-400-200-100"]])
+TINY = [name for name in MODELS if name.endswith("-tiny")]
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet", "lstm", *TINY, *list_families()["autoencoder-400-200-100"]]
+)
 def test_gradients_of_whole_models_agree_with_central_differences(name: str) -> None:
     model = MODELS[name]
     weights = wide(seeding.draw_weights(model, 0))
@@ -183,7 +264,7 @@ def test_gradients_of_alexnet_agree_with_central_differences(name: str) -> None:
     # example that is clear of them, and leaves the difference of two losses near 7 six digits.
     model = MODELS[name]
     weights = wide(seeding.draw_weights(model, 0))
-    draws, _ = reference.find_clear_draws(Network(model, weights, OPERATIONS), 1, 0)
+    draws, _ = clear_draws.find_clear_draws(Network(model, weights, OPERATIONS), 1, 0)
     inputs = seeding.draw_batches(model, 1, 0, draws)[0]
     batch = inputs._replace(inputs=inputs.inputs.astype(numpy.float64))
     assert _difference_error(model, batch, weights, 1, step=1e-7) < 3e-5

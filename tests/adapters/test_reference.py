@@ -17,7 +17,14 @@ from velodrome.adapters.models.layers import (
     Relu,
     SoftmaxCrossEntropy,
 )
-from velodrome.adapters.proof import reference, reference_file, seeding, tie_distance
+from velodrome.adapters.proof import (
+    batch_results,
+    clear_draws,
+    reference,
+    reference_file,
+    seeding,
+    tie_distance,
+)
 from velodrome.adapters.proof.sketch import compute_sketch
 
 LENET, LSTM = MODELS["lenet"], MODELS["lstm"]
@@ -52,7 +59,7 @@ def test_a_reference_holds_loss_norms_and_sketches_of_every_trained_parameter(
 def test_chunks_of_a_batch_add_up_to_the_batch(
     lenet: reference.Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference, "_CHUNK_BYTES", 3_000_000)  # a few images each
+    monkeypatch.setattr(batch_results, "_CHUNK_BYTES", 3_000_000)  # a few images each
     chunked = reference.compute_reference(LENET, 64, 0)
     assert chunked.losses == pytest.approx(lenet.losses)
     for name in lenet.norms:
@@ -64,7 +71,7 @@ def test_a_batch_with_batch_norm_is_not_split_into_chunks(
 ) -> None:
     model = MODELS["probe-batch-norm"]
     whole = reference.compute_reference(model, 8, 0)
-    monkeypatch.setattr(reference, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(batch_results, "_CHUNK_BYTES", 1)
     assert reference.compute_reference(model, 8, 0).losses == whole.losses
 
 
@@ -197,7 +204,7 @@ def test_an_example_that_always_has_near_ties_is_counted() -> None:
         3,
     )
     weights = {name: 0 * array for name, array in seeding.draw_weights(tied, 0).items()}
-    draws, near_ties = reference.find_clear_draws(Network(tied, weights, OPERATIONS), 3, 0)
+    draws, near_ties = clear_draws.find_clear_draws(Network(tied, weights, OPERATIONS), 3, 0)
     assert near_ties == 6
     assert draws.tolist() == [0, 0, 0, 0, 0, 0]
 
@@ -207,7 +214,7 @@ def test_an_example_that_always_has_near_ties_is_counted() -> None:
 def test_alexnet_needs_few_draws_per_image_and_keeps_no_near_tie() -> None:
     model = MODELS["alexnet"]
     network = Network(model, seeding.draw_weights(model, 0), OPERATIONS)
-    draws, near_ties = reference.find_clear_draws(network, 8, 0)
+    draws, near_ties = clear_draws.find_clear_draws(network, 8, 0)
     assert near_ties == 0
     assert 1 < (draws + 1).mean() < 8
 
@@ -269,8 +276,12 @@ def test_an_invalid_reference_file_is_refused(tmp_path: Path) -> None:
         reference_file.load_reference(str(tmp_path / "other.npz"))
 
 
-def test_a_reference_is_valid_only_for_its_model_batch_and_seed(lenet: reference.Reference) -> None:
-    assert reference.is_reference_of(lenet, LENET, 64, 0)
-    assert not reference.is_reference_of(lenet, LENET, 32, 0)
-    assert not reference.is_reference_of(lenet, LENET, 64, 1)
-    assert not reference.is_reference_of(lenet, LENET._replace(layers=LENET.layers[:-1]), 64, 0)
+def test_a_reference_is_valid_only_for_its_model_batch_seed_and_dtype(
+    lenet: reference.Reference,
+) -> None:
+    shorter = LENET._replace(layers=LENET.layers[:-1])
+    assert reference.is_reference_of(lenet, LENET, 64, 0, "float32")
+    assert not reference.is_reference_of(lenet, LENET, 32, 0, "float32")
+    assert not reference.is_reference_of(lenet, LENET, 64, 1, "float32")
+    assert not reference.is_reference_of(lenet, LENET, 64, 0, "bfloat16")
+    assert not reference.is_reference_of(lenet, shorter, 64, 0, "float32")

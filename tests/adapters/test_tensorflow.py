@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from velodrome.adapters.protocol import Finished, FirstCall, Sampled
-from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
+from velodrome.adapters.tolerances import GRADIENT_TOLERANCE, LOSS_TOLERANCE
 
 pytestmark = pytest.mark.framework
 
@@ -55,10 +55,10 @@ def test_a_loss_not_divided_by_the_batch_is_caught(bench):
 @pytest.mark.slow
 def test_the_gradient_that_tensorflow_registers_for_its_lstm_kernel_is_caught(bench):
     failed = bench.disagrees("lstm", adapter="tensorflow_registered_gradient")
-    assert failed.loss_error <= LOSS_TOLERANCES["float32"]
+    assert failed.loss_error <= LOSS_TOLERANCE
     errors = {entry.name: entry.error for entry in failed.parameters}
     assert errors["lstm.weight_hidden"] > 1
-    assert errors["classifier.weight"] <= GRADIENT_TOLERANCES["float32"]
+    assert errors["classifier.weight"] <= GRADIENT_TOLERANCE
 
 
 @pytest.mark.full

@@ -277,7 +277,7 @@ def test_the_traceback_is_also_printed_to_the_log(bench):
     [
         ({"model": "lenat"}, "no model 'lenat'. Known: "),
         ({"action": "dance"}, "no action 'dance'. Known: check, measure, reference"),
-        ({"batch_size": 3}, "is the reference of another model, batch size or seed"),
+        ({"batch_size": 3}, "is the reference of another model, batch size, seed or dtype"),
         ({"reference": "nowhere.npz"}, "nowhere.npz"),
     ],
 )

@@ -57,8 +57,9 @@ def _sum_windows(of_windows: Array, shape: Shape, stride: int, dilation: int = 1
     return total
 
 
-def _pad(x: Array, padding: int) -> Array:
-    return numpy.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), "constant")
+def _pad(x: Array, padding: int, value: float = 0.0) -> Array:
+    widths = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    return numpy.pad(x, widths, "constant", constant_values=value)
 
 
 def _columns(layer: kinds.Conv, x: Array) -> Tuple[Array, Tuple[int, int]]:
@@ -75,7 +76,8 @@ def _conv_forward(
     columns, out_size = _columns(layer, x)
     kernels = weights["weight"].reshape(layer.groups, layer.maps // layer.groups, -1)
     y = (kernels @ columns).reshape((len(x), layer.maps) + out_size)
-    y += weights["bias"][:, None, None]
+    if layer.bias:
+        y += weights["bias"][:, None, None]
     return y, x
 
 
@@ -185,10 +187,16 @@ def _average_backward(
 def _pool_forward(
     layer: kinds.MaxPool, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Tuple[Array, Shape]]:
-    (x,) = inputs
-    windows = view_windows(x, layer.size, layer.stride)
+    windows = view_windows(pad_for_pool(layer, inputs[0]), layer.size, layer.stride)
     flat = windows.reshape(windows.shape[:2] + (layer.size**2,) + windows.shape[4:])
-    return flat.max(axis=2), (flat.argmax(axis=2), x.shape)
+    return flat.max(axis=2), (flat.argmax(axis=2), inputs[0].shape)
+
+
+def pad_for_pool(layer: kinds.MaxPool, x: Array) -> Array:
+    """Pad an image with values that no window chooses."""
+    if not layer.padding:
+        return x
+    return _pad(x, layer.padding, -numpy.inf)
 
 
 def _pool_backward(
@@ -203,7 +211,26 @@ def _pool_backward(
     routed = numpy.where(largest[:, :, None] == offsets, gradient[:, :, None], 0.0)
     out_size = gradient.shape[2:]
     of_windows = routed.reshape(shape[:2] + (layer.size, layer.size) + out_size)
-    return (_sum_windows(of_windows, shape, layer.stride),), {}
+    edge = layer.padding
+    padded = shape[:2] + (shape[2] + 2 * edge, shape[3] + 2 * edge)
+    return (_without_edge(_sum_windows(of_windows, padded, layer.stride), edge),), {}
+
+
+def _mean_forward(
+    layer: kinds.MeanOverImage, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Shape]:
+    return inputs[0].mean(axis=(2, 3)), inputs[0].shape
+
+
+def _mean_backward(
+    layer: kinds.MeanOverImage,
+    weights: Weights,
+    shape: Shape,
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
+    share = gradient[:, :, None, None] / (shape[2] * shape[3])
+    return (numpy.broadcast_to(share, shape),), {}
 
 
 def _around(x: Array, before: int, after: int) -> Array:
@@ -247,3 +274,4 @@ TRANSPOSED_CONV = Operation(_transposed_forward, _transposed_backward)
 AVG_POOL = Operation(_average_forward, _average_backward)
 MAX_POOL = Operation(_pool_forward, _pool_backward)
 LRN = Operation(_lrn_forward, _lrn_backward)
+MEAN_OVER_IMAGE = Operation(_mean_forward, _mean_backward)

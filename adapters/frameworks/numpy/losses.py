@@ -18,6 +18,10 @@ def compute_loss(
     last = values[model.layers[-1].name]
     if isinstance(model.loss, kinds.SoftmaxCrossEntropy):
         return _softmax_cross_entropy(last, labels)
+    if isinstance(model.loss, kinds.StepCrossEntropy):
+        flat = last.reshape(-1, last.shape[2])
+        loss, gradient = _softmax_cross_entropy(flat, numpy.ravel(labels))
+        return loss, gradient.reshape(last.shape)
     if isinstance(model.loss, kinds.SquaredError):
         return _squared_error(last, _target(model.loss.target, values, last))
     return float("nan"), None

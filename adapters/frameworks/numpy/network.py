@@ -1,6 +1,6 @@
 """A model's network in float64: forward and backward by one operation per kind of layer."""
 
-from typing import Dict, FrozenSet, Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, NamedTuple, Optional, Tuple
 
 import numpy
 
@@ -14,8 +14,10 @@ from velodrome.adapters.frameworks.numpy import (
     normalization,
     pointwise,
     sequences,
+    steps,
 )
 from velodrome.adapters.frameworks.numpy.operation import Array, CallContext, Operation, Weights
+from velodrome.adapters.frameworks.numpy.rounding import Precision, as_rounded
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Layer, Model
@@ -30,8 +32,11 @@ OPERATIONS: Dict[type, Operation] = {
     kinds.Lrn: images.LRN,
     kinds.Linear: linear.LINEAR,
     kinds.Relu: pointwise.RELU,
+    kinds.MeanOverImage: images.MEAN_OVER_IMAGE,
     kinds.Tanh: pointwise.TANH,
     kinds.Sigmoid: pointwise.SIGMOID,
+    kinds.Gelu: pointwise.GELU,
+    kinds.Silu: pointwise.SILU,
     kinds.Dropout: pointwise.DROPOUT,
     kinds.Duplicate: pointwise.DUPLICATE,
     kinds.Embedding: sequences.EMBEDDING,
@@ -40,8 +45,17 @@ OPERATIONS: Dict[type, Operation] = {
     kinds.Attention: attention.ATTENTION,
     kinds.Loop: loops.LOOP,
     kinds.Add: pointwise.ADD,
+    kinds.Multiply: pointwise.MULTIPLY,
     kinds.Custom: pointwise.CUSTOM,
     kinds.MeanOverTime: sequences.MEAN_OVER_TIME,
+    kinds.StepLinear: steps.STEP_LINEAR,
+    kinds.TiedLinear: steps.TIED_LINEAR,
+    kinds.LayerNorm: normalization.LAYER_NORM,
+    kinds.RmsNorm: normalization.RMS_NORM,
+    kinds.LearnedPositions: steps.LEARNED_POSITIONS,
+    kinds.Patches: steps.PATCHES,
+    kinds.ClassToken: steps.CLASS_TOKEN,
+    kinds.FirstStep: steps.FIRST_STEP,
 }
 
 
@@ -67,13 +81,23 @@ class Network(object):
         self._reads = shapes.list_inputs(model)
         self._needed = shapes.find_gradient_flow(model)
         self._weights: Dict[str, Weights] = {layer.name: {} for layer in model.layers}
-        self._trained: Dict[str, Set[str]] = {layer.name: set() for layer in model.layers}
+        self._trained: Dict[str, Dict[str, str]] = {layer.name: {} for layer in model.layers}
         for entry in shapes.list_parameters(model):
             self._weights[entry.layer][entry.role] = numpy.asarray(
                 weights[entry.name], numpy.float64
             )
             if not entry.frozen:
-                self._trained[entry.layer].add(entry.role)
+                self._trained[entry.layer][entry.role] = entry.name
+        for layer in model.layers:
+            if isinstance(layer, kinds.TiedLinear):
+                self._weights[layer.name] = self._weights[layer.embedding]
+                self._trained[layer.name] = self._trained[layer.embedding]
+
+    def round_products(self, precision: Precision) -> None:
+        """Compute all products in a precision from now on; inputs have to be rounded ones, too."""
+        for own in self._weights.values():
+            for role in own:
+                own[role] = as_rounded(own[role], precision)
 
     def outputs(
         self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
@@ -161,8 +185,8 @@ class Network(object):
             of_inputs, of_roles = self._operations[layer.name].backward(
                 layer, self._weights[layer.name], own, of_output, self._wanted_inputs(layer)
             )
-            for role in self._trained[layer.name]:
-                found["{}.{}".format(layer.name, role)] = of_roles[role]
+            for role, key in self._trained[layer.name].items():
+                found[key] = found[key] + of_roles[role] if key in found else of_roles[role]
             for name, of_input in zip(self._reads[layer.name], of_inputs):
                 if self._needed[name]:
                     before = of_outputs.get(name)
@@ -171,7 +195,7 @@ class Network(object):
 
     def _wanted_inputs(self, layer: Layer) -> FrozenSet[str]:
         flows = any(self._needed[name] for name in self._reads[layer.name])
-        return frozenset(self._trained[layer.name] | ({"input"} if flows else set()))
+        return frozenset(self._trained[layer.name]).union({"input"} if flows else ())
 
 
 def _operation(layer: Layer, operations: Dict[type, Operation]) -> Operation:

@@ -1,5 +1,6 @@
 """Layers that compute each value independently."""
 
+import math
 from typing import FrozenSet, Optional, Tuple
 
 import numpy
@@ -58,6 +59,48 @@ def _sigmoid_backward(
     return (gradient * y * (1.0 - y),), {}
 
 
+_GELU_FACTOR, _GELU_CUBE = math.sqrt(2.0 / math.pi), 0.044715
+
+
+def _gelu_forward(
+    layer: kinds.Gelu, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Array]]:
+    (x,) = inputs
+    share = numpy.tanh(_GELU_FACTOR * (x + _GELU_CUBE * x * x * x))
+    return 0.5 * x * (1.0 + share), (x, share)
+
+
+def _gelu_backward(
+    layer: kinds.Gelu,
+    weights: Weights,
+    saved: Tuple[Array, Array],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
+    x, share = saved
+    slope = _GELU_FACTOR * (1.0 + 3.0 * _GELU_CUBE * x * x) * (1.0 - share * share)
+    return (gradient * 0.5 * (1.0 + share + x * slope),), {}
+
+
+def _silu_forward(
+    layer: kinds.Silu, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Array]]:
+    (x,) = inputs
+    share = compute_sigmoid(x)
+    return x * share, (x, share)
+
+
+def _silu_backward(
+    layer: kinds.Silu,
+    weights: Weights,
+    saved: Tuple[Array, Array],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
+    x, share = saved
+    return (gradient * share * (1.0 + x * (1.0 - share)),), {}
+
+
 def _dropout_forward(
     layer: kinds.Dropout, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Optional[Array]]:
@@ -102,6 +145,22 @@ def _add_backward(
     return (gradient, gradient), {}
 
 
+def _multiply_forward(
+    layer: kinds.Multiply, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, ...]]:
+    return inputs[0] * inputs[1], inputs
+
+
+def _multiply_backward(
+    layer: kinds.Multiply,
+    weights: Weights,
+    inputs: Tuple[Array, ...],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
+    return (gradient * inputs[1], gradient * inputs[0]), {}
+
+
 def _custom_forward(
     layer: kinds.Custom, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Array]:
@@ -121,5 +180,8 @@ TANH = Operation(_tanh_forward, _tanh_backward)
 SIGMOID = Operation(_sigmoid_forward, _sigmoid_backward)
 DROPOUT = Operation(_dropout_forward, _dropout_backward)
 DUPLICATE = Operation(_duplicate_forward, _duplicate_backward)
+GELU = Operation(_gelu_forward, _gelu_backward)
+SILU = Operation(_silu_forward, _silu_backward)
 ADD = Operation(_add_forward, _add_backward)
+MULTIPLY = Operation(_multiply_forward, _multiply_backward)
 CUSTOM = Operation(_custom_forward, _custom_backward)

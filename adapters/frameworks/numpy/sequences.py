@@ -35,6 +35,8 @@ def _embedding_backward(
 
 def _mask(call: CallContext, x: Array) -> Array:
     """Return (batch, time, 1): True for steps inside their sequence."""
+    if call.lengths is None:
+        return numpy.ones(x.shape[:2] + (1,), bool)
     return (numpy.arange(x.shape[1]) < numpy.asarray(call.lengths)[:, None])[:, :, None]
 
 
@@ -183,7 +185,8 @@ def _mean_forward(
     layer: kinds.MeanOverTime, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Array]:
     (x,) = inputs
-    share = _mask(call, x) / numpy.asarray(call.lengths, numpy.float64)[:, None, None]
+    mask = _mask(call, x)
+    share = mask / mask.sum(axis=1, keepdims=True)
     return (x * share).sum(axis=1), share
 
 

@@ -1,0 +1,61 @@
+"""Prediction of a result's errors in a precision: the reference again, with rounded products."""
+
+from typing import Dict, Tuple
+
+import numpy
+
+from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy import rounding
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.proof import tie_distance
+from velodrome.adapters.tolerances import WEAK, PredictedErrors
+
+
+def needs_prediction(model: Model, dtype: str) -> bool:
+    """Return True unless the fixed tolerances of float32 hold.
+
+    They do where no example is near a jump of the gradient. With batch normalization examples
+    cannot be chosen one by one: some inputs of a ReLU are near 0.
+    """
+    return dtype != "float32" or tie_distance.depends_on_batch(model)
+
+
+def make_rounded_network(model: Model, weights: Dict[str, numpy.ndarray], dtype: str) -> Network:
+    """Return the reference's network with the products of that precision."""
+    network = Network(model, weights, OPERATIONS)
+    network.round_products(rounding.PRECISIONS[dtype])
+    return network
+
+
+def measure_errors(
+    exact: Tuple[float, Dict[str, numpy.ndarray]], rounded: Tuple[float, Dict[str, numpy.ndarray]]
+) -> PredictedErrors:
+    """Return the distances of a rounded (loss, gradients) from the exact one."""
+    loss, gradients = exact
+    return PredictedErrors(
+        abs(rounded[0] - loss) / abs(loss) if loss else abs(rounded[0]),
+        {name: _measure_distance(rounded[1][name], own) for name, own in gradients.items()},
+    )
+
+
+def round_inputs(batch: Batch, dtype: str) -> Batch:
+    """Return the batch with inputs whose products are rounded; tokens as they are."""
+    precision = rounding.PRECISIONS[dtype]
+    return batch._replace(inputs=rounding.as_rounded(batch.inputs, precision))
+
+
+def list_weak(predicted: PredictedErrors) -> Tuple[str, ...]:
+    """Return a note if some gradients are predicted to be far off."""
+    weak = [name for name, error in predicted.gradients.items() if error > WEAK]
+    if not weak:
+        return ()
+    worst = max(weak, key=lambda name: predicted.gradients[name])
+    text = "weak proof of {} of {} gradients: rounding alone moves {} by {:.0%}"
+    return (text.format(len(weak), len(predicted.gradients), worst, predicted.gradients[worst]),)
+
+
+def _measure_distance(rounded: numpy.ndarray, exact: numpy.ndarray) -> float:
+    length = float(numpy.linalg.norm(exact))
+    distance = float(numpy.linalg.norm(numpy.asarray(rounded) - exact))
+    return distance / length if length else (0.0 if not distance else float("inf"))
