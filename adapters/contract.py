@@ -12,6 +12,10 @@ import numpy
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import monotonic_ns
 
+# In float16 an adapter multiplies the loss by it before the backward pass and divides the gradients
+# by it, within the timed call: small gradients would else be rounded to 0.
+LOSS_SCALE = 1024.0
+
 Handle = Any  # the result of a call, still on the device; only the adapter reads it
 
 
@@ -93,7 +97,12 @@ class Adapter(object):
     waits_by_design = ""
 
     def __init__(self, model: Model, variant: str, device: str, threads: int, dtype: str) -> None:
-        """Set threads and device. Unsupported if the variant, device or dtype is not available."""
+        """Set threads and device. Unsupported if the variant, device or dtype is not available.
+
+        dtype: one of velodrome.adapters.tolerances.DTYPES. float32 is float32 everywhere; tf32
+        allows it in products; bfloat16 and float16 are mixed precision as the framework's users run
+        it: products in that type, parameters and their gradients in float32.
+        """
         raise MissingMethod(type(self), "__init__")
 
     @classmethod

@@ -2,8 +2,8 @@
 
 Images are (batch, height, width, channels), convolution weights (height, width, in, out), those of
 a transposed convolution (height, width, out, in), all other weights (in, out). A linear layer
-behind images reads them flattened in that order, so its weight's rows are reordered here. Tokens
-are (time, batch).
+behind images reads them flattened in that order, so its weight's rows are reordered here. Tables of
+vectors, which no product reads, stay as they are.
 """
 
 from typing import Tuple
@@ -11,6 +11,8 @@ from typing import Tuple
 import numpy
 
 from velodrome.adapters.models import layers as kinds
+
+TABLES = (kinds.Embedding, kinds.LearnedPositions)
 
 
 def convert_parameter(
@@ -20,7 +22,7 @@ def convert_parameter(
 
     source: canonical shape of one example before the layer.
     """
-    if array.ndim < 2 or isinstance(layer, kinds.Embedding):
+    if array.ndim < 2 or isinstance(layer, TABLES):
         return array
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
@@ -33,7 +35,7 @@ def restore_parameter(
     layer: kinds.Layer, array: numpy.ndarray, source: Tuple[int, ...]
 ) -> numpy.ndarray:
     """Return a parameter in canonical layout: the inverse of convert_parameter."""
-    if array.ndim < 2 or isinstance(layer, kinds.Embedding):
+    if array.ndim < 2 or isinstance(layer, TABLES):
         return array
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
@@ -44,13 +46,21 @@ def restore_parameter(
     return array.T
 
 
-def convert_inputs(array: numpy.ndarray, multiple: int) -> numpy.ndarray:
-    """Return a batch's inputs; tokens padded with 0 to a multiple of that many steps."""
+def convert_inputs(
+    array: numpy.ndarray,
+    multiple: int,
+    time_first: bool = True,  # noqa: FBT001, FBT002
+) -> numpy.ndarray:
+    """Return a batch's inputs; tokens padded with 0 to a multiple of that many steps.
+
+    time_first: tokens are (time, batch), as recurrent layers read them; else (batch, time).
+    """
     if array.ndim == 4:
         return array.transpose(0, 2, 3, 1)
     if array.dtype.kind == "i":
         padding = -array.shape[1] % multiple
-        return numpy.pad(array, ((0, 0), (0, padding)), "constant").T
+        padded = numpy.pad(array, ((0, 0), (0, padding)), "constant")
+        return padded.T if time_first else padded
     return array
 
 

@@ -3,8 +3,9 @@
 from typing import Any, Dict, Iterator, Tuple, TypeVar
 
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
-from velodrome.adapters.models.layers import Layer, Model, SoftmaxCrossEntropy
+from velodrome.adapters.models.layers import Layer, Model
 
 Entry = TypeVar("Entry")
 
@@ -35,10 +36,25 @@ def locate_parameters(
         yield by_name[entry.layer], entry, outputs[reads[entry.layer][0]]
 
 
+def is_time_first(model: Model) -> bool:
+    """Return True if a recurrent layer reads its sequences (time, batch, n); else batch first."""
+    return any(isinstance(layer, (kinds.Lstm, kinds.Gru)) for layer in model.layers)
+
+
+def share_tied(model: Model, by_layer: Dict[str, Dict[str, Entry]]) -> None:
+    """Give each TiedLinear, in place, the parameters of the embedding that it names.
+
+    by_layer: parameters by role, for each layer's name.
+    """
+    for layer in model.layers:
+        if isinstance(layer, kinds.TiedLinear):
+            by_layer[layer.name] = by_layer[layer.embedding]
+
+
 def list_loss_inputs(model: Model, labels: str) -> Tuple[str, ...]:
     """Return the names of what the loss reads; `labels` stands for the labels."""
     last = model.layers[-1].name
-    if isinstance(model.loss, SoftmaxCrossEntropy):
+    if isinstance(model.loss, (kinds.SoftmaxCrossEntropy, kinds.StepCrossEntropy)):
         return (last, labels)
     target = getattr(model.loss, "target", "zero")
     return (last,) if target == "zero" else (last, target)

@@ -11,27 +11,42 @@ from velodrome.adapters.models.layers import (
     Attention,
     AvgPool,
     BatchNorm,
+    ClassToken,
     Conv,
     Custom,
     DilatedConv,
     Dropout,
     Embedding,
+    FirstStep,
+    Gelu,
     Gru,
     Images,
     Input,
     Layer,
+    LayerNorm,
+    LearnedPositions,
     Linear,
     Loop,
     Loss,
     Lrn,
     Lstm,
+    MeanOverImage,
     MeanOverTime,
     Model,
+    Multiply,
+    Patches,
+    RmsNorm,
     Sequences,
     Sigmoid,
+    Silu,
     SoftmaxCrossEntropy,
     SquaredError,
+    States,
+    StepCrossEntropy,
+    StepLinear,
     Tanh,
+    TiedLinear,
+    Tokens,
     TransposedConv,
     Vectors,
 )
@@ -43,6 +58,8 @@ IMAGE = Images(3, 9, 9)
 SMALL_IMAGE = Images(3, 5, 5)
 VECTOR = Vectors(16, "normal")
 SENTENCE = Sequences(WORDS, LENGTHS)
+STATES = States(6, 8)
+TOKENS = Tokens(WORDS, 6)
 
 
 class Probe(NamedTuple):
@@ -55,7 +72,7 @@ class Probe(NamedTuple):
 def _probe(
     name: str, kind: type, about: str, source: Input, layers: Tuple[Layer, ...], loss: Loss
 ) -> Probe:
-    classes = CLASSES if isinstance(loss, SoftmaxCrossEntropy) else 0
+    classes = 0 if isinstance(loss, SquaredError) else CLASSES
     return Probe(Model("probe-" + name, about, source, layers, loss, classes, 8, 8), kind.__name__)
 
 
@@ -95,6 +112,36 @@ def _pretraining() -> Probe:
     return _probe("pretraining", Linear, about, VECTOR, layers, SquaredError("code1"))
 
 
+def _states(name: str, about: str, layer: Layer) -> Probe:
+    before, behind = StepLinear("before", 8), StepLinear("classifier", CLASSES)
+    return _probe(name, type(layer), about, STATES, (before, layer, behind), StepCrossEntropy())
+
+
+def _image_steps() -> Probe:
+    """Make an image's patches a sequence behind a learned step, which alone is classified."""
+    layers = (
+        Conv("patches", 8, 3, 3),
+        Patches("sequence"),
+        ClassToken("probed"),
+        Attention("mixed", heads=2),
+        FirstStep("first"),
+        Linear("classifier", CLASSES),
+    )
+    about = "a learned step before an image's patches"
+    return _probe("class-token", ClassToken, about, IMAGE, layers, SoftmaxCrossEntropy())
+
+
+def _tied() -> Probe:
+    layers = (
+        Embedding("embedding", WORDS, 8),
+        StepLinear("mixed", 8),
+        TiedLinear("probed", embedding="embedding"),
+    )
+    about = "a layer that shares the embedding's weight"
+    probe = _probe("tied-linear", TiedLinear, about, TOKENS, layers, StepCrossEntropy())
+    return probe._replace(model=probe.model._replace(classes=WORDS))
+
+
 PROBES: Tuple[Probe, ...] = (
     _image("grouped-conv", "convolution in 2 groups", Conv("probed", 6, 3, groups=2)),
     _image("depthwise-conv", "one kernel per channel", Conv("probed", 8, 3, groups=8)),
@@ -125,5 +172,27 @@ PROBES: Tuple[Probe, ...] = (
     _words("gru", "GRU over sequences of 2 to 12 words", Gru("probed", 8)),
     _words("attention", "two heads over 2 to 12 words", Attention("probed", heads=2)),
     _pretraining(),
+    _vector("gelu", "GELU in its tanh form", 12, Gelu("probed")),
+    _vector("silu", "SiLU", 12, Silu("probed")),
+    _vector(
+        "gated", "two layers multiplied", 12, Tanh("bent"), Multiply("probed", ("bent", "before"))
+    ),
+    _image("image-mean", "the mean over each channel", Tanh("bent"), MeanOverImage("probed")),
+    _states("step-linear", "a linear layer at every step", StepLinear("probed", 12)),
+    _states("layer-norm", "layer normalization", LayerNorm("probed")),
+    _states("rms-norm", "normalization by the root mean square", RmsNorm("probed")),
+    _states("positions", "learned positions", LearnedPositions("probed", 9)),
+    _states(
+        "causal-attention",
+        "attention to earlier steps, with biases",
+        Attention("probed", heads=2, causal=True, bias=True),
+    ),
+    _states(
+        "rotary-attention",
+        "rotary positions, two heads that share keys and values",
+        Attention("probed", heads=2, causal=True, key_value_heads=1, rotary=100.0),
+    ),
+    _image_steps(),
+    _tied(),
 )
 PROBED: Dict[str, str] = {probe.model.name: probe.kind for probe in PROBES}

@@ -54,7 +54,7 @@ def test_a_gradient_of_a_frozen_parameter_is_caught() -> None:
 def test_the_detail_is_a_table_of_all_parameters() -> None:
     doubled = changed(lambda found: {**found, "fc2.weight": 2 * found["fc2.weight"]})
     lines = disagreed(doubled, IMAGES).detail.splitlines()
-    assert lines[0].split() == ["parameter", "error", "|ref|", "shape"]
+    assert lines[0].split() == ["parameter", "error", "allowed", "|ref|", "shape"]
     assert len(lines) == 1 + 8 + 1
     assert [line.split()[1] for line in lines if line.startswith("fc2.weight")] == ["1.00e+00"]
     assert lines[-1].startswith("loss ")
