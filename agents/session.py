@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Collection
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from velodrome.adapters.models import user_models
 from velodrome.adapters.protocol import (
     Checked,
     Failed,
@@ -159,6 +161,19 @@ def run_session(
         )
 
 
+def _copy_models(scratch: Path) -> tuple[tuple[str, str], ...]:
+    """Copy the user's files of models, and return the variable that names the copies.
+
+    So every worker reads the same text, and a framework's own tree of files holds it, too.
+    """
+    copies = []
+    for number, path in enumerate(user_models.list_added_files()):
+        folder = scratch / f"models{number}"
+        folder.mkdir()
+        copies.append(str(shutil.copy(path, folder)))
+    return ((user_models.VARIABLE, os.pathsep.join(copies)),) if copies else ()
+
+
 def _read_predicted(reference: bytes | None) -> PredictedErrors:
     """Read the errors that the reference allows, from the content that no worker can change."""
     try:
@@ -244,6 +259,7 @@ def _prepare(
     try:
         file.write_text(encode_request(request))
         temporary.mkdir()
+        models = _copy_models(scratch)
         environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StartFailed(f"its files cannot be written: {error}") from error
@@ -256,7 +272,7 @@ def _prepare(
         threads=request.threads,
         gpus=setting.gpus,
         blas=blas.variables,
-        recipe=environment.variables,
+        recipe=(*models, *environment.variables),
     )
     words = ["-m", "velodrome.adapters.worker", str(file)]
     return launch_command(environment, setting.framework.path, words), variables

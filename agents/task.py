@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+from velodrome.adapters.models import user_models
 from velodrome.adapters.protocol import Timing
 
 TASK_KEY_LENGTH = 16
@@ -59,6 +60,9 @@ class Task:
         deciding = asdict(self)
         del deciding["limits"], deciding["canary"]
         deciding["timing"] = list(self.timing)
+        definition = user_models.hash_definition(self.model)
+        if definition:  # Velodrome's own models have none, and keep the keys that they had
+            deciding["definition"] = definition
         return deciding
 
     @property

@@ -66,6 +66,9 @@ def _report_error(error: Exception) -> int:
     from velodrome.agents.environments.recipes import RecipeError
     from velodrome.scheduler.errors import VelodromeError
 
+    if type(error).__name__ == "ModelFileError":  # its own module may be what cannot be imported
+        return _print_error(str(error), 2)
+
     if isinstance(error, VelodromeError):
         return _print_error(str(error), error.exit_status)
     if isinstance(error, RecipeError):

@@ -1,7 +1,12 @@
-"""The model zoo: every model by its name. To add one, write its file and name it here."""
+"""The model zoo: every model by its name, the user's own behind Velodrome's.
 
+To add one to Velodrome, write its file and name it here.
+"""
+
+import os
 from typing import Dict, Tuple
 
+from velodrome.adapters.models import user_models
 from velodrome.adapters.models.alexnet import ALEXNET, ALEXNET_PLAIN
 from velodrome.adapters.models.autoencoder import LARGE, SMALL
 from velodrome.adapters.models.ceilings import CANARY, COPY, GEMMS
@@ -30,6 +35,9 @@ MODELS: Dict[str, Model] = {
         *(probe.model for probe in PROBES),
     )
 }
+
+for _file in user_models.list_model_files(os.environ.get(user_models.VARIABLE, "")):
+    user_models.add_models(MODELS, _file)
 
 
 def list_families() -> Dict[str, Tuple[str, ...]]:

@@ -157,15 +157,15 @@ def _find_signal_flag(library: str) -> ctypes.c_bool:
 
 
 def build_runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:
-    """Describe what nodes get from this machine: Velodrome, and the paths of the user's adapters.
+    """Describe what nodes get from this machine: Velodrome, and the paths of the user's files.
 
-    The folders of those adapters have to exist on the nodes, too. What the surrounding Ray job
-    already ships is left out: Ray rejects the same entry twice.
+    The folders of adapters and the files of models have to exist on the nodes, too. What the
+    surrounding Ray job already ships is left out: Ray rejects the same entry twice.
     """
     shipped = json.loads(job_config).get("runtime_env") or {}
     variables = {
         name: os.environ[name]
-        for name in ("VELODROME_ADAPTERS",)
+        for name in ("VELODROME_ADAPTERS", "VELODROME_MODELS")
         if os.environ.get(name) and name not in (shipped.get("env_vars") or {})
     }
     modules = {} if "py_modules" in shipped else {"py_modules": [package]}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from velodrome.adapters.models import MODELS, list_families
+from velodrome.adapters.models import MODELS, list_families, user_models
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.existing import existing_setting
 from velodrome.agents.environments.frameworks import available_frameworks, with_version
@@ -168,7 +168,30 @@ def _read_variants(
 def _read_models(found: Fields, source: str) -> tuple[str, ...]:
     example = "[lenet, lstm]"
     value = _require(found, "models", example, source)
-    return value_parsers.read_names(value, "models", "model", list_model_names(), example)
+    allowed = list_model_names()
+    for item in value_parsers.read_items(value, "models", example):
+        if isinstance(item, Scalar) and item.text.endswith(user_models.SUFFIX):
+            allowed[item.text] = _add_model_file(item, source)
+    allowed.update(list_model_names())  # the file's own names, too
+    return value_parsers.read_names(value, "models", "model", allowed, example)
+
+
+def _add_model_file(item: Scalar, source: str) -> tuple[str, ...]:
+    """Add the models of a file, named as seen from the sweep's file, and return their names.
+
+    Nodes and workers find it through VELODROME_MODELS.
+    """
+    path = str((Path(source).parent / Path(item.text).expanduser()).resolve())
+    if not Path(path).is_file():
+        raise ConfigError(item.place, f"there is no file {path}", "Correct the name.")
+    try:
+        names = user_models.add_models(MODELS, path)
+    except user_models.ModelFileError as error:
+        raise ConfigError(item.place, str(error), "") from None
+    known = [part for part in os.environ.get(user_models.VARIABLE, "").split(os.pathsep) if part]
+    if path not in user_models.list_model_files(os.pathsep.join(known)):
+        os.environ[user_models.VARIABLE] = os.pathsep.join([*known, path])
+    return names
 
 
 def _read_batch_sizes(
