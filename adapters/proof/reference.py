@@ -136,14 +136,16 @@ def _fill(bare: Reference, network: Network) -> Reference:
 
 def _predict_errors(network: Network, batch: Batch, bare: Reference) -> PredictedErrors:
     model = network.model
+    least = prediction.estimate_sum_error(model, bare.batch_size)
     if not shapes.list_trained(model) or not prediction.needs_prediction(model, bare.dtype):
-        return PredictedErrors()
+        return PredictedErrors(least)
     rounded = prediction.make_rounded_network(
         model, seeding.draw_weights(model, bare.seed), bare.dtype
     )
-    return prediction.measure_errors(
+    found = prediction.measure_errors(
         accumulate_gradients(network, batch), accumulate_gradients(rounded, batch, bare.dtype)
     )
+    return found._replace(loss=max(found.loss, least))
 
 
 def draw_signs(batches: int, seed: int) -> numpy.ndarray:
