@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.adapters.composed_ops import list_composed_kinds
+from velodrome.adapters.models.probes import PROBED
+
 pytestmark = [
     pytest.mark.framework,
     pytest.mark.full,
@@ -86,8 +89,50 @@ def test_a_second_gradient_is_not_added_to_the_first(bench):
 def test_every_probe_agrees_with_built_in_or_composed_layers(bench):
     found = bench.run_script(PROBING, bench.framework.adapter, "openblas")["openblas"]
     assert {status for status, _, _ in found.values()} == {"agreed"}, found
-    composed = {name for name, (_, _, notes) in found.items() if "composed: " in str(notes)}
-    assert composed == {"probe-loop", "probe-gru", "probe-attention"}
+    composed = {
+        name.replace("probe-", "")
+        for name, (_, _, notes) in found.items()
+        if PROBED[name] in list_composed_kinds(notes)
+    }
+    assert composed == {
+        "loop",
+        "gru",
+        "attention",
+        "causal-attention",
+        "rotary-attention",
+        "gelu",
+        "layer-norm",
+        "rms-norm",
+    }
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny"],
+)
+def test_a_small_model_of_today_agrees(bench, model):
+    bench.agrees(model)
+
+
+def test_a_lower_precision_is_unsupported_by_name(bench):
+    failed = bench.measure("gpt2-tiny", dtype="bfloat16")[-1]
+    assert failed.status == "unsupported"
+    assert "bfloat16" in failed.reason
+
+
+def test_attention_to_thousands_of_steps_is_unsupported_before_anything_is_made(bench):
+    script = """
+    import json
+    from velodrome.adapters.contract import Unsupported
+    from velodrome.adapters.frameworks.caffe.adapter import Adapter
+    from velodrome.adapters.models import MODELS
+
+    try:
+        Adapter(MODELS["llama-block-4096"], "openblas", "cpu", 1, "float32").build({})
+    except Unsupported as error:
+        print(json.dumps(str(error)))
+    """
+    assert "attention to 4096 steps" in bench.run_script(script)
 
 
 def test_a_missing_variant_is_unsupported_by_name(bench):

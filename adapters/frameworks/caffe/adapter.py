@@ -15,10 +15,12 @@ import numpy
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
+from velodrome.adapters.frameworks.caffe.attention import NEVER
 from velodrome.adapters.frameworks.caffe.network import (
     IN_PLACE,
     LEFT_OUT,
     SEEN,
+    SEQUENCES,
     Net,
     places,
     reorder,
@@ -29,7 +31,12 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
 VARIANTS = ("openblas",)
-NEVER = -1e4  # whose exponential is 0
+COMPOSED = {
+    kinds.LayerNorm: "of batch normalization with a channel for each step, and a scale",
+    kinds.RmsNorm: "of a sum of squares, a power and two scales",
+    kinds.Gelu: "of powers, a tanh and products",
+    kinds.Patches: "of a slice for each position, put one after another",
+}
 
 
 class Adapter(contract.Adapter):
@@ -137,6 +144,8 @@ class Adapter(contract.Adapter):
             yield format_note(kinds.Gru, "unrolled, of inner products and elementwise layers")
         if kinds.Attention in found:
             yield format_note(kinds.Attention, "of tiled products and their sums")
+        for kind in (kind for kind in COMPOSED if kind in found):
+            yield format_note(kind, COMPOSED[kind])
 
     def _make(self):
         """Make the nets of all batches, with the weights of earlier nets, if any."""
@@ -157,7 +166,9 @@ class Adapter(contract.Adapter):
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
             file.write(text.text())
             file.flush()
-            return caffe.Net(file.name, caffe.TRAIN)
+            net = caffe.Net(file.name, caffe.TRAIN)
+        _give(net, text.constants)
+        return net
 
     def _fill(self, net, like):
         """Share the weights of a similar net; copy those of layers that it does not have."""
@@ -189,11 +200,14 @@ class Adapter(contract.Adapter):
 
     def _arrays(self, batch):
         """Return a net's arrays by name, all float32. Sequences: time first."""
-        arrays = {"data": batch.inputs}
+        inputs = batch.inputs
+        if isinstance(self._model.input, SEQUENCES):
+            inputs = inputs.swapaxes(0, 1)
+        arrays = {"data": inputs}
         if batch.lengths is not None:
-            arrays = _sequences(batch.inputs.T, batch.lengths)
-        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
-            arrays["label"] = batch.labels
+            arrays = _sequences(inputs, batch.lengths)
+        if batch.labels is not None:
+            arrays["label"] = batch.labels.T
         return {
             name: numpy.ascontiguousarray(array, dtype=numpy.float32)
             for name, array in arrays.items()

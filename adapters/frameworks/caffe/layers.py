@@ -1,9 +1,13 @@
 """Kinds of layers as layers of Caffe: functions of the layer, its input and the net."""
 
+import math
+
 from caffe import layers as L
 from caffe import params as P
 
-from velodrome.adapters.frameworks.caffe.composed import attention, gru, loop, name_of
+from velodrome.adapters.frameworks.caffe import steps
+from velodrome.adapters.frameworks.caffe.attention import attention
+from velodrome.adapters.frameworks.caffe.composed import gru, loop, name_of, product
 from velodrome.adapters.models import layers as kinds
 
 
@@ -15,7 +19,8 @@ def convolution(layer, bottom, net):
         stride=layer.stride,
         pad=layer.padding,
         group=layer.groups,
-        **freeze(layer, 2),
+        bias_term=layer.bias,
+        **freeze(layer, 1 + layer.bias),
     )
 
 
@@ -48,11 +53,27 @@ def linear(layer, bottom, net):
 
 
 def max_pooling(layer, bottom, net):
-    return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=layer.size, stride=layer.stride)
+    return _pool(layer, bottom, P.Pooling.MAX, layer.padding)
 
 
 def average_pooling(layer, bottom, net):
-    return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=layer.size, stride=layer.stride)
+    return _pool(layer, bottom, P.Pooling.AVE, 0)
+
+
+def _pool(layer, bottom, method, padding):
+    """Make a pooling without windows that hang over the edge, which Caffe has by default."""
+    return L.Pooling(
+        bottom,
+        pool=method,
+        kernel_size=layer.size,
+        stride=layer.stride,
+        pad=padding,
+        round_mode=P.Pooling.FLOOR,
+    )
+
+
+def mean_over_image(layer, bottom, net):
+    return L.Pooling(bottom, pool=P.Pooling.AVE, global_pooling=True)
 
 
 def batch_normalization(layer, bottom, net):
@@ -73,6 +94,18 @@ def sigmoid(layer, bottom, net):
     return L.Sigmoid(bottom, in_place=net.in_place(layer))
 
 
+def gelu(layer, bottom, net):
+    """Compose x / 2 (1 + tanh(c x (1 + 0.044715 x^2))), without a power whose gradient divides."""
+    factor = math.sqrt(2.0 / math.pi)
+    square = L.Power(bottom, power=2.0)
+    inner = product(bottom, L.Power(square, scale=factor * 0.044715, shift=factor))
+    return product(bottom, L.Power(L.TanH(inner), scale=0.5, shift=0.5))
+
+
+def silu(layer, bottom, net):
+    return L.Swish(bottom)
+
+
 def normalization(layer, bottom, net):
     return L.LRN(bottom, local_size=layer.size, alpha=layer.alpha, beta=layer.beta, k=layer.k)
 
@@ -85,7 +118,13 @@ def dropout(layer, bottom, net):
 
 
 def embedding(layer, bottom, net):
-    return L.Embed(bottom, input_dim=layer.vocabulary, num_output=layer.units, bias_term=False)
+    return L.Embed(
+        bottom,
+        input_dim=layer.vocabulary,
+        num_output=layer.units,
+        bias_term=False,
+        **(steps.share(layer.name) if net.is_tied(layer) else {}),
+    )
 
 
 def lstm(layer, bottom, net):
@@ -111,6 +150,10 @@ def mean_over_time(layer, bottom, net):
 
 def addition(layer, bottoms, net):
     return L.Eltwise(*bottoms, operation=P.Eltwise.SUM)
+
+
+def multiplication(layer, bottoms, net):
+    return product(*bottoms)
 
 
 def custom(layer, bottom, net):
@@ -151,4 +194,16 @@ LAYERS = {
     kinds.Add: addition,
     kinds.Custom: custom,
     kinds.Duplicate: duplicate,
+    kinds.Gelu: gelu,
+    kinds.Silu: silu,
+    kinds.Multiply: multiplication,
+    kinds.MeanOverImage: mean_over_image,
+    kinds.StepLinear: steps.linear,
+    kinds.TiedLinear: steps.tied_linear,
+    kinds.LayerNorm: steps.layer_norm,
+    kinds.RmsNorm: steps.rms_norm,
+    kinds.LearnedPositions: steps.positions,
+    kinds.Patches: steps.patches,
+    kinds.ClassToken: steps.class_token,
+    kinds.FirstStep: steps.first,
 }

@@ -13,7 +13,8 @@ from velodrome.adapters.models import shapes
 LEFT_OUT, IN_PLACE, SEEN = "left out", "in place", "seen"
 # Their own output is no part of their backward pass, so that what follows may overwrite it.
 FORGETS = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv, kinds.Linear, kinds.MaxPool)
-FORGETS += (kinds.AvgPool,)
+FORGETS += (kinds.AvgPool, kinds.BatchNorm, kinds.Add, kinds.StepLinear)
+SEQUENCES = (kinds.Sequences, kinds.Tokens, kinds.States)
 # By role, or kind and role: the layer, of the model's layer and the steps, and the blob in it.
 PLACES = {
     "weight": ("{}", 0),
@@ -30,32 +31,49 @@ PLACES = {
     (kinds.Loop, "bias"): ("{}_0", 1),
     (kinds.Attention, "weight_input"): ("{}_input", 0),
     (kinds.Attention, "weight_output"): ("{}", 0),
+    (kinds.Attention, "bias_input"): ("{}_input", 1),
+    (kinds.Attention, "bias_output"): ("{}", 1),
+    (kinds.LearnedPositions, "weight"): ("{}_table", 0),
+    (kinds.ClassToken, "weight"): ("{}_step", 0),
 }
+MOST_VALUES = 2**31  # of a blob
 GATES_OF_CAFFE = (0, 1, 3, 2)  # i, f, o, g, of ours: its own inverse
 
 
 def require_expressible(model):
     """Raise Unsupported, which names the first part that Caffe has no layer for."""
+    found, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
     for layer in model.layers:
         if type(layer) not in LAYERS:
             raise Unsupported("the caffe adapter has no {}".format(type(layer).__name__))
+        if isinstance(layer, kinds.Attention):
+            steps, width = found[reads[layer.name][0]]
+            if steps * steps * width >= MOST_VALUES:
+                raise Unsupported(
+                    "Caffe has no product of two blobs, and attention to {} steps, composed of all "
+                    "pairs of steps, takes more than the 2^31 values of one".format(steps)
+                )
 
 
 class Net(object):
     """A net's text under construction. inputs: the shape of each array of a call, by its name.
 
-    dropout: one of the words above.
+    Sequences are (steps, examples, n). dropout: one of the words above. constants: arrays that
+    layers read in every call, by name.
     """
 
     def __init__(self, model, inputs, dropout):
         self.dropout = dropout
+        self.constants = {}
         self._model = model
         self._reads, self._shapes = shapes.list_inputs(model), shapes.compute_output_shapes(model)
         self._kinds = {layer.name: type(layer) for layer in model.layers}
         self.spec = caffe.NetSpec()
         for name, shape in sorted(inputs.items()):
             self.spec[name] = L.Input(shape=dict(dim=list(shape)))
-        self.steps, self.examples = inputs["data"][:2]
+        self.steps, self.examples = inputs["data"][:2]  # of sequences
+        if not isinstance(model.input, SEQUENCES):
+            self.examples = self.steps
         self._tops = {"input": self.spec.data}
         self.blobs = {"input": "data"}  # where each layer leaves what it gives
         for layer in model.layers:
@@ -77,13 +95,34 @@ class Net(object):
             return self.dropout == IN_PLACE and (kind in FORGETS or kind is kinds.Relu)
         return kind in FORGETS
 
+    def constant(self, name, array):
+        """Return the top that holds a constant, made at its first use."""
+        if name not in self.constants:
+            self.constants[name] = array
+            self.spec[name] = L.Input(shape=dict(dim=list(array.shape)))
+        return self.spec[name]
+
+    def is_tied(self, layer):
+        """Return True if another layer uses the weight of this one."""
+        return any(getattr(other, "embedding", "") == layer.name for other in self._model.layers)
+
+    def count_steps(self, layer):
+        """Return the number of steps before a layer on sequences."""
+        if isinstance(self._model.input, kinds.Sequences):
+            return self.steps
+        return self._shapes[self._reads[layer.name][0]][0]
+
+    def shape(self, layer):
+        """Return the shape of an example behind the layer; its steps are not those of a batch."""
+        return self._shapes[layer.name]
+
     def width(self, layer):
         """Return the number of values of a step, or of an example, behind the layer."""
         return self._shapes[layer.name][-1]
 
     def _add(self, layer):
         bottoms = [self._tops[name] for name in self._reads[layer.name]]
-        given = bottoms if isinstance(layer, kinds.Add) else bottoms[0]
+        given = bottoms if isinstance(layer, (kinds.Add, kinds.Multiply)) else bottoms[0]
         top = LAYERS[type(layer)](layer, given, self)
         self._tops[layer.name] = top
         self.blobs[layer.name] = self.blobs[self._reads[layer.name][0]]
@@ -96,8 +135,10 @@ class Net(object):
         loss, output = self._model.loss, self._tops[last]
         if isinstance(loss, kinds.SoftmaxCrossEntropy):
             self.spec.loss = L.SoftmaxWithLoss(output, self.spec.label)
+        elif isinstance(loss, kinds.StepCrossEntropy):
+            self.spec.loss = L.SoftmaxWithLoss(output, self.spec.label, softmax_param=dict(axis=2))
         elif isinstance(loss, kinds.SquaredError) and loss.target == "zero":
-            half = 0.5 / self.spec.data.fn.params["shape"]["dim"][0]
+            half = 0.5 / self.examples
             self.spec.loss = L.Reduction(
                 output, operation=P.Reduction.SUMSQ, coeff=half, loss_weight=1
             )
