@@ -1,17 +1,22 @@
 """Workers in neon 2.6.0 if a checkout of it is given; the error message if not."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from velodrome.adapters.models.probes import PROBED
+from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.store import EnvironmentFailed, EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
+from velodrome.scheduler.plans.expected_outcomes import load_expectations
 
 pytestmark = pytest.mark.framework
 
+PROBING = str(Path(__file__).with_name("probe_run.py"))
 NAMED = any(os.environ.get(f"VELODROME_{what}_NEON") for what in ("SOURCE", "PYTHON"))
 with_neon = pytest.mark.skipif(not NAMED, reason="VELODROME_SOURCE_NEON names no checkout of neon")
 
@@ -70,6 +75,42 @@ def test_grouped_convolution_is_unsupported_by_name(bench):
     failed = bench.measure("alexnet", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert failed.reason == "neon has no grouped convolution"
+
+
+@with_neon
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["cpu", "mkl"])
+def test_a_residual_network_with_projected_branches_agrees(bench, variant):
+    bench.agrees("resnet50-tiny", variant=variant)
+
+
+@with_neon
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["cpu", "mkl"])
+def test_every_probe_ends_as_the_list_of_expectations_has_it(bench, variant):
+    found = bench.run_script(PROBING, bench.framework.adapter, variant)[variant]
+    expected = load_expectations({"neon": FRAMEWORKS["neon"]}, {"VELODROME_SOURCE_NEON": "here"})
+    assert len(found) == len(PROBED)
+    others = {}
+    for name, (status, text, _) in found.items():
+        task = Task(framework="neon", variant=variant, model=name, batch_size=8)
+        if status not in expected.find(task).outcomes:
+            others[name] = (status, text)
+    assert others == {}
+
+
+@with_neon
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny"]
+)
+def test_a_transformer_is_unsupported_by_what_neon_lacks(bench, model):
+    failed = bench.measure(model)[-1]
+    assert failed.status == "unsupported"
+    assert failed.reason.startswith("neon has no ") or "the neon adapter has no" in failed.reason
 
 
 @with_neon

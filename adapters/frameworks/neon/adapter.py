@@ -86,6 +86,8 @@ class Adapter(contract.Adapter):
         NervanaObject.be.bsz = size
         for steps in sorted({_steps(batch) for batch in batches}, reverse=True):
             shape = (steps,) if steps else shapes.compute_input_shape(self._model)
+            if isinstance(self._model.input, kinds.States):
+                shape = shape[::-1]
             self._networks[steps] = Network(self._model, shape, size, first)
             first = first or self._networks[steps]
         first.fill(self._weights)

@@ -104,6 +104,16 @@ class CrossEntropyCost(CrossEntropyMulti):
         super(CrossEntropyCost, self).__init__(scale=1.0 / batch_size)
 
 
+class StepCrossEntropyCost(CrossEntropyMulti):
+    """Cross entropy with the gradient of the mean over all steps of the batch."""
+
+    def __init__(self, loss, batch_size):
+        super(StepCrossEntropyCost, self).__init__()
+
+    def bprop(self, y, t):
+        return (y - t) * (1.0 / y.shape[1])
+
+
 class SquaredErrorCost(Cost):
     """Half the sum of squares, whose mean GeneralizedCost takes; without a target, of y itself."""
 
@@ -120,15 +130,11 @@ class SquaredErrorCost(Cost):
 def _conv(layer):
     if layer.groups != 1:
         raise Unsupported("neon has no grouped convolution")
-    return [
-        neon.Convolution_bias(
-            (layer.kernel, layer.kernel, layer.maps),
-            strides=layer.stride,
-            padding=layer.padding,
-            init=UNFILLED,
-            bias=UNFILLED,
-        )
-    ]
+    shape = (layer.kernel, layer.kernel, layer.maps)
+    options = dict(strides=layer.stride, padding=layer.padding, init=UNFILLED)
+    if layer.bias:
+        return [neon.Convolution_bias(shape, bias=UNFILLED, **options)]
+    return [neon.Convolution(shape, **options)]
 
 
 def _dilated_conv(layer):
@@ -176,8 +182,19 @@ def _lstm(layer):
     ]
 
 
-def _gru(layer):
-    raise Unsupported("neon has no GRU with the reset after the hidden product, only before it")
+def _max_pool(layer):
+    return [
+        neon.Pooling(layer.size, op="max", strides=layer.stride, padding=layer.padding),
+    ]
+
+
+def _lacks(what):
+    """Return an entry for a kind of layer that neon has not; what: the missing operation."""
+
+    def refuse(layer):
+        raise Unsupported("neon has no " + what)
+
+    return refuse
 
 
 # Per kind of layer, what makes neon's own layers of it: layer -> [layer].
@@ -186,8 +203,9 @@ LAYERS = {
     kinds.DilatedConv: _dilated_conv,
     kinds.TransposedConv: _transposed_conv,
     kinds.Linear: _linear,
-    kinds.MaxPool: lambda layer: [neon.Pooling(layer.size, op="max", strides=layer.stride)],
+    kinds.MaxPool: _max_pool,
     kinds.AvgPool: lambda layer: [neon.Pooling(layer.size, op="avg", strides=layer.stride)],
+    kinds.MeanOverImage: lambda layer: [neon.Pooling("all", op="avg")],
     kinds.BatchNorm: lambda layer: [neon.BatchNorm(eps=layer.epsilon)],
     kinds.Relu: lambda layer: [neon.Activation(Rectlin())],
     kinds.Tanh: lambda layer: [neon.Activation(Tanh())],
@@ -196,7 +214,17 @@ LAYERS = {
     kinds.Dropout: lambda layer: [DropoutLayer(layer.rate)],
     kinds.Embedding: lambda layer: [neon.LookupTable(layer.vocabulary, layer.units, init=UNFILLED)],
     kinds.Lstm: _lstm,
-    kinds.Gru: _gru,
+    kinds.Gru: _lacks("GRU with the reset after the hidden product, only before it"),
+    kinds.StepLinear: _linear,
+    kinds.TiedLinear: _lacks("layers that share a weight, and add its gradients up"),
+    kinds.Attention: _lacks("product of two activations"),
+    kinds.Multiply: _lacks("product of two activations"),
+    kinds.LayerNorm: _lacks("normalization over the values of each step"),
+    kinds.RmsNorm: _lacks("normalization over the values of each step"),
+    kinds.Gelu: _lacks("GELU"),
+    kinds.Silu: _lacks("SiLU"),
+    kinds.LearnedPositions: _lacks("layer with parameters for each step"),
+    kinds.Loop: _lacks("layer that is run again on its own output"),
     kinds.Custom: lambda layer: [SignedSquareLayer()],
     kinds.Add: lambda layer: [],  # joins earlier layers, see Network
     kinds.MeanOverTime: lambda layer: [MeanOverTimeLayer()],
@@ -206,6 +234,7 @@ LAYERS = {
 # Per kind of loss, the cost's class and the layers behind the model's last.
 COSTS = {
     kinds.SoftmaxCrossEntropy: (CrossEntropyCost, lambda: [neon.Activation(Softmax())]),
+    kinds.StepCrossEntropy: (StepCrossEntropyCost, lambda: [neon.Activation(Softmax())]),
     kinds.SquaredError: (SquaredErrorCost, lambda: []),
     kinds.NoLoss: (None, lambda: []),
 }

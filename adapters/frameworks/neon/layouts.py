@@ -27,12 +27,19 @@ def gradient(layer, made, role, shape):
 
 
 def inputs(array):
-    """Convert (batch, ...) to (values, batch); of tokens, time is first."""
+    """Convert (batch, ...) to (values, batch), of tokens (time, batch).
+
+    States (batch, time, n) become (n, time x batch).
+    """
+    if array.ndim == 3:
+        array = array.transpose(2, 1, 0)
+        return numpy.ascontiguousarray(array.reshape(len(array), -1))
     return numpy.ascontiguousarray(array.reshape(len(array), -1).T)
 
 
 def one_hot(labels, classes):
-    """Return one-hot labels (classes, batch)."""
+    """Return one-hot labels (classes, batch), or (classes, time x batch)."""
+    labels = labels.T.ravel()
     found = numpy.zeros((classes, len(labels)), numpy.float32)
     found[labels, numpy.arange(len(labels))] = 1.0
     return found

@@ -9,6 +9,7 @@ from neon.models import Model
 
 from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks.neon import layouts
+from velodrome.adapters.frameworks.neon.branches import Sum, arrange
 from velodrome.adapters.frameworks.neon.layers import COSTS, LAYERS, DropoutLayer
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -89,30 +90,33 @@ class Network(object):
 
     def _join(self, layers, behind, cost, shape):
         """Make and allocate neon's model of these layers; None if there are none."""
-        own = self._chain(layers) + behind
+        own = self._chain(arrange(self._model, layers)) + behind
         if not own:
             return None
         model = Model(layers=own)
         model.initialize(shape, cost)
         return model
 
-    def _chain(self, layers):
-        """Chain neon's layers. The input of an addition to an earlier layer is a branch.
+    def _chain(self, parts):
+        """Chain neon's layers of the parts that branches.arrange has found.
 
         neon's activations overwrite their input. Where the backward pass needs it again (LRN, an
         activation at a branch's end), a copying node is inserted.
         """
-        own, ends, reads = [], {}, shapes.list_inputs(self._model)
-        for layer in layers:
-            made = self._made[layer.name]
+        own = []
+        for part in parts:
+            if isinstance(part, Sum):
+                own.append(MergeSum([self._branch(part.second), self._branch(part.first)]))
+                continue
+            made = self._made[part.name]
             if made and own and isinstance(own[-1], LRN) and isinstance(made[0], IN_PLACE):
                 own.append(SkipNode())
             own += made
-            if isinstance(layer, kinds.Add):
-                start = min(ends[name] for name in reads[layer.name])
-                own[start:] = [MergeSum([[*own[start:], SkipNode()], [SkipNode()]])]
-            ends[layer.name] = len(own)
         return own
+
+    def _branch(self, parts):
+        own = self._chain(parts)
+        return [*own, SkipNode()] if not own or isinstance(own[-1], IN_PLACE) else own
 
     def _share(self, other):
         for name, made in self._made.items():
@@ -147,18 +151,14 @@ class Network(object):
 
 def require_supported(model, layers=LAYERS, costs=COSTS):
     """Raise Unsupported, which names what neon or this adapter lacks."""
-    reads = shapes.list_inputs(model)
-    before = "input"
     for layer in model.layers:
         if type(layer) not in layers:
             raise Unsupported("the neon adapter has no {}".format(type(layer).__name__))
-        beside = isinstance(layer, kinds.Add) and before in reads[layer.name]
-        if reads[layer.name] != (before,) and not beside:
-            raise Unsupported("the neon adapter has chains of layers only, no branches")
         layers[type(layer)](layer)
-        before = layer.name
     if type(model.loss) not in costs:
         raise Unsupported("the neon adapter has no {}".format(type(model.loss).__name__))
+    for part in _split(model):
+        arrange(model, part)
 
 
 def _split(model):
