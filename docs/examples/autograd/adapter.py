@@ -11,6 +11,8 @@ from velodrome.adapters.models.shapes import list_inputs, list_parameters
 
 class Adapter(contract.Adapter):
     def __init__(self, model, variant, device, threads, dtype):
+        if dtype != "float32":
+            raise contract.Unsupported("NumPy has no products in " + dtype)
         self._model = model  # threads: NumPy's BLAS has them from the agent's variables
 
     @staticmethod
