@@ -4,6 +4,8 @@ import pytest
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
+TINY = ("resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny")
+
 # One thread is one thread, whichever of MXNet's own runs what it queued.
 CORES = """
     import json
@@ -82,3 +84,16 @@ def test_the_gradient_of_lrn_accepts_onednns_layout(bench):
         print(json.dumps(float(numpy.linalg.norm(plain - behind) / numpy.linalg.norm(plain))))
     """
     assert bench.run_script(script) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["hybrid", "imperative", "threaded"])
+@pytest.mark.parametrize("model", TINY)
+def test_a_small_model_of_today_agrees(bench, model, variant):
+    bench.agrees(model, variant=variant)
+
+
+def test_a_lower_precision_is_unsupported_by_name(bench):
+    failed = bench.measure("gpt2-tiny", dtype="bfloat16")[-1]
+    assert failed.status == "unsupported"
+    assert "'bfloat16'" in failed.reason

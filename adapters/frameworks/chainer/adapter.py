@@ -12,7 +12,7 @@ from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.chainer.network import Network
 from velodrome.adapters.frameworks.chainer.operations import LAYERS, LOSSES, on_host
-from velodrome.adapters.frameworks.graph import require_options
+from velodrome.adapters.frameworks.graph import is_time_first, require_options
 from velodrome.adapters.models import layers as kinds
 
 # iDeep is Intel's oneDNN for Chainer.
@@ -94,16 +94,30 @@ class Adapter(contract.Adapter):
         return tuple(self._notes())
 
     def _load_batch(self, batch):
-        """Return Network's arguments. Words: all examples one after another, and their ends."""
-        if batch.lengths is None:
-            return self._device.send(batch.inputs), batch.labels
-        words = [row[:length] for row, length in zip(batch.inputs, batch.lengths)]
-        return (numpy.concatenate(words), numpy.cumsum(batch.lengths)[:-1]), batch.labels
+        """Return Network's arguments.
+
+        Words that a recurrent layer reads: all examples one after another, and their ends.
+        """
+        if batch.inputs.dtype.kind != "i":
+            return self._device.send(batch.inputs), batch.labels, batch.lengths
+        if not is_time_first(self._model):
+            return batch
+        lengths = batch.lengths
+        if lengths is None:
+            lengths = numpy.full(len(batch.inputs), batch.inputs.shape[1])
+        words = [row[:length] for row, length in zip(batch.inputs, lengths)]
+        return (numpy.concatenate(words), numpy.cumsum(lengths)[:-1]), batch.labels, lengths
 
     def _notes(self):
         present = {type(layer) for layer in self._model.layers}
         if kinds.Attention in present:
             yield format_note(kinds.Attention, "of products of matrices and a masked softmax")
+        if kinds.Gelu in present:
+            yield format_note(kinds.Gelu, "in its tanh form, of products and a tanh")
+        if kinds.Silu in present:
+            yield format_note(kinds.Silu, "of a sigmoid and a product")
+        if kinds.RmsNorm in present:
+            yield format_note(kinds.RmsNorm, "of a mean of squares, rsqrt and products")
         if kinds.Loop in present:
             yield "the loop is Python's: Chainer records operations as they run"
         if kinds.Duplicate in present:

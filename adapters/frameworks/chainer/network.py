@@ -1,13 +1,16 @@
 """A model's graph as a Chain: a call gives the loss of a batch."""
 
 import chainer
+import chainer.functions as F
 import numpy
 
-from velodrome.adapters.frameworks.chainer.operations import on_host, parameters
+from velodrome.adapters.frameworks.chainer.operations import MASKED, on_host, parameters
 from velodrome.adapters.frameworks.graph import find_entry, list_loss_inputs
+from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
 LABELS = "(labels)"  # no layer has this name
+LISTED = (kinds.Lstm, kinds.Gru, kinds.MeanOverTime)  # these read lists
 
 
 class Network(chainer.Chain):
@@ -32,6 +35,8 @@ class Network(chainer.Chain):
         for layer, step in self.steps:
             if isinstance(step, chainer.Link):
                 self.add_link(layer.name, step)
+            if isinstance(layer, kinds.TiedLinear):
+                step.embedding = self[layer.embedding]
 
     def fill(self, weights):
         """Set canonical arrays by `layer.role`."""
@@ -60,20 +65,33 @@ class Network(chainer.Chain):
         """Return an entry of gradients, on the host."""
         return numpy.concatenate([on_host(part) for part in parts])
 
-    def walk(self, inputs, labels):
+    def walk(self, inputs, labels, lengths):
         """Yield (layer, its inputs, its output) for each layer, then for the loss as layer None."""
         values = {"input": inputs}
         for layer, step in self.steps:
             read = [values[name] for name in self._reads[layer.name]]
             if self._needed[layer.name]:
-                values[layer.name] = step(*read)
+                values[layer.name] = _call(layer, step, read, lengths)
             else:
                 with chainer.no_backprop_mode():
-                    values[layer.name] = step(*read)
+                    values[layer.name] = _call(layer, step, read, lengths)
             yield layer, read, values[layer.name]
         values[LABELS] = labels
         read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
         yield None, read, self._loss(*read)
 
-    def forward(self, inputs, labels):
-        return list(self.walk(inputs, labels))[-1][-1]
+    def forward(self, inputs, labels, lengths):
+        return list(self.walk(inputs, labels, lengths))[-1][-1]
+
+
+def _call(layer, step, read, lengths):
+    """Return a layer's output. Lists, of recurrent layers, are padded for others and cut again."""
+    if isinstance(layer, MASKED):
+        read = read + [lengths]
+    if not isinstance(read[0], list) or isinstance(layer, LISTED):
+        return step(*read)
+    padded = [F.pad_sequence(value) if isinstance(value, list) else value for value in read]
+    found = step(*padded)
+    if found.ndim < 3:
+        return found
+    return [own[:length] for own, length in zip(F.separate(found, axis=0), lengths)]

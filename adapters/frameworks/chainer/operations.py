@@ -1,7 +1,8 @@
 """Layers and losses in Chainer: an entry of LAYERS or LOSSES for each kind.
 
 LAYERS make a link, or a function where there are no parameters. Both are called with what the layer
-reads. A sequence is a list of arrays (time, n), one per example, each as long as it truly is.
+reads, and those of MASKED with the lengths of the examples, too. Sequences are padded, (batch,
+time, n); recurrent layers read and give a list of arrays (time, n), each as long as it truly is.
 """
 
 import chainer
@@ -10,14 +11,19 @@ import chainer.links as L
 import numpy
 from chainer.backends import intel64
 
+from velodrome.adapters.frameworks.chainer import steps
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
+MASKED = (kinds.Attention, kinds.MeanOverTime)
+
 
 class EmbedSequences(L.EmbedID):
-    """Embeds the tokens of all examples, given with their ends, to a list."""
+    """Embeds tokens (batch, time); or to a list those of all examples, given with their ends."""
 
     def forward(self, x):
+        if not isinstance(x, tuple):
+            return super(EmbedSequences, self).forward(x)
         words, ends = x
         return F.split_axis(super(EmbedSequences, self).forward(words), ends, axis=0)
 
@@ -34,33 +40,6 @@ class GruLink(L.NStepGRU):
 
     def forward(self, xs):
         return super(GruLink, self).forward(None, xs)[1]
-
-
-class AttentionLink(chainer.Chain):
-    """Self-attention: Chainer has none. Examples are padded, and padding gets no share."""
-
-    def __init__(self, layer, units):
-        super(AttentionLink, self).__init__()
-        self._heads = layer.heads
-        with self.init_scope():
-            self.together = L.Linear(units, 3 * units, nobias=True, initialW=0)
-            self.out = L.Linear(units, units, nobias=True, initialW=0)
-
-    def forward(self, xs):
-        lengths = [len(x) for x in xs]
-        padded = F.pad_sequence(xs)
-        batch, time, units = padded.shape
-        parts = self.together(padded, n_batch_axes=2)
-        parts = parts.reshape(batch, time, 3, self._heads, units // self._heads)
-        q, k, v = (part for part in F.separate(F.transpose(parts, (2, 0, 3, 1, 4)), axis=0))
-        scores = F.matmul(q, k, transb=True) / (units // self._heads) ** 0.5
-        true = (numpy.arange(time) < numpy.array(lengths)[:, None])[:, None, None, :]
-        true = numpy.broadcast_to(true, scores.shape)
-        low = numpy.full(scores.shape, -1e30, scores.dtype)
-        mixed = F.matmul(F.softmax(F.where(true, scores, low), axis=3), v)
-        mixed = F.transpose(mixed, (0, 2, 1, 3)).reshape(batch, time, units)
-        found = self.out(mixed, n_batch_axes=2)
-        return [example[:length] for example, length in zip(F.separate(found, axis=0), lengths)]
 
 
 class LoopLink(L.Linear):
@@ -126,6 +105,13 @@ def _linear(layer, source):
     return L.Linear(shapes.count_values(source), layer.units, nobias=not layer.bias, initialW=0)
 
 
+def _mean_over_image(layer, source):
+    def call(x):
+        return F.average_pooling_2d(x, source[1:], 1).reshape(len(x), -1)
+
+    return call
+
+
 def _lrn(layer, source):
     """Make LRN; Chainer does not divide alpha by the size."""
     return lambda x: F.local_response_normalization(
@@ -133,17 +119,10 @@ def _lrn(layer, source):
     )
 
 
-def _mean_over_time(xs):
-    lengths = numpy.array([[len(x)] for x in xs], numpy.float32)
-    return F.sum(F.pad_sequence(xs), axis=1) / numpy.broadcast_to(
-        lengths, (len(xs), xs[0].shape[1])
-    )
-
-
 # Per kind of layer: (layer, shape of one example before it) -> a link or a function.
 LAYERS = {
     kinds.Conv: lambda layer, source: _conv(
-        layer, source, stride=layer.stride, groups=layer.groups
+        layer, source, stride=layer.stride, groups=layer.groups, nobias=not layer.bias
     ),
     kinds.DilatedConv: lambda layer, source: _conv(layer, source, dilate=layer.dilation),
     kinds.TransposedConv: lambda layer, source: L.Deconvolution2D(
@@ -151,7 +130,7 @@ LAYERS = {
     ),
     kinds.Linear: _linear,
     kinds.MaxPool: lambda layer, source: (
-        lambda x: F.max_pooling_2d(x, layer.size, layer.stride, cover_all=False)
+        lambda x: F.max_pooling_2d(x, layer.size, layer.stride, layer.padding, cover_all=False)
     ),
     kinds.AvgPool: lambda layer, source: (
         lambda x: F.average_pooling_2d(x, layer.size, layer.stride)
@@ -160,16 +139,30 @@ LAYERS = {
     kinds.Relu: lambda layer, source: F.relu,
     kinds.Tanh: lambda layer, source: F.tanh,
     kinds.Sigmoid: lambda layer, source: F.sigmoid,
+    kinds.Gelu: lambda layer, source: steps.compute_gelu,
+    kinds.Silu: lambda layer, source: lambda x: x * F.sigmoid(x),
+    kinds.MeanOverImage: _mean_over_image,
     kinds.Lrn: _lrn,
     kinds.Dropout: lambda layer, source: DropoutFunction(layer),
     kinds.Embedding: lambda layer, source: EmbedSequences(layer.vocabulary, layer.units, 0),
     kinds.Lstm: lambda layer, source: LstmLink(1, source[-1], layer.units, 0.0, initialW=0),
     kinds.Gru: lambda layer, source: GruLink(1, source[-1], layer.units, 0.0, initialW=0),
-    kinds.Attention: lambda layer, source: AttentionLink(layer, source[-1]),
+    kinds.Attention: steps.AttentionLink,
     kinds.Loop: lambda layer, source: LoopLink(layer, source[-1]),
     kinds.Add: lambda layer, source: lambda left, right: left + right,
+    kinds.Multiply: lambda layer, source: lambda left, right: left * right,
     kinds.Custom: lambda layer, source: lambda x: CustomFunction().apply((x,))[0],
-    kinds.MeanOverTime: lambda layer, source: _mean_over_time,
+    kinds.MeanOverTime: lambda layer, source: steps.mean_over_time,
+    kinds.StepLinear: lambda layer, source: steps.StepLinearLink(
+        source[-1], layer.units, nobias=not layer.bias, initialW=0
+    ),
+    kinds.TiedLinear: lambda layer, source: steps.TiedLinearFunction(),
+    kinds.LayerNorm: lambda layer, source: steps.LayerNormLink(source[-1], eps=layer.epsilon),
+    kinds.RmsNorm: lambda layer, source: steps.RmsNormLink(layer, source[-1]),
+    kinds.LearnedPositions: lambda layer, source: steps.LearnedPositionsLink(layer, source[-1]),
+    kinds.Patches: lambda layer, source: steps.make_patches,
+    kinds.ClassToken: lambda layer, source: steps.ClassTokenLink(source[-1]),
+    kinds.FirstStep: lambda layer, source: lambda x: x[:, 0],
     kinds.Duplicate: lambda layer, source: CopyFunction(),
 }
 
@@ -185,10 +178,15 @@ def parameters(link):
             "bias": biases[:half],
             "bias_hidden": biases[half:],
         }
-    if isinstance(link, AttentionLink):
-        return {"weight_input": [link.together.W], "weight_output": [link.out.W]}
-    if isinstance(link, L.BatchNormalization):
-        return {"scale": [link.gamma], "bias": [link.beta]}
+    if isinstance(link, steps.AttentionLink):
+        return {
+            "weight_input": [link.together.W],
+            "bias_input": [link.together.b],
+            "weight_output": [link.out.W],
+            "bias_output": [link.out.b],
+        }
+    if isinstance(link, (L.BatchNormalization, L.LayerNormalization, steps.RmsNormLink)):
+        return {"scale": [link.gamma], "bias": [getattr(link, "beta", None)]}
     return {"weight": [link.W], "bias": [getattr(link, "b", None)]}
 
 
@@ -205,9 +203,14 @@ def _squared_error(output, target=None):
     return F.mean_squared_error(output, target.reshape(output.shape)) * (values / 2.0)
 
 
+def _step_cross_entropy(output, labels):
+    return F.softmax_cross_entropy(output.reshape(-1, output.shape[2]), labels.ravel())
+
+
 # Per kind of loss, the function: it reads the last layer's output, then labels or target.
 LOSSES = {
     kinds.SoftmaxCrossEntropy: F.softmax_cross_entropy,
+    kinds.StepCrossEntropy: _step_cross_entropy,
     kinds.SquaredError: _squared_error,
     kinds.NoLoss: lambda output: output,
 }

@@ -125,11 +125,13 @@ class Adapter(contract.Adapter):
         yield "engine: {}".format(ENGINES[self._variant])
         if self._has(kinds.Lstm) or self._has(kinds.Gru):
             yield "the recurrent layer runs through the padding, which the mean leaves out"
-
-        if self._has(kinds.Attention):
-            yield format_note(
-                kinds.Attention, "of interleaved_matmul_selfatt_qk, softmax with lengths, _valatt"
-            )
+        blocks = (block for layer, block in self._network.steps if type(layer) is kinds.Attention)
+        for how in sorted({block.HOW for block in blocks}):
+            yield format_note(kinds.Attention, how)
+        if self._has(kinds.Gelu):
+            yield format_note(kinds.Gelu, "in its tanh form, of products and a sigmoid")
+        if self._has(kinds.RmsNorm):
+            yield format_note(kinds.RmsNorm, "of a mean of squares, rsqrt and products")
         if self._has(kinds.Duplicate):
             yield "copies into memory that every call reuses, not hybridized"
 
@@ -139,12 +141,14 @@ class Adapter(contract.Adapter):
 
 def _load_batch(batch):
     """Return Network's arguments: time first, lengths as divisors, None if missing."""
-    inputs = batch.inputs.T if batch.inputs.dtype.kind == "i" else batch.inputs
+    has_steps = batch.inputs.dtype.kind == "i" or batch.inputs.ndim == 3
+    inputs = batch.inputs.swapaxes(0, 1) if has_steps else batch.inputs
+    labels = None if batch.labels is None else batch.labels.T
     return tuple(
         None if array is None else nd.array(array, dtype=dtype)
         for array, dtype in (
             (inputs, inputs.dtype),
-            (batch.labels, "int32"),
+            (labels, "int32"),
             (batch.lengths, "float32"),
         )
     )

@@ -25,9 +25,13 @@ class Network(HybridBlock):
             (layer, find_entry(blocks, layer, "mxnet")(layer, outputs[self._reads[layer.name][0]]))
             for layer in model.layers
         ]
-        self._loss = find_entry(losses, model.loss, "mxnet")(model.loss)
+        last = outputs[model.layers[-1].name]
+        self._loss = find_entry(losses, model.loss, "mxnet")(model.loss, last)
+        by_layer = {layer.name: block for layer, block in self.steps}
         for layer, block in self.steps:
             self.register_child(block, layer.name)
+            if isinstance(layer, kinds.TiedLinear):
+                block.weight = by_layer[layer.embedding].weight
 
     def fill(self, weights):
         """Set canonical arrays by `layer.role`; what has no value there stays zero, untrained."""
