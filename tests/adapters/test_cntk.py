@@ -6,6 +6,8 @@ from velodrome.adapters.registry import FRAMEWORKS
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
+TINY = ("resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny")
+
 
 @pytest.fixture(scope="module")
 def bench(workers_of):
@@ -49,3 +51,15 @@ def test_cntk_has_the_variants_of_the_registry(bench):
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", TINY)
+def test_a_small_model_of_today_agrees(bench, model):
+    bench.agrees(model)
+
+
+def test_a_lower_precision_is_unsupported_by_name(bench):
+    failed = bench.measure("gpt2-tiny", dtype="bfloat16")[-1]
+    assert failed.status == "unsupported"
+    assert "'bfloat16'" in failed.reason

@@ -11,6 +11,7 @@ pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
 PROBING = Path(__file__).with_name("probe_run.py")
 
+ATTENTION = ("attention", "causal-attention", "rotary-attention")
 # Per framework and variant the probes that it has no own operation for. Variants that are left out
 # compile for long; sweeps/probes.yaml has them.
 COMPOSED = {
@@ -30,9 +31,23 @@ COMPOSED = {
             "gru",
         ),
     },
-    "mxnet": {"hybrid": ("attention",)},
-    "chainer": {"ideep": ("attention",), "numpy": ("attention",)},
-    "cntk": {"default": ("attention", "gru", "loop", "lstm")},
+    "mxnet": {"hybrid": (*ATTENTION, "gelu", "rms-norm")},
+    "chainer": {
+        "ideep": (*ATTENTION, "gelu", "rms-norm", "silu"),
+        "numpy": (*ATTENTION, "gelu", "rms-norm", "silu"),
+    },
+    "cntk": {
+        "default": (
+            *ATTENTION,
+            "gelu",
+            "gru",
+            "layer-norm",
+            "loop",
+            "lstm",
+            "rms-norm",
+            "silu",
+        )
+    },
     "theano": {"corrmm": ()},
     "pytensor": {"c": ()},
     "pytensor3": {"numba": ()},

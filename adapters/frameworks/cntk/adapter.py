@@ -22,10 +22,11 @@ NOTES = (
     (kinds.Lstm, format_note(kinds.Lstm, "as a recurrence; sequences have their true lengths")),
     (kinds.Gru, format_note(kinds.Gru, "as a recurrence; sequences have their true lengths")),
     (kinds.Loop, format_note(kinds.Loop, "unrolled, as CNTK loops over sequences alone")),
-    (
-        kinds.Attention,
-        format_note(kinds.Attention, "of unpacked sequences, products and a softmax"),
-    ),
+    (kinds.Attention, format_note(kinds.Attention, "of products and a softmax for each head")),
+    (kinds.Gelu, format_note(kinds.Gelu, "in its tanh form, of products and a tanh")),
+    (kinds.Silu, format_note(kinds.Silu, "of a sigmoid and a product")),
+    (kinds.LayerNorm, format_note(kinds.LayerNorm, "of means, a root and products")),
+    (kinds.RmsNorm, format_note(kinds.RmsNorm, "of a mean of squares, a root and products")),
     (kinds.Duplicate, "the copy is that of the batch into the network's memory"),
 )
 

@@ -32,7 +32,10 @@ class Network(object):
     def arguments(self, batch, device):
         """Map CNTK's inputs to the values of a batch, on the device."""
         found = {self._inputs["input"]: self._examples(batch, device)}
-        if batch.labels is not None:
+        if isinstance(self._model.loss, kinds.StepCrossEntropy):
+            labels = batch.labels.astype("float32")
+            found[self._inputs["labels"]] = cntk.Value(labels, device=device)
+        elif batch.labels is not None:
             one_each = [[int(label)] for label in batch.labels]
             found[self._inputs["labels"]] = cntk.Value.one_hot(
                 one_each, self._model.classes, device=device
@@ -40,6 +43,8 @@ class Network(object):
         if batch.lengths is not None:
             lengths = batch.lengths.astype("float32").reshape(-1, 1)
             found[self._inputs["lengths"]] = cntk.Value(lengths, device=device)
+            numbers = [numpy.arange(length) for length in batch.lengths]
+            found[self._inputs["numbers"]] = self._sequences("numbers", numbers, device)
         fed = set(self.loss.arguments)
         return {variable: value for variable, value in found.items() if variable in fed}
 
@@ -57,21 +62,25 @@ class Network(object):
 
     def _examples(self, batch, device):
         if batch.lengths is None:
-            return cntk.Value(batch.inputs, device=device)
-        sequences = [
-            tokens[:length].astype("float32").reshape(-1, 1)
-            for tokens, length in zip(batch.inputs, batch.lengths)
-        ]
-        return cntk.Value.create(self._inputs["input"], sequences, device=device)
+            return cntk.Value(batch.inputs.astype("float32"), device=device)
+        examples = [tokens[:length] for tokens, length in zip(batch.inputs, batch.lengths)]
+        return self._sequences("input", examples, device)
+
+    def _sequences(self, name, examples, device):
+        columns = [own.astype("float32").reshape(-1, 1) for own in examples]
+        return cntk.Value.create(self._inputs[name], columns, device=device)
 
     def _output(self, layer, values, weights):
         operation = find_entry(OPERATIONS, layer, "cntk")
         read = [values[name] for name in self._reads[layer.name]]
         if isinstance(layer, kinds.MeanOverTime):
-            read.append(values["lengths"])
+            read.append(values.get("lengths"))
+        if isinstance(layer, kinds.LearnedPositions):
+            read.append(values.get("numbers"))
 
         def weight(role):
-            return self._weight(self._entries["{}.{}".format(layer.name, role)], weights)
+            owner = layer.embedding if isinstance(layer, kinds.TiedLinear) else layer.name
+            return self._weight(self._entries["{}.{}".format(owner, role)], weights)
 
         output = operation(layer, weight, *read)
         if isinstance(layer, kinds.Dropout):
@@ -79,7 +88,9 @@ class Network(object):
         return output
 
     def _weight(self, entry, weights):
-        """Make a Parameter, or a Constant if it is frozen."""
+        """Make a Parameter, unless a layer before has it, or a Constant if it is frozen."""
+        if entry.name in self.trained:
+            return self.trained[entry.name]
         array = self._in_own_layout(entry, weights[entry.name])
         if entry.frozen:
             return cntk.Constant(array)
@@ -89,7 +100,7 @@ class Network(object):
     def _in_own_layout(self, entry, array):
         if not self._keeps_layout(entry):
             source = self._sources[self._reads[entry.layer][0]]
-            rows = source if entry.role == "weight" else array.shape[1:]
+            rows = source if self._is_linear(entry) else array.shape[1:]
             return array.T.reshape(tuple(rows) + (-1,))
         if entry.role == "bias" and self._is_of_conv(entry):
             return array.reshape(-1, 1, 1)
@@ -99,8 +110,12 @@ class Network(object):
         """Return True if it has the canonical layout; products use (in, out), in of any rank."""
         (layer,) = [own for own in self._model.layers if own.name == entry.layer]
         return len(entry.shape) == 1 or isinstance(
-            layer, (kinds.Conv, kinds.TransposedConv, kinds.Embedding)
+            layer, (kinds.Conv, kinds.TransposedConv, kinds.Embedding, kinds.LearnedPositions)
         )
+
+    def _is_linear(self, entry):
+        (layer,) = [own for own in self._model.layers if own.name == entry.layer]
+        return isinstance(layer, kinds.Linear)
 
     def _is_of_conv(self, entry):
         (layer,) = [own for own in self._model.layers if own.name == entry.layer]
@@ -112,8 +127,11 @@ def _inputs(model):
     if isinstance(model.input, kinds.Sequences):
         found["input"] = cntk.sequence.input_variable((1,))
         found["lengths"] = cntk.input_variable((1,))
+        found["numbers"] = cntk.sequence.input_variable((1,))  # of its steps
     else:
         found["input"] = cntk.input_variable(shapes.compute_input_shape(model))
-    if model.classes:
+    if isinstance(model.loss, kinds.StepCrossEntropy):
+        found["labels"] = cntk.input_variable(shapes.compute_input_shape(model)[:1])
+    elif model.classes:
         found["labels"] = cntk.input_variable(model.classes, is_sparse=True)
     return found

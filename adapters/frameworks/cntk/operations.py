@@ -1,17 +1,19 @@
 """CNTK functions for each kind of layer (OPERATIONS) and loss (LOSSES).
 
 Operations take the layer, a function that makes its weights by role, and what the layer reads, of
-which CNTK leaves the batch (and a sequence's time) out. Images are (channels, height, width).
+which CNTK leaves the batch (and the time of Sequences) out. Images are (channels, height, width).
 """
 
 import cntk
 
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.cntk import steps
+from velodrome.adapters.frameworks.cntk.attention import attend
 from velodrome.adapters.frameworks.cntk.custom_op import SignedSquareFunction
 from velodrome.adapters.models import layers as kinds
 
 BATCH = cntk.Axis.default_batch_axis()
-FAR = 1e9  # behind any score
+LOWEST = -1e30  # never the largest of a window
 
 
 def _conv(layer, weight, x):
@@ -25,7 +27,7 @@ def _conv(layer, weight, x):
         auto_padding=[False, _keeps_size(layer), _keeps_size(layer)],
         groups=layer.groups,
     )
-    return convolved + weight("bias")
+    return convolved + weight("bias") if layer.bias else convolved
 
 
 def _keeps_size(layer):
@@ -67,34 +69,6 @@ def _batch_norm(layer, weight, x):
     )
 
 
-def _attention(layer, weight, x):
-    """Compose it: each step reads all unpacked steps of its sequence, with a mask."""
-    units = x.shape[0]
-    width = units // layer.heads
-    projected = cntk.times(x, weight("weight_input"))
-    heads = [
-        _head(*[_part(projected, third * units + head * width, width) for third in range(3)])
-        for head in range(layer.heads)
-    ]
-    return cntk.times(cntk.splice(*heads, axis=0), weight("weight_output"))
-
-
-def _part(vector, start, size):
-    return cntk.slice(vector, 0, start, start + size)
-
-
-def _head(query, key, value):
-    width = query.shape[0]
-    unpacked, there = cntk.sequence.unpack(key, padding_value=0).outputs
-    keys = cntk.sequence.broadcast_as(unpacked, query)
-    values = cntk.sequence.unpack(value, padding_value=0, no_mask_output=True)
-    values = cntk.sequence.broadcast_as(values, query)
-    masked = FAR * (cntk.expand_dims(cntk.sequence.broadcast_as(there, query), -1) - 1)
-    scores = cntk.times(keys, cntk.reshape(query, (width, 1))) / width**0.5
-    shares = cntk.softmax(scores + masked, axis=0)
-    return cntk.reshape(cntk.times(cntk.swapaxes(shares, 0, 1), values), (width,))
-
-
 def _linear(layer, weight, x):
     product = cntk.times(x, weight("weight"))
     return product + weight("bias") if layer.bias else product
@@ -102,6 +76,9 @@ def _linear(layer, weight, x):
 
 def _max_pool(layer, weight, x):
     window, strides = (layer.size, layer.size), (layer.stride, layer.stride)
+    if layer.padding:
+        edge = (layer.padding, layer.padding)
+        x = cntk.pad(x, [(0, 0), edge, edge], constant_value=LOWEST)
     return cntk.pooling(x, cntk.MAX_POOLING, window, strides=strides, auto_padding=[False])
 
 
@@ -110,14 +87,13 @@ def _avg_pool(layer, weight, x):
     return cntk.pooling(x, cntk.AVG_POOLING, window, strides=strides, auto_padding=[False])
 
 
+def _mean_over_image(layer, weight, x):
+    return cntk.reshape(cntk.pooling(x, cntk.AVG_POOLING, x.shape[1:]), (x.shape[0],))
+
+
 def _lrn(layer, weight, x):
     """Make LRN; CNTK itself divides alpha by the window's size, which is undocumented."""
     return cntk.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta)
-
-
-def _embedding(layer, weight, x):
-    """Gather rows: the usual product with one-hot vectors has a sparse gradient."""
-    return cntk.reshape(cntk.gather(weight("weight"), x), (layer.units,))
 
 
 def _lstm(layer, weight, x):
@@ -167,29 +143,49 @@ OPERATIONS = {
     kinds.DilatedConv: _dilated,
     kinds.TransposedConv: _transposed,
     kinds.BatchNorm: _batch_norm,
-    kinds.Attention: _attention,
+    kinds.Attention: attend,
     kinds.Custom: lambda layer, weight, x: cntk.user_function(SignedSquareFunction(x)),
     kinds.AvgPool: _avg_pool,
     kinds.Gru: _gru,
     kinds.Loop: _loop,
     kinds.Add: lambda layer, weight, left, right: left + right,
+    kinds.Multiply: lambda layer, weight, left, right: cntk.element_times(left, right),
     kinds.Conv: _conv,
     kinds.Linear: _linear,
     kinds.MaxPool: _max_pool,
     kinds.Relu: lambda layer, weight, x: cntk.relu(x),
     kinds.Tanh: lambda layer, weight, x: cntk.tanh(x),
     kinds.Sigmoid: lambda layer, weight, x: cntk.sigmoid(x),
+    kinds.Gelu: steps.compute_gelu,
+    kinds.Silu: lambda layer, weight, x: x * cntk.sigmoid(x),
+    kinds.MeanOverImage: _mean_over_image,
+    kinds.StepLinear: _linear,
+    kinds.TiedLinear: steps.multiply_tied,
+    kinds.LayerNorm: steps.normalize_layer,
+    kinds.RmsNorm: steps.normalize_rms,
+    kinds.LearnedPositions: steps.add_positions,
+    kinds.Patches: steps.make_patches,
+    kinds.ClassToken: steps.add_class_token,
+    kinds.FirstStep: steps.take_first_step,
     kinds.Lrn: _lrn,
     kinds.Dropout: lambda layer, weight, x: cntk.dropout(x, layer.rate),
-    kinds.Embedding: _embedding,
+    kinds.Embedding: steps.embed,
     kinds.Lstm: _lstm,
-    kinds.MeanOverTime: lambda layer, weight, x, lengths: cntk.sequence.reduce_sum(x) / lengths,
+    kinds.MeanOverTime: steps.average_steps,
     kinds.Duplicate: lambda layer, weight, x: cntk.alias(x),
 }
 
 
 def _cross_entropy(loss, output, values):
     return cntk.reduce_mean(cntk.cross_entropy_with_softmax(output, values["labels"]), axis=BATCH)
+
+
+def _step_cross_entropy(loss, output, values):
+    """Subtract each step's score of its label; labels are numbers, (time,)."""
+    own = cntk.one_hot(values["labels"], output.shape[-1])
+    chosen = cntk.reduce_sum(cntk.element_times(output, own), axis=-1)
+    losses = cntk.reduce_log_sum_exp(output, axis=-1) - chosen
+    return cntk.reduce_mean(cntk.reduce_mean(losses), axis=BATCH)
 
 
 def _squared_error(loss, output, values):
@@ -203,6 +199,7 @@ def _squared_error(loss, output, values):
 
 LOSSES = {
     kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.StepCrossEntropy: _step_cross_entropy,
     kinds.SquaredError: _squared_error,
     kinds.NoLoss: lambda loss, output, values: output,
 }
