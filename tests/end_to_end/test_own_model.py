@@ -17,6 +17,7 @@ frameworks: [numpy]
 models: [./mlp.py, probe-gelu]
 threads: [1]
 canary: false
+repeats: 1
 timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 0.3}
 """
 
@@ -87,7 +88,7 @@ def test_a_changed_definition_is_another_task(folder: Path) -> None:
     (folder / "mlp.py").write_text(text.replace('Linear("hidden", 256)', 'Linear("hidden", 128)'))
     after = run(folder, *command)
     keys = [
-        {task["model"]: task["task_id"] for task in json.loads(done.stdout)["tasks"]}
+        {task["task"].split()[1]: task["task_id"] for task in json.loads(done.stdout)}
         for done in (before, after)
     ]
     assert keys[0]["mlp"] != keys[1]["mlp"]
