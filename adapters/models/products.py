@@ -1,6 +1,6 @@
-"""Multiply-adds and copied bytes, computed from a model's data."""
+"""Multiply-adds, copied bytes and units of work, computed from a model's data."""
 
-from typing import Dict, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Layer, Model
@@ -173,3 +173,26 @@ def compute_mean_length(model: Model, batch_size: int) -> float:
     whole = len(model.input.lengths) // batch_size * batch_size
     lengths = model.input.lengths[:whole] or model.input.lengths
     return sum(lengths) / len(lengths)
+
+
+class CallUnits(NamedTuple):
+    """The work of one call in units that a reader counts in.
+
+    name: of the unit, `image`, `vector` or `token`. tokens: true ones, without padding, of all
+    sequences together; the mean over the batches; None if the examples are no sequences.
+    """
+
+    name: str
+    examples: int
+    tokens: Optional[float]
+
+
+def count_units(model: Model, batch_size: int) -> CallUnits:
+    """Count what one call works on: tokens of sequences, else images or vectors."""
+    source = model.input
+    if isinstance(source, kinds.Sequences):
+        return CallUnits("token", batch_size, batch_size * compute_mean_length(model, batch_size))
+    if isinstance(source, (kinds.Tokens, kinds.States)):
+        return CallUnits("token", batch_size, float(batch_size * source.length))
+    name = "image" if isinstance(source, kinds.Images) else "vector"
+    return CallUnits(name, batch_size, None)

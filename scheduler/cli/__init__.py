@@ -57,6 +57,11 @@ COMMANDS: Commands = {
         "last~1 last",
         '"last variant=eager" "last variant=compile" --fail-on slower',
     ),
+    "recommend": (
+        result_commands.recommend,
+        "resnet50",
+        'gpt2-128 --by energy --only "device=gpu dtype=bfloat16"',
+    ),
     "query": (
         result_commands.query,
         '"FROM tasks LIMIT 5"',

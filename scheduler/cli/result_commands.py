@@ -7,6 +7,11 @@ import typer
 
 from velodrome.scheduler.cli.options import RESULTS, Json, Markdown, Only, Results
 
+Unit = Annotated[
+    str,
+    typer.Option(help="time, rate (images, vectors or tokens per second) or flops; default: time."),
+]
+
 
 def report(
     results: Results = RESULTS,
@@ -43,6 +48,7 @@ def report(
     fail_on_outlier: Annotated[
         bool, typer.Option("--fail-on-outlier", help="Exit with status 1 if there is an outlier.")
     ] = False,
+    unit: Unit = "",
     json: Json = False,
 ) -> int:
     """Show the grid of a sweep: in each cell a time or a reason.
@@ -52,6 +58,7 @@ def report(
     from velodrome.scheduler.commands import report as command
 
     kind = command.choose_kind(extensibility, utilization, outliers, ceilings)
+    shown = command.choose_unit(unit, kind)
     form = command.choose_form(markdown, csv, json)
     if site is not None:
         from velodrome.scheduler.commands.trend_site import publish_site as write_site
@@ -62,7 +69,7 @@ def report(
 
         reported = report_page.write_page(results, sweep, html)
     else:
-        reported = command.report(results, sweep, kind, form, svg)
+        reported = command.report(results, sweep, kind, form, svg, shown)
     return (command.outlier_status(reported.rows) if fail_on_outlier else 0) or reported.status
 
 
@@ -93,6 +100,34 @@ def compare(
     form = choose_form(markdown, csv, json)
     outcome = command.compare(base, candidate, results, only=only, least=least, form=form)
     return command.exit_status(outcome, failures)
+
+
+def recommend(
+    model: Annotated[str, typer.Argument(help="A model with results: one of `velodrome models`.")],
+    by: Annotated[
+        str, typer.Option(help="speed (units per second) or energy (J per unit).")
+    ] = "speed",
+    phase: Annotated[
+        str, typer.Option(help="gradient (training) or forward; default: gradient if there is one.")
+    ] = "",
+    only: Annotated[
+        str, typer.Option(help='Only these results, e.g. "last device=gpu dtype=bfloat16".')
+    ] = "",
+    results: Results = RESULTS,
+    markdown: Markdown = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per way.")] = False,
+    json: Json = False,
+) -> int:
+    """Name the fastest way, or that of least energy, to run a model.
+
+    Ranks framework, variant, type, hardware and batch size by the stored results, and says where
+    the statistics cannot tell two of them apart.
+    """
+    from velodrome.scheduler.commands import recommend as command
+    from velodrome.scheduler.commands.report import choose_form
+
+    form = choose_form(markdown, csv, json)
+    return command.show_recommendation(model, results, by=by, phase=phase, only=only, form=form)
 
 
 def query(

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, list_families
-from velodrome.adapters.models.products import count_forward_macs
+from velodrome.adapters.models.products import count_forward_macs, count_units
 from velodrome.adapters.models.shapes import count_parameters
 from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
@@ -84,6 +84,7 @@ def show_models(*, as_json: bool) -> None:
             "model": model.name,
             "parameters": count_parameters(model),
             "macs": count_forward_macs(model),
+            "unit": count_units(model, model.batch_size).name,
             "batch_size": model.batch_size,
             "gpu_batch_size": model.gpu_batch_size,
             "about": model.about,
@@ -100,7 +101,7 @@ def show_models(*, as_json: bool) -> None:
     print_table(table_rows, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
     names = ", ".join(list_families())
     print_lines(
-        "macs: multiply-adds of one example (of sequences: of one word), forward",
+        "macs: multiply-adds of one unit (image, vector or token), forward",
         f"a family's name stands for its parts: {names}",
         f"next: {format_command('measure', 'torch', 'lenet')}",
     )

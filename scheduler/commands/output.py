@@ -1,15 +1,20 @@
 """Output of commands: rows as JSON or a table, and closing lines that name the next command."""
 
+import io
 import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from velodrome.agents.safe_text import strip_controls
+from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.terminal_tables import WideTable
+
+PICTURE_WIDTH = 110
 
 Row = Mapping[str, object]
 
@@ -39,6 +44,17 @@ def print_lines(*lines: str) -> None:
     """Print lines without wrapping."""
     for line in lines:
         console().print(Text(strip_controls(line)), soft_wrap=True)
+
+
+def draw_svg(renderable: RenderableType, picture: Path, title: str) -> None:
+    """Write a terminal picture as SVG, with fixed colours. ConfigError if that fails."""
+    screen = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
+    screen.print(renderable)
+    try:
+        picture.write_text(screen.export_svg(title=title))
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error})"
+        raise ConfigError(str(picture), reason, "Name another file with --svg.") from None
 
 
 def _build_table(rows: Sequence[Row], right: frozenset[str], left: int) -> WideTable:

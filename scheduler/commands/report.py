@@ -1,20 +1,26 @@
 """Command `report`: a sweep's results in the terminal, as Markdown, CSV, JSON or a picture."""
 
-import io
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.incomplete_results import describe_unfinished
-from velodrome.scheduler.commands.output import console, make_table, print_json, print_lines
+from velodrome.scheduler.commands.output import (
+    console,
+    draw_svg,
+    make_table,
+    print_json,
+    print_lines,
+)
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import NAME, format_command
 from velodrome.scheduler.reports import (
@@ -24,6 +30,7 @@ from velodrome.scheduler.reports import (
     outliers_text,
 )
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_rates import GridUnit, parse_unit
 from velodrome.scheduler.reports.cell_rows import build_cell_row
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.core_utilization import summarize_core_use
@@ -38,13 +45,12 @@ from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.tables import Table, build_table
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
 from velodrome.scheduler.results.derived_columns import fill_ceilings
+from velodrome.scheduler.results.rate_columns import add_rates
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 
 Rows = list[TaskRow]
-
-PICTURE_WIDTH = 110
 
 
 class Form(Enum):
@@ -91,6 +97,13 @@ def choose_kind(
     return _choose_one(flags, ReportKind.TIMES)
 
 
+def choose_unit(text: str, kind: ReportKind) -> GridUnit:
+    """Return the requested unit of the grid; ConfigError if it is unknown, or without a grid."""
+    if text and kind is not ReportKind.TIMES:
+        raise ConfigError("command line", f"--unit has no use in --{kind.value}", "Omit one.")
+    return parse_unit(text)
+
+
 def _choose_one(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
     chosen = [choice for choice, flag in flags.items() if flag]
     if len(chosen) > 1:
@@ -118,12 +131,18 @@ class ReportResult:
 
 
 def report(
-    results: str | Path, sweep_id: str, kind: ReportKind, form: Form, picture: Path | None
+    results: str | Path,
+    sweep_id: str,
+    kind: ReportKind,
+    form: Form,
+    picture: Path | None,
+    unit: GridUnit = GridUnit.TIME,
 ) -> ReportResult:
-    """Print a report.
+    """Print a report. unit: of the grid.
 
     ConfigError without results, without this sweep, or with nothing of this kind.
     """
+    render = partial(_render_times, unit=unit) if kind is ReportKind.TIMES else _RENDERERS[kind]
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
@@ -131,7 +150,7 @@ def report(
     table = fill_ceilings(table, store.ceilings(chosen_id))
     rows = task_rows(table.select(WITHOUT_CHECKS))
     try:
-        rendering = _RENDERERS[kind](rows, store, chosen_id)
+        rendering = render(rows, store, chosen_id)
     finally:  # missing rows may be the reason for an error above
         incomplete_results.warn_of_faults(store.faults, results)
     missing = incomplete_results.describe_missing(store.faults, [chosen_id])
@@ -139,7 +158,7 @@ def report(
     if unfinished and form in (Form.JSON, Form.CSV):
         sys.stderr.write(f"velodrome: {unfinished}\n")
     if form is Form.JSON:
-        print_json(table.to_pylist() if rendering.flat is None else rendering.flat)
+        print_json(add_rates(table).to_pylist() if rendering.flat is None else rendering.flat)
     elif form is Form.CSV:
         print(rendering.csv(), end="")
     elif form is Form.MARKDOWN:
@@ -155,6 +174,7 @@ def report(
             screen = Group(UnwrappedLine(unfinished, "bold yellow"), screen)
         console().print(screen, crop=False)
         flags = () if kind is ReportKind.TIMES else (f"--{kind.value}",)
+        flags += ("--unit", unit.value) if unit.is_rate else ()
         words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
         if picture is not None:
             draw_svg(screen, picture, shlex.join((NAME, *words)))
@@ -169,19 +189,23 @@ def outlier_status(rows: Sequence[TaskRow]) -> int:
     return 1 if find_outliers(collect_task_times(rows)) else 0
 
 
-def _render_times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
+def _render_times(
+    rows: Rows, store: Store, sweep_id: str, unit: GridUnit = GridUnit.TIME
+) -> Rendering:
     cells_by_platform = collect_cells(rows, read_cell_history(store, sweep_id))
     first = describe_interference(rows)
-    tables = [build_table(platform, cells) for platform, cells in cells_by_platform.items()]
+    tables = [build_table(platform, cells, unit) for platform, cells in cells_by_platform.items()]
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Rendering(
         None,
         lambda: to_csv([build_cell_row(*entry) for entry in _flatten(cells_by_platform)]),
         lambda: (
-            render_markdown(tables, first) + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
+            render_markdown(tables, first, unit)
+            + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
         ),
         lambda: Group(
-            render_tables(tables, first), *([Text(outlier, style="bold red")] if outlier else [])
+            render_tables(tables, first, unit),
+            *([Text(outlier, style="bold red")] if outlier else []),
         ),
     )
 
@@ -258,17 +282,6 @@ _RENDERERS = {
 def print_tables(tables: list[Table], first: str) -> None:
     """Print tables. first: a warning above all numbers."""
     console().print(render_tables(tables, first), crop=False)
-
-
-def draw_svg(renderable: RenderableType, picture: Path, title: str) -> None:
-    """Write a terminal picture as SVG, with fixed colours. ConfigError if that fails."""
-    screen = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
-    screen.print(renderable)
-    try:
-        picture.write_text(screen.export_svg(title=title))
-    except OSError as error:
-        reason = f"cannot be written ({error.strerror or error})"
-        raise ConfigError(str(picture), reason, "Name another file with --svg.") from None
 
 
 def _flatten(

@@ -27,6 +27,7 @@ from velodrome.scheduler.reports.outliers import collect_task_times, find_outlie
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.reports.task_rows import select_unexpected
+from velodrome.scheduler.results.rate_columns import add_rates
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import require_sweep_id
@@ -80,7 +81,7 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
     rows = task_rows(table.select(WITHOUT_CHECKS))
     unexpected = select_unexpected(rows)
     if as_json:
-        print_json(table.to_pylist())
+        print_json(add_rates(table).to_pylist())
         return 1 if unexpected else 0
     reader = store.reader()
     cells_by_platform = collect_cells(rows, read_cell_history(reader, sweep_id))

@@ -4,7 +4,7 @@ The past of a cell is its rows in other sweeps on the same nodes: its variance f
 and signs of bimodality. If a field differs on purpose, each side has its own past.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, IDENTITY, read_field
@@ -34,70 +34,6 @@ COLUMNS = (
 _Key = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class PastRows:
-    """Rows of other sweeps by cell and node, then by sweep, oldest first."""
-
-    rows: Mapping[_Key, Mapping[str, Sequence[TaskRow]]]
-
-    def select_past(self, pair: CellPair, phase: str) -> CellPast:
-        keys = sorted({_identify_cell(row) for row in (*pair.base, *pair.candidate)})
-        nodes = (self._read_node(key, phase) for key in keys)
-        return CellPast(tuple(sweeps for sweeps in nodes if sweeps))
-
-    def _read_node(self, key: _Key, phase: str) -> tuple[Sequence[Repeat], ...]:
-        sweeps = (read_repeats(rows, phase) for rows in self.rows.get(key, {}).values())
-        return tuple(found for found in sweeps if found)
-
-
-NO_PAST = PastRows({})
-
-
-def group_past_rows(rows: Iterable[TaskRow]) -> PastRows:
-    """Group rows of sweeps on neither side. Sweep ids begin with their time."""
-    found: dict[_Key, dict[str, list[TaskRow]]] = {}
-    for row in sorted(_select_last_attempts(rows), key=lambda row: row.sweep_id):
-        found.setdefault(_identify_cell(row), {}).setdefault(row.sweep_id, []).append(row)
-    return PastRows(found)
-
-
-def _select_last_attempts(rows: Iterable[TaskRow]) -> list[TaskRow]:
-    by_sweep: dict[str, list[TaskRow]] = {}
-    for row in rows:
-        by_sweep.setdefault(row.sweep_id, []).append(row)
-    return [row for each in by_sweep.values() for row in select_last_attempts(each)]
-
-
-def collect_evidence(pair: CellPair, phase: str, past: PastRows = NO_PAST) -> Evidence | None:
-    """Build the evidence for a phase; None if one side has no time."""
-    base, candidate = _group_by_sweep(pair.base, phase), _group_by_sweep(pair.candidate, phase)
-    if not base or not candidate:
-        return None
-    if len(base) == 1 and base.keys() == candidate.keys():
-        (sweep_id,) = base
-        found = replication_units.compare_within_sweep(
-            base[sweep_id],
-            candidate[sweep_id],
-            pair_neighbours(pair, phase),
-            past.select_past(pair, phase),
-        )
-    else:
-        found = replication_units.compare_across_sweeps(
-            base, candidate, past.select_past(pair, phase)
-        )
-    return found.with_family(phase)
-
-
-def pair_neighbours(pair: CellPair, phase: str) -> list[tuple[Repeat, Repeat]]:
-    """Pair repeats of the same round on the same node. For rows of one sweep."""
-    sides = [_index_by_round(rows, phase) for rows in (pair.base, pair.candidate)]
-    return [(sides[0][key], sides[1][key]) for key in sides[0] if key in sides[1]]
-
-
-def read_repeats(rows: Iterable[TaskRow], phase: str) -> list[Repeat]:
-    return [found for row in rows if (found := read_repeat(row, phase)) is not None]
-
-
 def read_repeat(row: TaskRow, phase: str) -> Repeat | None:
     """Read a repeat; None if nothing was timed or the value is impossible."""
     if not row.has_number:
@@ -112,15 +48,90 @@ def read_repeat(row: TaskRow, phase: str) -> Repeat | None:
     return Repeat(median_ns=median, low_ns=low, high_ns=high) if is_possible else None
 
 
-def _group_by_sweep(rows: Sequence[TaskRow], phase: str) -> dict[str, list[Repeat]]:
+Reader = Callable[[TaskRow, str], Repeat | None]
+"""Reads a phase of a row, or another quantity above 0; None if the row has none."""
+
+
+def read_repeats(rows: Iterable[TaskRow], phase: str, read: Reader = read_repeat) -> list[Repeat]:
+    return [found for row in rows if (found := read(row, phase)) is not None]
+
+
+@dataclass(frozen=True)
+class PastRows:
+    """Rows of other sweeps by cell and node, then by sweep, oldest first."""
+
+    rows: Mapping[_Key, Mapping[str, Sequence[TaskRow]]]
+
+    def select_past(self, pair: CellPair, phase: str, read: Reader = read_repeat) -> CellPast:
+        keys = sorted({_identify_cell(row) for row in (*pair.base, *pair.candidate)})
+        nodes = (self._read_node(key, phase, read) for key in keys)
+        return CellPast(tuple(sweeps for sweeps in nodes if sweeps))
+
+    def _read_node(self, key: _Key, phase: str, read: Reader) -> tuple[Sequence[Repeat], ...]:
+        sweeps = (read_repeats(rows, phase, read) for rows in self.rows.get(key, {}).values())
+        return tuple(found for found in sweeps if found)
+
+
+NO_PAST = PastRows({})
+
+
+def group_past_rows(rows: Iterable[TaskRow]) -> PastRows:
+    """Group rows of sweeps on neither side. Sweep ids begin with their time."""
+    found: dict[_Key, dict[str, list[TaskRow]]] = {}
+    for row in sorted(select_last_of_sweeps(rows), key=lambda row: row.sweep_id):
+        found.setdefault(_identify_cell(row), {}).setdefault(row.sweep_id, []).append(row)
+    return PastRows(found)
+
+
+def select_last_of_sweeps(rows: Iterable[TaskRow]) -> list[TaskRow]:
+    """Select the last attempts of each sweep."""
+    by_sweep: dict[str, list[TaskRow]] = {}
+    for row in rows:
+        by_sweep.setdefault(row.sweep_id, []).append(row)
+    return [row for each in by_sweep.values() for row in select_last_attempts(each)]
+
+
+def collect_evidence(
+    pair: CellPair, phase: str, past: PastRows = NO_PAST, read: Reader = read_repeat
+) -> Evidence | None:
+    """Build the evidence for a phase; None if one side has no time."""
+    base, candidate = (_group_by_sweep(rows, phase, read) for rows in (pair.base, pair.candidate))
+    if not base or not candidate:
+        return None
+    if len(base) == 1 and base.keys() == candidate.keys():
+        (sweep_id,) = base
+        found = replication_units.compare_within_sweep(
+            base[sweep_id],
+            candidate[sweep_id],
+            pair_neighbours(pair, phase, read),
+            past.select_past(pair, phase, read),
+        )
+    else:
+        found = replication_units.compare_across_sweeps(
+            base, candidate, past.select_past(pair, phase, read)
+        )
+    return found.with_family(phase)
+
+
+def pair_neighbours(
+    pair: CellPair, phase: str, read: Reader = read_repeat
+) -> list[tuple[Repeat, Repeat]]:
+    """Pair repeats of the same round on the same node. For rows of one sweep."""
+    sides = [_index_by_round(rows, phase, read) for rows in (pair.base, pair.candidate)]
+    return [(sides[0][key], sides[1][key]) for key in sides[0] if key in sides[1]]
+
+
+def _group_by_sweep(rows: Sequence[TaskRow], phase: str, read: Reader) -> dict[str, list[Repeat]]:
     found: dict[str, list[Repeat]] = {}
     for row in rows:
-        if (repeat := read_repeat(row, phase)) is not None:
+        if (repeat := read(row, phase)) is not None:
             found.setdefault(row.sweep_id, []).append(repeat)
     return found
 
 
-def _index_by_round(rows: Sequence[TaskRow], phase: str) -> dict[tuple[str, int], Repeat]:
+def _index_by_round(
+    rows: Sequence[TaskRow], phase: str, read: Reader
+) -> dict[tuple[str, int], Repeat]:
     """Index repeats by round. Repeats are numbered over nodes: rounds count per node."""
     first: dict[str, int] = {}
     for row in rows:
@@ -129,7 +140,7 @@ def _index_by_round(rows: Sequence[TaskRow], phase: str) -> dict[tuple[str, int]
     return {
         (_find_place(row), row.repeat - first[_find_place(row)]): repeat
         for row in rows
-        if (repeat := read_repeat(row, phase)) is not None
+        if (repeat := read(row, phase)) is not None
     }
 
 

@@ -95,7 +95,7 @@ def compute_roof_share(roofline: Roofline, point: RooflinePoint) -> float | None
 
 def format_rate(per_s: float, unit: RateUnit) -> str:
     """Format with three figures: 812 GFLOP/s, 11.3 GB/s."""
-    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if per_s >= size:
             return f"{per_s / size:#.3g} {prefix}{unit}/s".replace(". ", " ")
     return f"{per_s:.0f} {unit}/s"

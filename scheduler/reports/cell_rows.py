@@ -2,6 +2,7 @@
 
 from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_rates import CellWork
 from velodrome.scheduler.reports.cell_times import Time, describe_interval
 from velodrome.scheduler.reports.cells import CellResult
 
@@ -34,6 +35,9 @@ def build_cell_row(
         "more_repeats": cell.more_repeats,
         **_list_times("forward", cell.forward),
         **_list_times("gradient", cell.gradient),
+        **_list_rates("forward", cell.forward, cell.work),
+        **_list_rates("gradient", cell.gradient, cell.work),
+        **_list_energy(cell.work),
         "gradient_error": cell.gradient_error,
         "peak_rss_bytes": cell.peak_rss_bytes or None,
         "cpu_percent_mean": cell.cpu_percent_mean,
@@ -49,4 +53,29 @@ def _list_times(phase: str, time: Time | None) -> dict[str, object]:
         f"{phase}_interval": describe_interval(time) if time else None,
         f"{phase}_stable": time.is_stable if time else None,
         f"{phase}_instability": time.instability if time else None,
+    }
+
+
+def _list_rates(phase: str, time: Time | None, work: CellWork) -> dict[str, object]:
+    """Return the rates by the median, named as the computed columns of `tasks`."""
+    amounts = {
+        "examples": work.examples or None,
+        "tokens": work.tokens,
+        "flops": getattr(work, f"{phase}_flops"),
+    }
+    return {
+        f"{phase}_{name}_per_s": amount / time.median_ns * 1e9
+        if time and time.median_ns > 0 and amount is not None
+        else None
+        for name, amount in amounts.items()
+    }
+
+
+def _list_energy(work: CellWork) -> dict[str, object]:
+    amounts = {"example": work.examples, "token": work.tokens}
+    return {
+        f"gradient_j_per_{name}": work.gradient_j / amount
+        if work.gradient_j is not None and amount
+        else None
+        for name, amount in amounts.items()
     }

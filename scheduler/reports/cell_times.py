@@ -147,9 +147,14 @@ def format_uncertainty(time: Time) -> str:
     """Format as `±1.2%`, `±1.2% by sweeps` or `by canaries`, else `spread 3.4%` or `1 process`."""
     width = time.half_width
     if width is not None:
-        *_, source = time.source.split() or [""]  # without the number of `6 sweeps`
-        return f"±{_format_percent(width)}{f' by {source}' if source else ''}"
+        return format_width(width, time.source)
     return f"spread {format_spread(time.spread)}" if time.processes > 1 else ONE_PROCESS
+
+
+def format_width(width: float, source: str) -> str:
+    """Format half of an interval, over its median. source: of the interval, as a Time has it."""
+    *_, short = source.split() or [""]  # without the number of `6 sweeps`
+    return f"±{_format_percent(width)}{f' by {short}' if short else ''}"
 
 
 def format_duration(ns: float) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports import cell_keys
+from velodrome.scheduler.reports.cell_rates import NO_WORK, CellWork, read_work
 from velodrome.scheduler.reports.cell_times import (
     Time,
     combine_repeats,
@@ -55,6 +56,7 @@ class CellResult:
     notes: tuple[str, ...] = ()
     more_repeats: int | None = None
     proof: CellProof = NO_RUNS
+    work: CellWork = NO_WORK
 
     @property
     def times(self) -> tuple[Time, ...]:
@@ -129,6 +131,7 @@ def _combine_cell(
         expected=describe_expectation(shown_row),
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         proof=summarize_proof(rows),
+        work=read_work(timed or rows),
     )
 
 

@@ -20,7 +20,9 @@ _UNITS = {
 _REAL = tuple(field.name for field in TABLES["tasks"] if str(field.type) == "double")
 _TIMES = frozenset(name for name in _REAL if _UNITS[name] == "ns per call")
 _ABOVE_0 = frozenset(
-    name for name in _REAL if _UNITS[name] in ("FLOP per call", "FLOP/s", "J per call")
+    name
+    for name in _REAL
+    if _UNITS[name] in ("FLOP per call", "FLOP/s", "J per call", "tokens per call")
 )
 
 

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.next_commands import localize_command
+from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.csv_markdown import (
     escape_markdown,
     format_code_span,
@@ -17,16 +18,30 @@ from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, W
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
 UNEXPECTED = "!"
-LEGEND = (
-    "time: median of one batch ± half its 95 % interval over processes (by sweeps or by canaries: "
+TITLES = {
+    GridUnit.TIME: "time: median of one batch",
+    GridUnit.RATE: "rate: images, vectors or true tokens per second by the median time of a batch, "
+    "higher is better,",
+    GridUnit.FLOPS: "FLOP/s: of the products in the model's definition, by the median time of a "
+    "batch, higher is better,",
+}
+RATIOS = {
+    unit: "0.81x: ratio to the best" if unit.is_rate else "1.23x: ratio to the fastest"
+    for unit in GridUnit
+}
+LEGENDS = {
+    unit: f"{title} ± half its 95 % interval over processes (by sweeps or by canaries: "
     "estimated from other sweeps or from canaries) · spread: slowest process over fastest, too few "
     "for an interval · no ±: one process · ✓ verified: loss and all gradients agree with the "
-    "float64 reference, no check failed · ~ verified, but the timing is not stable · 1.23x: ratio "
-    "to the fastest of the line · ✗ failed · - no time, as expected · ! unexpected"
-)
+    "float64 reference, no check failed · ~ verified, but the timing is not stable · "
+    f"{RATIOS[unit]} of the line · ✗ failed · - no time, as expected · ! unexpected"
+    for unit, title in TITLES.items()
+}
 
 
-def render_tables(tables: Sequence[Table], headline: str = "") -> RenderableType:
+def render_tables(
+    tables: Sequence[Table], headline: str = "", unit: GridUnit = GridUnit.TIME
+) -> RenderableType:
     """Render one table per platform with its footnotes, then the legend.
 
     headline: a warning above the first table, e.g. about interference.
@@ -34,10 +49,12 @@ def render_tables(tables: Sequence[Table], headline: str = "") -> RenderableType
     parts: list[RenderableType] = [Text(headline, style="bold yellow")] if headline else []
     for table in tables:
         parts += [_build_rich_table(table), *_build_rich_footnotes(table), Text("")]
-    return Group(*parts, Text(LEGEND, style="dim"))
+    return Group(*parts, Text(LEGENDS[unit], style="dim"))
 
 
-def render_markdown(tables: Sequence[Table], headline: str = "") -> str:
+def render_markdown(
+    tables: Sequence[Table], headline: str = "", unit: GridUnit = GridUnit.TIME
+) -> str:
     """Render as GitHub Markdown, for example to paste into an issue."""
     parts = [f"**{escape_markdown(headline)}**"] if headline else []
     for table in tables:
@@ -49,7 +66,7 @@ def render_markdown(tables: Sequence[Table], headline: str = "") -> str:
         grid = to_markdown_rows(header, lines, 2)
         below = [*_format_markdown_footnotes(table), *remarks]
         parts.append("\n".join([f"### {escape_markdown(table.title)}", "", *grid, "", *below]))
-    return "\n\n".join([*parts, LEGEND]) + "\n"
+    return "\n\n".join([*parts, LEGENDS[unit]]) + "\n"
 
 
 def _build_rich_table(table: Table) -> WideTable:

@@ -12,6 +12,13 @@ from velodrome.scheduler.reports.cell_keys import (
     implementation_order,
     workload_order,
 )
+from velodrome.scheduler.reports.cell_rates import (
+    CellWork,
+    GridUnit,
+    compare_to_best,
+    format_cell,
+    name_line_unit,
+)
 from velodrome.scheduler.reports.cell_times import UNKNOWN_INSTABILITY, Time, add_times, format_time
 from velodrome.scheduler.reports.cells import CellResult, find_best_ns
 from velodrome.scheduler.reports.task_rows import select_composed_notes
@@ -83,7 +90,7 @@ Cells = Mapping[tuple[Workload, Implementation], CellResult]
 Instabilities = Mapping[tuple[Workload, Implementation, str], Footnote]  # by phase
 
 
-def build_table(platform: Platform, cells: Cells) -> Table:
+def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME) -> Table:
     """Build the table of one platform, in the order of the model zoo and the registry."""
     workloads = sorted({workload for workload, _ in cells}, key=workload_order)
     implementations = sorted({impl for _, impl in cells}, key=implementation_order)
@@ -92,9 +99,9 @@ def build_table(platform: Platform, cells: Cells) -> Table:
     lines = [
         TableLine(
             f"{workload.model} b{workload.batch_size}",
-            phase,
+            phase + name_line_unit(_list_works(cells, workload), unit),
             tuple(
-                _build_entry(cells, workload, impl, phase, footnotes, instabilities)
+                _build_entry(cells, (workload, impl), phase, footnotes, instabilities, unit)
                 for impl in implementations
             ),
         )
@@ -102,7 +109,8 @@ def build_table(platform: Platform, cells: Cells) -> Table:
         for phase in PHASES
         if _has_content(cells, workload, phase)
     ]
-    lines.extend(_build_totals(cells, workloads, implementations))
+    if not unit.is_rate:
+        lines.extend(_build_totals(cells, workloads, implementations))
     names = tuple(impl.label for impl in implementations)
     remarks = (
         *_describe_dtypes(platform, implementations),
@@ -130,28 +138,30 @@ def _has_content(cells: Cells, workload: Workload, phase: str) -> bool:
     )
 
 
+def _list_works(cells: Cells, workload: Workload) -> Iterator[CellWork]:
+    return (cell.work for place, cell in cells.items() if place[0] == workload)
+
+
 def _build_entry(
     cells: Cells,
-    workload: Workload,
-    impl: Implementation,
+    place: tuple[Workload, Implementation],
     phase: str,
     footnotes: Mapping[tuple[Workload, Implementation], Footnote],
     instabilities: Instabilities,
+    unit: GridUnit,
 ) -> TableCell:
-    cell = cells.get((workload, impl))
+    cell = cells.get(place)
     if cell is None:
         return TableCell("not in this sweep")
-    notes = (footnotes.get((workload, impl)), instabilities.get((workload, impl, phase)))
+    notes = (footnotes.get(place), instabilities.get((*place, phase)))
     suffix = "".join(f" [{note.number}]" for note in notes if note)
     time: Time | None = getattr(cell, phase)
     if time is None:
         mark = "failed" if cell.is_unexpected else "expected"
         return TableCell(cell.status.value + suffix, mark, is_unexpected=cell.is_unexpected)
-    lowest = find_best_ns(cells, workload, phase)
-    ratio = time.median_ns / lowest if lowest else None
-    return TableCell(
-        format_time(time) + suffix, choose_mark(cell, time), ratio == 1.0, ratio, cell.is_unexpected
-    )
+    ratio = compare_to_best(time, find_best_ns(cells, place[0], phase), unit)
+    text = format_cell(time, cell.work, phase, unit) + suffix
+    return TableCell(text, choose_mark(cell, time), ratio == 1.0, ratio, cell.is_unexpected)
 
 
 def _note_outcomes(cells: Cells) -> dict[tuple[Workload, Implementation], Footnote]:

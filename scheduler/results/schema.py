@@ -116,6 +116,7 @@ TASKS = _table(
     ("model_hash", _TEXT, ""),  # of layers, input and loss; only equal models are comparable
     ("forward_flops", _REAL, "FLOP per call"),  # computed from the model's definition
     ("gradient_flops", _REAL, "FLOP per call"),
+    ("tokens", _REAL, "tokens per call"),  # true ones of a batch; null: its input is no sequence
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
     ("ceiling_source", _TEXT, ""),  # who reached it, with node and sweep if others
     ("gradient_efficiency", _REAL, "share of the ceiling"),

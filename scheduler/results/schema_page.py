@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from velodrome.scheduler.results import schema
+from velodrome.scheduler.results.rate_columns import RATE_COLUMNS
 
 HEAD = f"""\
 # Tables and columns
@@ -30,6 +31,11 @@ ROWS = {
     "nodes": "One node of one sweep, as first seen by the sweep.",
     "parameters": "One parameter of one verified task.",
 }
+COMPUTED = """\
+## Computed columns of tasks
+
+No file has these: `velodrome query` and `velodrome report --json` compute them for each row.
+"""
 _TABLE = re.compile(r"([A-Z]+) = _table\(")
 _COLUMN = re.compile(r'\s+\("(\w+)", .*\),\s+# (.+)')
 
@@ -38,7 +44,7 @@ def page() -> str:
     """Return the page as Markdown."""
     meanings = dict(_read_meanings(inspect.getsource(schema).splitlines()))
     parts = [_format_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
-    return "\n".join([HEAD, *parts])
+    return "\n".join([HEAD, *parts, _format_computed()])
 
 
 def _read_meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
@@ -63,6 +69,17 @@ def _format_table(name: str, columns: pa.Schema, meanings: dict[tuple[str, str],
             meanings.get((name, field.name), ""),
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _format_computed() -> str:
+    """Format the columns that no file has."""
+    lines = [COMPUTED, "| column | unit | computed from | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{column.name}` | {column.unit} | `{column.over}` / `{column.under}` "
+        f"| {column.meaning} |"
+        for column in RATE_COLUMNS
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from velodrome.scheduler.errors import ConfigError, StoreError
+from velodrome.scheduler.results.rate_columns import build_projection
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import RENAMED_IN, find_new_name, fit_to_schema
 from velodrome.scheduler.results.store import Store
@@ -90,7 +91,9 @@ def connect(
     """
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
         for table in TABLES:
-            connection.register(table, _rows(store, table, query, damaged))
+            rows = connection.from_arrow(_rows(store, table, query, damaged))
+            columns = build_projection() if table == "tasks" else "*"
+            rows.project(columns).create_view(table)
         for setting in _SETTINGS:
             connection.execute(setting)
         yield connection

@@ -196,6 +196,7 @@ def _compute_model_work(name: str, batch_size: int) -> Row:
         "model_hash": model_hash(model) if model else None,
         "forward_flops": products.count_forward_flops(model, batch_size) if model else None,
         "gradient_flops": products.count_gradient_flops(model, batch_size) if model else None,
+        "tokens": products.count_units(model, batch_size).tokens if model else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
         "ceiling_source": None,
         "gradient_efficiency": None,

@@ -135,6 +135,7 @@ class TaskRow(_Row):
     model_hash: str
     forward_flops: float | None
     gradient_flops: float | None
+    tokens: float | None
     ceiling_flops_per_s: float | None
     ceiling_source: str
     gradient_efficiency: float | None

@@ -1,0 +1,129 @@
+"""Command `recommend`: the fastest or least energy way to compute a model, from stored rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Group
+from rich.text import Text
+
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.safe_text import strip_controls
+from velodrome.scheduler.commands import incomplete_results
+from velodrome.scheduler.commands.output import console, make_table, print_json, print_lines
+from velodrome.scheduler.commands.report import Form
+from velodrome.scheduler.comparison import recommendation_text
+from velodrome.scheduler.comparison.recommendation import (
+    Criterion,
+    Recommendation,
+    recommend,
+)
+from velodrome.scheduler.comparison.replication_units import select_last_of_sweeps
+from velodrome.scheduler.comparison.side_selection import Side, parse_side, select_sweeps
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv, to_markdown
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
+from velodrome.scheduler.results.schema import WITHOUT_CHECKS
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
+
+PHASES = ("gradient", "forward")
+PLACE = "command line"
+
+
+def show_recommendation(
+    model: str, results: str | Path, *, by: str, phase: str, only: str, form: Form
+) -> int:
+    """Print the recommendation. ConfigError if nothing of this model was measured."""
+    criterion = parse_criterion(by)
+    store = Store.for_reading(results)
+    try:
+        rows = _read_rows(store, model, only)
+        found = find_recommendation(rows, criterion, phase)
+    finally:  # missing rows may be the reason for an error above
+        incomplete_results.warn_of_faults(store.faults, results)
+    _print(found, form, results)
+    lost = {fault.sweep_id for fault in store.faults}
+    return incomplete_results.exit_status(store.faults, lost)
+
+
+def find_recommendation(
+    rows: Sequence[TaskRow], criterion: Criterion, phase: str
+) -> Recommendation:
+    """Rank the configurations of rows of one model. phase: empty for gradient, else forward.
+
+    ConfigError if no row has a cost.
+    """
+    if phase and phase not in PHASES:
+        raise ConfigError(f"{PLACE}, --phase", f"there is no phase '{phase}'", "Give one of two.")
+    if criterion is Criterion.ENERGY and phase == "forward":
+        mend = "Leave --phase out."
+        raise ConfigError(f"{PLACE}, --phase", "energy is known of gradients alone", mend)
+    found = recommend(rows, criterion, phase or PHASES[0])
+    if not found.ranked and not phase and criterion is Criterion.SPEED:
+        found = recommend(rows, criterion, PHASES[1])
+    if not found.ranked:
+        raise _refuse(rows, criterion, found)
+    return found
+
+
+def parse_criterion(text: str) -> Criterion:
+    """Parse `--by`. ConfigError for an unknown criterion."""
+    if text not in (*Criterion,):
+        mend = did_you_mean(text, tuple(Criterion))
+        raise ConfigError(f"{PLACE}, --by", f"there is no '{text}'", mend)
+    return Criterion(text)
+
+
+def _read_rows(store: Store, model: str, only: str) -> list[TaskRow]:
+    """Read the last attempts of a model's tasks, as the newest of them defines the model."""
+    table = drop_impossible_values(store.read("tasks", None, WITHOUT_CHECKS))
+    known = sorted({str(name) for name in pc.unique(table["model"]).to_pylist()})
+    if model not in known:
+        mend = did_you_mean(model, known) if known else "Measure it first: velodrome measure."
+        raise ConfigError(PLACE, f"there is no result of '{model}' in {store.name}", mend)
+    table = table.filter(pc.equal(table["model"], pa.scalar(model)))
+    rows = select_last_of_sweeps(task_rows(table))
+    side = parse_side(only, "--only") if only.strip() else None
+    rows = _select(rows, side, store.sweep_ids()) if side else rows
+    if not rows:
+        raise ConfigError("--only", f"no result of {model} is '{only}'", "Take a condition out.")
+    newest = max(rows, key=lambda row: row.sweep_id)
+    return [row for row in rows if row.model_hash == newest.model_hash]
+
+
+def _select(rows: Sequence[TaskRow], side: Side, sweep_ids: Sequence[str]) -> list[TaskRow]:
+    chosen = frozenset(select_sweeps(side, sweep_ids) if side.words else sweep_ids)
+    return [row for row in rows if row.sweep_id in chosen and side.matches(row)]
+
+
+def _refuse(rows: Sequence[TaskRow], criterion: Criterion, found: Recommendation) -> ConfigError:
+    what = "energy" if criterion is Criterion.ENERGY else f"{found.phase} time"
+    reasons = dict.fromkeys(
+        row.energy_reason if criterion is Criterion.ENERGY else row.reason for row in rows
+    )
+    first = next(filter(None, reasons), "")
+    why = f": {first}" if first else ""
+    problem = f"no verified result of {found.model} has a {what}{why}"
+    return ConfigError(PLACE, problem, "See `velodrome report`.")
+
+
+def _print(found: Recommendation, form: Form, results: str | Path) -> None:
+    flat = recommendation_text.build_flat_rows(found)
+    rows, left = recommendation_text.table_rows(found), recommendation_text.LEFT
+    legend, sentence = recommendation_text.build_legend(found), recommendation_text.summarize(found)
+    if form is Form.JSON:
+        print_json(flat)
+    elif form is Form.CSV:
+        print(to_csv(flat), end="")
+    elif form is Form.MARKDOWN:
+        parts = (to_markdown(rows, left).rstrip(), *map(escape_markdown, (legend, sentence)))
+        print("\n\n".join(parts))
+    else:
+        words = (Text(legend, style="dim"), Text(strip_controls(sentence)))
+        console().print(Group(make_table(rows, left), Text(""), *words), crop=False)
+        print_lines(
+            f"next: {format_command('recommend', found.model, '--results', results, '--markdown')}"
+        )

@@ -1,0 +1,212 @@
+"""The best way to compute one model, by speed or energy, and how far the others are from it.
+
+The best is the one with the lowest cost per unit of work (image, vector or token), so different
+batch sizes compete. It is chosen by the same costs that are then tested: with k configurations each
+of them could have been the best by chance. So the k - 1 tests against it use 2 / k of the level of
+one comparison, as if all k (k - 1) / 2 pairs were compared.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from velodrome.agents.task import device_name
+from velodrome.scheduler.comparison.matching import CellPair
+from velodrome.scheduler.comparison.replication_units import (
+    MOST_SWEEPS,
+    PastRows,
+    Reader,
+    collect_evidence,
+    group_past_rows,
+    read_repeat,
+    read_repeats,
+)
+from velodrome.scheduler.reports.cell_keys import implementation_order, read_implementation
+from velodrome.scheduler.reports.cell_rates import EXAMPLE, TOKEN, name_unit
+from velodrome.scheduler.reports.cell_times import Time, combine_repeats
+from velodrome.scheduler.results.typed_rows import TaskRow
+from velodrome.scheduler.statistics.cell_interval import ProcessVariation, estimate_from_sweeps
+from velodrome.scheduler.statistics.ratio_tests import (
+    LEAST,
+    TESTED_AT,
+    Comparison,
+    Verdict,
+    compare_all,
+)
+from velodrome.scheduler.statistics.replication import Repeat
+
+
+class Criterion(StrEnum):
+    """The quantity that a recommendation makes small: time or energy per unit of work."""
+
+    SPEED = "speed"
+    ENERGY = "energy"
+
+
+class Rank(StrEnum):
+    """The verdict on a configuration."""
+
+    BEST = "best"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, order=True)
+class Configuration:
+    """A way to compute a model: contestant, type, device and batch size."""
+
+    framework: str
+    variant: str
+    dtype: str
+    device: str
+    threads: int
+    hardware: str
+    node_type: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class RankedConfiguration:
+    """A configuration with its cost per unit: ns or J. comparison: with the best; None: it is."""
+
+    configuration: Configuration
+    sweep_id: str
+    cost: Time
+    comparison: Comparison | None
+
+    @property
+    def rank(self) -> Rank:
+        if self.comparison is None:
+            return Rank.BEST
+        return Rank.CANNOT_TELL if self.comparison.verdict is Verdict.UNDECIDED else Rank.WORSE
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """All configurations of a model with a cost, the best first. without: those that have none."""
+
+    model: str
+    criterion: Criterion
+    phase: str
+    unit: str
+    ranked: tuple[RankedConfiguration, ...]
+    without: tuple[Configuration, ...]
+
+
+def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Recommendation:
+    """Rank the configurations of one model, of one or more rows.
+
+    The cost of each is that of its newest sweep; earlier sweeps show how far sweeps differ.
+    """
+    unit = _choose_unit(rows)
+    read = _make_reader(criterion, unit)
+    groups = _group(rows)
+    newest = {key: _select_newest(own, phase, read) for key, own in groups.items()}
+    with_cost = {key: own for key, own in newest.items() if own}
+    costs = {
+        key: combine_repeats(
+            read_repeats(own, phase, read), _estimate_variation(groups[key], own, phase, read)
+        )
+        for key, own in with_cost.items()
+    }
+    order = sorted(costs, key=lambda key: (costs[key].median_ns, key))
+    past = _collect_past(rows, [row for own in with_cost.values() for row in own])
+    comparisons = _compare_with_first([with_cost[key] for key in order], phase, past, read)
+    return Recommendation(
+        model=rows[0].model,
+        criterion=criterion,
+        phase=phase,
+        unit=unit,
+        ranked=tuple(
+            RankedConfiguration(key, with_cost[key][0].sweep_id, costs[key], comparison)
+            for key, comparison in zip(order, comparisons, strict=True)
+        ),
+        without=tuple(sorted(key for key, own in newest.items() if not own)),
+    )
+
+
+def read_configuration(row: TaskRow) -> Configuration:
+    return Configuration(
+        row.framework,
+        row.variant,
+        row.dtype,
+        device_name(row.device, row.gpu_count or 0, row.gpu_model),
+        row.threads,
+        row.hardware,
+        row.node_type,
+        row.batch_size,
+    )
+
+
+def _compare_with_first(
+    groups: Sequence[Sequence[TaskRow]], phase: str, past: PastRows, read: Reader
+) -> list[Comparison | None]:
+    pairs = [CellPair(tuple(groups[0]), tuple(other)) for other in groups[1:]]
+    evidence = [collect_evidence(pair, phase, past, read) for pair in pairs]
+    known = [each for each in evidence if each is not None]  # all: each group has a cost
+    compared = compare_all(known, least=LEAST, alpha=TESTED_AT * 2 / max(2, len(groups)))
+    return [None, *compared] if groups else []
+
+
+def _group(rows: Iterable[TaskRow]) -> dict[Configuration, list[TaskRow]]:
+    found: dict[Configuration, list[TaskRow]] = {}
+    for row in sorted(rows, key=lambda row: implementation_order(read_implementation(row))):
+        found.setdefault(read_configuration(row), []).append(row)
+    return found
+
+
+def _select_newest(rows: Sequence[TaskRow], phase: str, read: Reader) -> list[TaskRow]:
+    """Select the verified rows of the newest sweep that have a cost. Ids begin with their time."""
+    usable = [row for row in rows if row.verified and read(row, phase) is not None]
+    newest = max((row.sweep_id for row in usable), default="")
+    return [row for row in usable if row.sweep_id == newest]
+
+
+def _estimate_variation(
+    rows: Sequence[TaskRow], chosen: Sequence[TaskRow], phase: str, read: Reader
+) -> tuple[ProcessVariation, ...]:
+    """Estimate how single processes of a configuration vary, from one process per other sweep."""
+    first: dict[str, float] = {}
+    for row in sorted(rows, key=lambda row: row.repeat):
+        found = read(row, phase) if row.verified else None
+        if found is not None and row.sweep_id != chosen[0].sweep_id:
+            first.setdefault(row.sweep_id, found.median_ns)
+    estimated = estimate_from_sweeps(first.values())
+    return (estimated,) if estimated else ()
+
+
+def _collect_past(rows: Iterable[TaskRow], used: Iterable[TaskRow]) -> PastRows:
+    """Collect rows of the newest sweeps of which no cost is used."""
+    without = {row.sweep_id for row in used}
+    others = [row for row in rows if row.sweep_id not in without]
+    newest = set(sorted({row.sweep_id for row in others}, reverse=True)[:MOST_SWEEPS])
+    return group_past_rows(row for row in others if row.sweep_id in newest)
+
+
+def _choose_unit(rows: Sequence[TaskRow]) -> str:
+    """Return the common unit: tokens only if every row has them, as earlier versions did not."""
+    units = {name_unit(row) for row in rows}
+    return units.pop() if len(units) == 1 else EXAMPLE
+
+
+def _make_reader(criterion: Criterion, unit: str) -> Reader:
+    """Return a reader of the cost per unit: ns for speed, J for energy."""
+
+    def count(row: TaskRow) -> float:
+        return (row.tokens if unit == TOKEN else None) or row.batch_size
+
+    def read_time(row: TaskRow, phase: str) -> Repeat | None:
+        whole = read_repeat(row, phase)
+        if whole is None or not count(row) > 0:
+            return None
+        bounds = (whole.median_ns, whole.low_ns, whole.high_ns)
+        return Repeat(*(bound / count(row) for bound in bounds))
+
+    def read_energy(row: TaskRow, phase: str) -> Repeat | None:
+        whole = row.energy_per_gradient_j
+        if not row.has_number or whole is None or not 0 < whole < math.inf or not count(row) > 0:
+            return None
+        return Repeat(*(3 * (whole / count(row),)))
+
+    return read_energy if criterion is Criterion.ENERGY else read_time

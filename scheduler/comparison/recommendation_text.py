@@ -1,0 +1,140 @@
+"""A recommendation as text rows, flat rows and one sentence."""
+
+from velodrome.scheduler.comparison.comparison_rows import format_interval
+from velodrome.scheduler.comparison.recommendation import (
+    Configuration,
+    Criterion,
+    Rank,
+    RankedConfiguration,
+    Recommendation,
+)
+from velodrome.scheduler.reports.cell_rates import (
+    GridUnit,
+    compute_rate,
+    format_amount,
+    format_rate_uncertainty,
+)
+from velodrome.scheduler.reports.cell_times import Time, format_uncertainty
+
+LEFT = 5  # columns of words
+MOST_NAMED = 3
+BEST = {Criterion.SPEED: "fastest", Criterion.ENERGY: "least energy"}
+WORSE = {Criterion.SPEED: "slower", Criterion.ENERGY: "more energy"}
+COSTS = {Criterion.SPEED: "time", Criterion.ENERGY: "energy"}
+WORK = {"gradient": "forward and backward pass", "forward": "forward pass"}
+
+
+def table_rows(found: Recommendation) -> list[dict[str, str]]:
+    """Build a row of text per configuration."""
+    name = f"{found.unit}s/s" if found.criterion is Criterion.SPEED else f"J per {found.unit}"
+    return [
+        {
+            "verdict": _name_rank(found, each),
+            "framework": f"{each.configuration.framework} {each.configuration.variant}",
+            "type": each.configuration.dtype,
+            "hardware": _describe_hardware(each.configuration),
+            "batch": str(each.configuration.batch_size),
+            name: format_cost(found, each.cost),
+            "ratio": f"{each.comparison.ratio:.3f}x" if each.comparison else "",
+            "interval": format_interval(each.comparison.low, each.comparison.high, "-")
+            if each.comparison
+            else "",
+        }
+        for each in found.ranked
+    ]
+
+
+def build_flat_rows(found: Recommendation) -> list[dict[str, object]]:
+    """Build a row of plain values per configuration. cost: ns or J per unit, low is better."""
+    return [
+        {
+            "rank": each.rank.value,
+            **vars(each.configuration),
+            "model": found.model,
+            "phase": found.phase,
+            "sweep_id": each.sweep_id,
+            "repeats": each.cost.processes,
+            "unit": found.unit,
+            f"{prefix}_per_unit": each.cost.median_ns,
+            f"{prefix}_per_unit_low": each.cost.low_ns,
+            f"{prefix}_per_unit_high": each.cost.high_ns,
+            "units_per_s": 1e9 / each.cost.median_ns if is_speed else None,
+            **_list_comparison(each),
+        }
+        for is_speed in [found.criterion is Criterion.SPEED]
+        for prefix in ["ns" if is_speed else "j"]
+        for each in found.ranked
+    ]
+
+
+def build_legend(found: Recommendation) -> str:
+    """Explain the numbers and which direction is better."""
+    cost = COSTS[found.criterion]
+    better = "higher is better" if found.criterion is Criterion.SPEED else "lower is better"
+    source = "" if found.criterion is Criterion.SPEED else " (of the GPUs, on a CPU of its sockets)"
+    return (
+        f"{WORK[found.phase]}, verified times only; {better} · ratio: {cost} per {found.unit}"
+        f"{source} over that of the best, with its 95 % interval: lower is better · cannot tell: "
+        "not distinguishable from the best, corrected for the choice among all"
+    )
+
+
+def summarize(found: Recommendation) -> str:
+    """Summarize in one sentence."""
+    first, *others = found.ranked
+    unsure = [_name(each.configuration) for each in others if each.rank is Rank.CANNOT_TELL]
+    name = f"{found.unit}s/s" if found.criterion is Criterion.SPEED else f"J per {found.unit}"
+    text = (
+        f"{BEST[found.criterion]} of {len(found.ranked)} for {found.model}: "
+        f"{_name(first.configuration)}, {format_cost(found, first.cost)} {name}"
+    )
+    rest = f" and {len(unsure) - MOST_NAMED} more" if len(unsure) > MOST_NAMED else ""
+    doubt = f"; cannot tell it from {', '.join(unsure[:MOST_NAMED])}{rest}" if unsure else ""
+    reasons = dict.fromkeys(
+        each.comparison.reason for each in others if each.comparison and each.comparison.reason
+    )
+    why = f"; {next(iter(reasons))}" if reasons else ""
+    return f"{text}{doubt}{why}."
+
+
+def format_cost(found: Recommendation, cost: Time) -> str:
+    """Format units per second, or J per unit, with the uncertainty."""
+    if found.criterion is Criterion.ENERGY:
+        return f"{cost.median_ns:.3g} {format_uncertainty(cost)}"
+    rate = compute_rate(cost, 1.0)
+    return f"{format_amount(rate.per_s, GridUnit.RATE)} {format_rate_uncertainty(rate, cost)}"
+
+
+def _name_rank(found: Recommendation, each: RankedConfiguration) -> str:
+    if each.comparison is None:
+        return BEST[found.criterion]
+    if each.rank is Rank.WORSE:
+        return WORSE[found.criterion]
+    alike = each.comparison.is_alike
+    return f"{each.rank.value}{f': within {each.comparison.least:.0%}' if alike else ''}"
+
+
+def _describe_hardware(configuration: Configuration) -> str:
+    threads = configuration.threads
+    count = f", {threads} thread{'s' if threads != 1 else ''}"
+    return f"{configuration.hardware or configuration.node_type}, {configuration.device}{count}"
+
+
+def _name(configuration: Configuration) -> str:
+    return (
+        f"{configuration.framework} {configuration.variant} {configuration.dtype} on "
+        f"{_describe_hardware(configuration)}, batch {configuration.batch_size}"
+    )
+
+
+def _list_comparison(each: RankedConfiguration) -> dict[str, object]:
+    compared = each.comparison
+    is_tested = compared is not None and compared.degrees > 0
+    return {
+        "ratio": compared.ratio if compared else None,
+        "ratio_low": compared.low if compared and is_tested else None,
+        "ratio_high": compared.high if compared and is_tested else None,
+        "p": compared.p if compared and is_tested else None,
+        "alike": compared.is_alike if compared else None,
+        "reason": (compared.reason or None) if compared else None,
+    }
