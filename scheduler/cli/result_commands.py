@@ -67,7 +67,7 @@ def report(
     if html is not None:
         from velodrome.scheduler.commands import report_page
 
-        reported = report_page.write_page(results, sweep, html)
+        reported = report_page.write_page(results, sweep, html, shown)
     else:
         reported = command.report(results, sweep, kind, form, svg, shown)
     return (command.outlier_status(reported.rows) if fail_on_outlier else 0) or reported.status
@@ -87,6 +87,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Exit with status 1 on: slower, faster, broke, vanished."),
     ] = None,
+    unit: Unit = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Compare two sweeps or variants: faster, slower, undecided.
@@ -95,10 +96,13 @@ def compare(
     """
     from velodrome.scheduler.commands import compare as command
     from velodrome.scheduler.commands.report import choose_form
+    from velodrome.scheduler.reports.cell_rates import parse_unit
 
     failures = command.parse_failures(fail_on or ())
-    form = choose_form(markdown, csv, json)
-    outcome = command.compare(base, candidate, results, only=only, least=least, form=form)
+    form, shown = choose_form(markdown, csv, json), parse_unit(unit)
+    outcome = command.compare(
+        base, candidate, results, only=only, least=least, form=form, unit=shown
+    )
     return command.exit_status(outcome, failures)
 
 

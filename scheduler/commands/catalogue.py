@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, list_families
+from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.products import count_forward_macs, count_units
 from velodrome.adapters.models.shapes import count_parameters
 from velodrome.agents.environments.frameworks import available_frameworks
@@ -78,24 +79,26 @@ def show_frameworks(*, as_json: bool) -> None:
     print_lines(f"next: {format_command('envs', 'build', 'torch')}")
 
 
+def describe_model(model: Model) -> Row:
+    """Return a model's size and defaults. macs: forward, per unit of its input."""
+    return {
+        "model": model.name,
+        "parameters": count_parameters(model),
+        "macs": count_forward_macs(model),
+        "unit": count_units(model, model.batch_size).name,
+        "batch_size": model.batch_size,
+        "gpu_batch_size": model.gpu_batch_size,
+        "about": model.about,
+    }
+
+
 def show_models(*, as_json: bool) -> None:
-    rows = [
-        {
-            "model": model.name,
-            "parameters": count_parameters(model),
-            "macs": count_forward_macs(model),
-            "unit": count_units(model, model.batch_size).name,
-            "batch_size": model.batch_size,
-            "gpu_batch_size": model.gpu_batch_size,
-            "about": model.about,
-        }
-        for model in MODELS.values()
-    ]
+    rows = [describe_model(model) for model in MODELS.values()]
     if as_json:
         print_json(rows)
         return
     table_rows = [
-        {**row, "parameters": _format_count(row["parameters"]), "macs": _format_count(row["macs"])}
+        {**row, "parameters": format_count(row["parameters"]), "macs": format_count(row["macs"])}
         for row in rows
     ]
     print_table(table_rows, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
@@ -131,7 +134,8 @@ def _format_memory(node: Node) -> str:
     return own + of * node.is_limited
 
 
-def _format_count(value: object) -> str:
+def format_count(value: object) -> str:
+    """Format a count with two digits behind the point: 25.56 M."""
     count = int(str(value))
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:

@@ -20,6 +20,7 @@ from velodrome.scheduler.comparison.replication_units import (
 )
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
+from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.csv_markdown import to_csv
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
@@ -32,23 +33,33 @@ FAILURES = ("slower", "faster", "broke", "vanished")
 
 
 def compare(
-    base: str, candidate: str, results: str, *, only: str = "", least: str = "", form: Form
+    base: str,
+    candidate: str,
+    results: str,
+    *,
+    only: str = "",
+    least: str = "",
+    form: Form,
+    unit: GridUnit = GridUnit.TIME,
 ) -> ComparisonOutcome:
-    """Compare two sides and print the outcome.
+    """Compare two sides and print the outcome. unit: of the table in the terminal and Markdown.
 
-    ConfigError if a side is empty or both are the same.
+    ConfigError if a side is empty, both are the same, or rates are of unequal work.
     """
     outcome = run_comparison(
         base, candidate, results, only=only, least=read_option("--least", least, parse_share, LEAST)
     )
+    if unit.is_rate and not comparison_rows.have_equal_work(outcome.times):
+        problem = "the batches of BASE and CANDIDATE differ, and verdicts are on times of a batch"
+        raise ConfigError("command line, --unit", problem, "Omit it, or see velodrome recommend.")
     if form is Form.JSON:
         print_json(to_json(outcome))
     elif form is Form.CSV:
         print(to_csv(comparison_rows.build_flat_rows(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
-        print(rendering.render_markdown(outcome), end="")
+        print(rendering.render_markdown(outcome, unit), end="")
     else:
-        console().print(rendering.render_rich(outcome), crop=False)
+        console().print(rendering.render_rich(outcome, unit), crop=False)
     return outcome
 
 

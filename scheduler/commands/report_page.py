@@ -9,6 +9,7 @@ from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.html import page_data
 from velodrome.scheduler.reports.html.document import render_document
 from velodrome.scheduler.reports.html.page import build_page
@@ -22,12 +23,17 @@ from velodrome.scheduler.results.typed_rows import TaskRow
 MIB = 2**20
 
 
-def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
-    """Write the page. ConfigError without results, without this sweep, or if writing fails."""
+def write_page(
+    results: str | Path, sweep_id: str, file: Path, unit: GridUnit = GridUnit.TIME
+) -> ReportResult:
+    """Write the page. unit: of its grids.
+
+    ConfigError without results, without this sweep, or if writing fails.
+    """
     store = Store.for_reading(results)
     chosen = store.resolve(sweep_id or "last")
     rows = page_data.read_task_rows(store, chosen)
-    text = render_page(store, chosen, results, rows).encode(errors="replace")
+    text = render_page(store, chosen, results, rows, unit).encode(errors="replace")
     incomplete_results.warn_of_faults(store.faults, results)
     try:
         with open(file, "wb", opener=open_owner_writable) as target:
@@ -43,7 +49,13 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     return ReportResult(rows, incomplete_results.exit_status(store.faults, [chosen]))
 
 
-def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[TaskRow]) -> str:
+def render_page(
+    store: Store,
+    sweep_id: str,
+    results: str | Path,
+    rows: list[TaskRow],
+    unit: GridUnit = GridUnit.TIME,
+) -> str:
     """Render the page. store: a reader. rows: the sweep's, from read_task_rows."""
     nodes = page_data.read_node_rows(store, sweep_id)
     readings = partial(page_data.read_utilization, store, sweep_id)
@@ -51,7 +63,9 @@ def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Tas
     planned = store.summary(sweep_id).planned
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()
-    page = build_page(sweep_id, str(results), version, rows, nodes, readings, planned, past, checks)
+    page = build_page(
+        sweep_id, str(results), version, rows, nodes, readings, planned, past, checks, unit
+    )
     if missing := incomplete_results.describe_missing(store.faults, [sweep_id]):
         page = replace(page, summary=(Sentence(missing, is_warning=True), *page.summary))
     return render_document(page)

@@ -8,10 +8,18 @@ from velodrome.scheduler.comparison.fingerprints import HARDWARE
 from velodrome.scheduler.comparison.matching import CellPair, RefusedPair, Rows
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
+from velodrome.scheduler.reports.cell_rates import (
+    UNKNOWN_WORK,
+    GridUnit,
+    format_amount,
+    name_line_unit,
+    read_work,
+)
 from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
-from velodrome.scheduler.statistics.ratio_tests import Verdict
+from velodrome.scheduler.statistics.ratio_tests import Comparison, Verdict
+from velodrome.scheduler.statistics.replication import ReplicatedTime
 from velodrome.scheduler.sweeps.conditions import FIELDS
 
 MARKS = {Verdict.SLOWER: "▲", Verdict.FASTER: "▼", Verdict.UNDECIDED: "?"}
@@ -22,19 +30,42 @@ NOT_COMPARABLE, VANISHED, APPEARED = "not comparable", "vanished", "appeared"
 _CELL_COLUMNS = (*(name for name in FIELDS if name != "seed"), *HARDWARE)
 
 
-def table_rows(times: Sequence[TimeComparison], names: CellNames) -> list[dict[str, str]]:
-    """Build rows of text, narrow enough for 80 columns."""
+def table_rows(
+    times: Sequence[TimeComparison], names: CellNames, unit: GridUnit = GridUnit.TIME
+) -> list[dict[str, str]]:
+    """Build rows of text, narrow enough for 80 columns. ratio: of times, or of rates."""
     return [
         {
             "verdict": format_verdict(time),
-            "cell": f"{names.format_short(time.pair.candidate[0])} {time.phase}",
-            "base": format_duration(time.base.median_ns),
-            "candidate": format_duration(time.candidate.median_ns),
-            "ratio": f"{time.comparison.ratio:.3f}x",
-            "interval": format_interval(time.comparison.low, time.comparison.high, "-"),
+            "cell": f"{names.format_short(time.pair.candidate[0])} {time.phase}"
+            + name_line_unit([read_work(time.pair.candidate)], unit),
+            "base": _format_side(time.base, time.pair.base, time.phase, unit),
+            "candidate": _format_side(time.candidate, time.pair.candidate, time.phase, unit),
+            **_format_ratio(time.comparison, unit),
         }
         for time in times
     ]
+
+
+def have_equal_work(times: Iterable[TimeComparison]) -> bool:
+    """Return True if both sides do the same work, so that a faster time is a higher rate."""
+    return all(
+        read_work(time.pair.base).units == read_work(time.pair.candidate).units for time in times
+    )
+
+
+def _format_side(time: ReplicatedTime, rows: Rows, phase: str, unit: GridUnit) -> str:
+    if unit is GridUnit.TIME:
+        return format_duration(time.median_ns)
+    amount = read_work(rows).amount(unit, phase)
+    return format_amount(amount / time.median_ns * 1e9, unit) if amount else UNKNOWN_WORK
+
+
+def _format_ratio(comparison: Comparison, unit: GridUnit) -> dict[str, str]:
+    ratio, low, high = comparison.ratio, comparison.low, comparison.high
+    if unit.is_rate:
+        ratio, low, high = 1 / ratio, 1 / high, 1 / low if low > 0 else math.inf
+    return {"ratio": f"{ratio:.3f}x", "interval": format_interval(low, high, "-")}
 
 
 def build_flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:

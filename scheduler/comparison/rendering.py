@@ -18,6 +18,7 @@ from velodrome.scheduler.comparison.wording import (
     summarize,
 )
 from velodrome.scheduler.next_commands import localize_command
+from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.csv_markdown import escape_markdown, format_code_span, to_markdown
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
 from velodrome.scheduler.statistics.ratio_tests import Verdict
@@ -27,22 +28,22 @@ LEFT = 2  # columns of words
 MOST_UNDECIDED = 100  # lines of the table; what moved is never cut
 
 
-def render_rich(outcome: ComparisonOutcome) -> RenderableType:
+def render_rich(outcome: ComparisonOutcome, unit: GridUnit = GridUnit.TIME) -> RenderableType:
     parts: list[RenderableType] = [Text(line, style="bold") for line in build_heading(outcome)]
     shown, hidden = _select_shown(outcome)
-    parts += [Text(""), _build_table(shown, name_cells(outcome))]
+    parts += [Text(""), _build_table(shown, name_cells(outcome), unit)]
     parts += [Text(f"{hidden} more undecided: --csv has them all", style="dim")] if hidden else []
     for section in build_sections(outcome):
         parts += [Text(""), *_render_section(section)]
     return Group(
-        *parts, Text(""), Text(build_legend(outcome), style="dim"), Text(summarize(outcome))
+        *parts, Text(""), Text(build_legend(outcome, unit), style="dim"), Text(summarize(outcome))
     )
 
 
-def render_markdown(outcome: ComparisonOutcome) -> str:
+def render_markdown(outcome: ComparisonOutcome, unit: GridUnit = GridUnit.TIME) -> str:
     """Render GitHub Markdown, for an issue."""
     shown, hidden = _select_shown(outcome)
-    rows = table_rows(shown, name_cells(outcome))
+    rows = table_rows(shown, name_cells(outcome), unit)
     parts = ["\n".join(f"- {escape_markdown(line)}" for line in build_heading(outcome))]
     parts += [to_markdown(rows, LEFT).rstrip()]
     parts += [f"{hidden} more undecided."] if hidden else []
@@ -58,7 +59,7 @@ def render_markdown(outcome: ComparisonOutcome) -> str:
                 None,
                 [
                     *parts,
-                    escape_markdown(build_legend(outcome)),
+                    escape_markdown(build_legend(outcome, unit)),
                     escape_markdown(summarize(outcome)),
                 ],
             )
@@ -74,8 +75,8 @@ def _select_shown(outcome: ComparisonOutcome) -> tuple[Sequence[TimeComparison],
     return shown, len(outcome.times) - len(shown)
 
 
-def _build_table(times: Sequence[TimeComparison], names: CellNames) -> WideTable:
-    rows = table_rows(times, names)
+def _build_table(times: Sequence[TimeComparison], names: CellNames, unit: GridUnit) -> WideTable:
+    rows = table_rows(times, names, unit)
     columns = tuple(rows[0]) if rows else ()
     cells = (
         tuple(Text(strip_controls(text), STYLES[time.verdict]) for text in row.values())

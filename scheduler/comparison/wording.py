@@ -12,6 +12,7 @@ from velodrome.scheduler.comparison.comparison_rows import format_interval
 from velodrome.scheduler.comparison.matching import RefusedPair
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome, SelectedSide
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, StatusChange
+from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.contrasts import ReplicationUnit
 from velodrome.scheduler.statistics.geometric_means import Mean
@@ -20,6 +21,11 @@ from velodrome.scheduler.statistics.replication_units import FEWEST_PAIRS
 
 SHOWN = 20  # entries of one section
 REASONS = 2  # for missing verdicts, in the sentence; CSV has all
+DIRECTIONS = {
+    GridUnit.TIME: "times: lower is better",
+    GridUnit.RATE: "images, vectors or true tokens per second: higher is better",
+    GridUnit.FLOPS: "FLOP/s of the model's products: higher is better",
+}
 TURNS = {OutcomeTurn.BROKE: "✗", OutcomeTurn.MENDED: "✓", OutcomeTurn.CHANGED: "!"}
 
 
@@ -66,13 +72,13 @@ def build_heading(outcome: ComparisonOutcome) -> tuple[str, ...]:
     )
 
 
-def build_legend(outcome: ComparisonOutcome) -> str:
+def build_legend(outcome: ComparisonOutcome, unit: GridUnit = GridUnit.TIME) -> str:
     least = f"{outcome.least * 100:g} %"
     return (
-        "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
-        f"▼ faster: by {least} or more, and by chance in under {ALPHA * 100:g} % of comparisons of "
-        f"so many cells (moderated, Holm) · = undecided, but alike within {least} · "
-        "? undecided · ~ not stable"
+        f"{DIRECTIONS[unit]} · ratio: candidate over base, of medians over repeats, and its 95 % "
+        f"interval · ▲ slower, ▼ faster: by {least} or more, and by chance in under "
+        f"{ALPHA * 100:g} % of comparisons of so many cells (moderated, Holm) · = undecided, but "
+        f"alike within {least} · ? undecided · ~ not stable"
     )
 
 

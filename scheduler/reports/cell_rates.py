@@ -141,6 +141,17 @@ def format_rate_uncertainty(rate: Rate, time: Time) -> str:
     return format_width(rate.half_width, time.source)
 
 
+def describe_rates(time: Time, work: CellWork, phase: str) -> str:
+    """Describe both rates by the median: `5,120 images/s, 812 GFLOP/s`; empty if unknown."""
+    names = {GridUnit.RATE: f" {work.unit}s/s", GridUnit.FLOPS: ""}
+    amounts = {unit: work.amount(unit, phase) for unit in names}
+    return ", ".join(
+        format_amount(compute_rate(time, amount).per_s, unit) + names[unit]
+        for unit, amount in amounts.items()
+        if amount is not None and time.median_ns > 0
+    )
+
+
 def name_line_unit(works: Iterable[CellWork], unit: GridUnit) -> str:
     """Name the unit of a line's cells behind its phase: `, images/s`; empty if cells name it."""
     names = dict.fromkeys(f"{work.unit}s" for work in works if work.examples)

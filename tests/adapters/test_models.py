@@ -29,6 +29,14 @@ from velodrome.adapters.models.probes import PROBED
         ("lstm", 1_411_842),
         ("gemm", 4096**2),
         ("copy", 0),
+        ("resnet50", 25_557_032),  # torchvision's resnet50, as vit_b_16 in the next line
+        ("vit-b16", 86_567_656),
+        # bert-base-uncased of 109,482,240, without two segments of 768, with a classifier of 2.
+        ("bert-base", 109_482_240 - 2 * 768 + 2 * 768 + 2),
+        ("gpt2-128", 124_439_808),
+        ("gpt2-1024", 124_439_808),
+        ("llama-block-128", 218_112_000),  # of 32 in Llama 3 8B
+        ("llama-block-4096", 218_112_000),
     ],
 )
 def test_models_have_the_published_number_of_parameters(name: str, count: int) -> None:
@@ -41,6 +49,8 @@ def test_models_have_the_published_number_of_parameters(name: str, count: int) -
         ("lenet", 0.431080e6, 2.29e6),
         ("alexnet", 60.97e6, 0.72e9),
         ("alexnet-plain", 62.38e6, 1.13e9),
+        ("resnet50", 25.557e6, 4.09e9),
+        ("vit-b16", 86.57e6, 17.56e9),
     ],
 )
 def test_image_models_have_the_published_size(name: str, parameters: float, macs: float) -> None:
@@ -153,6 +163,74 @@ def test_a_probes_matrix_products_are_counted(name: str, forward: int, back: int
 def test_a_gru_counts_three_gates_and_attention_four_products_per_word() -> None:
     assert products.count_forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
     assert products.count_forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "macs"),
+    [
+        # The layer before, the operation, the classifier; per token, or per vector or image.
+        ("step-linear", 8 * 8 + 8 * 12 + 12 * 5),
+        ("layer-norm", 8 * 8 + 8 * 5),
+        ("rms-norm", 8 * 8 + 8 * 5),
+        ("positions", 8 * 8 + 8 * 5),
+        # Queries, keys, values and output; of six tokens each sees itself and those before.
+        ("causal-attention", 8 * 8 + 4 * 8**2 + 7 * 8 + 8 * 5),
+        # Two heads of four values share one head of keys and values.
+        ("rotary-attention", 8 * 8 + 2 * 8**2 + 2 * 8 * 4 + 7 * 8 + 8 * 5),
+        ("tied-linear", 8 * 8 + 50 * 8),
+        # Nine patches and one learned step attend to each other.
+        ("class-token", 8 * 27 * 9 + 10 * (4 * 8**2 + 2 * 10 * 8) + 8 * 5),
+        ("gelu", 16 * 12 + 12 * 5),
+        ("silu", 16 * 12 + 12 * 5),
+        ("gated", 16 * 12 + 12 * 5),
+        ("image-mean", 3 * 8 * 81 + 8 * 5),
+    ],
+)
+def test_each_kind_of_todays_models_counts_its_products(name: str, macs: int) -> None:
+    assert products.count_forward_macs(MODELS["probe-" + name]) == macs
+
+
+def test_gpt2_counts_its_blocks_its_causal_attention_and_the_tied_words_per_token() -> None:
+    blocks = 12 * 12 * 768**2
+    for length in (128, 1024):
+        attention = 12 * (length + 1) * 768
+        counted = products.count_forward_macs(MODELS[f"gpt2-{length}"])
+        assert counted == blocks + attention + 50257 * 768
+
+
+def test_a_tied_weight_is_one_parameter_and_two_products_in_the_backward_pass() -> None:
+    model = MODELS["probe-tied-linear"]
+    assert shapes.count_parameters(model) == 50 * 8 + 8 * 8 + 8
+    forward = products.count_forward_flops(model, 2)
+    assert forward == 2 * 2 * 6 * (8 * 8 + 50 * 8)
+    assert products.count_gradient_flops(model, 2) == 3 * forward
+
+
+def test_states_that_are_not_trained_get_no_gradient() -> None:
+    model = MODELS["probe-step-linear"]
+    before, rest = 8 * 8, 8 * 12 + 12 * 5
+    assert products.count_gradient_flops(model, 1) == 2 * 6 * (2 * before + 3 * rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "units"),
+    [
+        ("lenet", 64, ("image", 64, None)),
+        ("vit-b16", 2, ("image", 2, None)),
+        ("gemm", 4096, ("vector", 4096, None)),
+        ("gpt2-128", 1, ("token", 1, 128.0)),
+        ("llama-block-tiny", 2, ("token", 2, 24.0)),
+    ],
+)
+def test_the_unit_of_work_follows_from_the_input(
+    name: str, batch_size: int, units: tuple[object, ...]
+) -> None:
+    assert products.count_units(MODELS[name], batch_size) == units
+
+
+def test_padding_counts_as_no_token() -> None:
+    assert products.count_units(_sequences(2, 4), 2) == ("token", 2, 6.0)
+    assert products.count_units(_sequences(2, 4, 100), 2) == ("token", 2, 6.0)
 
 
 def test_a_loops_gradient_flows_through_its_state_even_if_none_goes_further_back() -> None:

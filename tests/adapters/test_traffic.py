@@ -11,6 +11,9 @@ from velodrome.adapters.models.layers import (
     Relu,
     Sequences,
     SoftmaxCrossEntropy,
+    StepCrossEntropy,
+    TiedLinear,
+    Tokens,
     Vectors,
 )
 from velodrome.adapters.models.products import count_copied_bytes
@@ -70,3 +73,30 @@ def test_an_embedding_reads_only_the_rows_of_its_tokens() -> None:
     tokens = 2 * 3
     embedding, mean, linear = tokens + 2 * 8 * tokens, 8 * tokens + 16, 16 + 18 + 4
     assert estimate_forward_bytes(model, 2) == pytest.approx(4 * (embedding + mean + linear + 4))
+
+
+TIED = Model(
+    name="tied",
+    about="",
+    input=Tokens(vocabulary=10, length=3),
+    layers=(Embedding("e", vocabulary=10, units=4), TiedLinear("words", embedding="e")),
+    loss=StepCrossEntropy(),
+    classes=10,
+    batch_size=2,
+    gpu_batch_size=2,
+)
+
+
+def test_a_tied_layer_reads_the_whole_weight_that_the_embedding_reads_by_rows() -> None:
+    tokens = 2 * 3
+    embedding = tokens + 4 * tokens + 4 * tokens
+    tied = 4 * tokens + 10 * 4 + 10 * tokens
+    assert estimate_forward_bytes(TIED, 2) == 4 * (embedding + tied + 10 * tokens)
+
+
+def test_both_uses_of_a_tied_weight_write_its_gradient() -> None:
+    tokens = 2 * 3
+    tied = 10 * tokens + (4 * tokens + 10 * 4) + (10 * 4 + 4 * tokens)
+    embedding = 4 * tokens + (tokens + 10 * 4)
+    moved = estimate_gradient_bytes(TIED, 2) - estimate_forward_bytes(TIED, 2)
+    assert moved == 4 * (tied + embedding)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_rates import describe_rates
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
 from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, build_check_lines
@@ -96,6 +97,8 @@ def _list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str
         processes = show_count(cell.with_number, "process", "processes")
         source = f"{show_count(samples, 'sample')} in {processes}" if samples else processes
         yield f"{phase} time", f"{show_interval(time)}; {source}"
+        if rates := describe_rates(time, cell.work, phase):
+            yield f"{phase} rate", rates
 
 
 def _list_study_times(
@@ -175,7 +178,10 @@ def _describe_energy(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     most = _largest(rows, "energy_per_gradient_j")
     if most is None:
         return join_names(_distinct(rows, "energy_reason"), 2)
-    return f"{most:.3g} J per gradient at most ({join_names(_distinct(rows, 'energy_source'))})"
+    work = cell.work
+    middle = f", {work.gradient_j / work.units:.3g} J per {work.unit}" if work.gradient_j else ""
+    source = join_names(_distinct(rows, "energy_source"))
+    return f"{most:.3g} J per gradient at most{middle} ({source})"
 
 
 def _describe_efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:

@@ -4,6 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_rates import (
+    CellWork,
+    GridUnit,
+    compare_to_best,
+    compute_rate,
+    format_amount,
+    format_rate_uncertainty,
+    name_line_unit,
+)
 from velodrome.scheduler.reports.cell_times import Time
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.check_lines import Check
@@ -91,9 +100,14 @@ def read_no_checks(task_ids: Iterable[str]) -> Sequence[TaskRow]:
 
 
 def build_grid(
-    group: PlatformCells, number: int, first: int, room: int, checks: Checks = read_no_checks
+    group: PlatformCells,
+    number: int,
+    first: int,
+    room: int,
+    checks: Checks = read_no_checks,
+    unit: GridUnit = GridUnit.TIME,
 ) -> Grid:
-    """Build a grid. first: the number of its first cell on the page.
+    """Build a grid. first: the number of its first cell on the page. unit: of its cells.
 
     room: how many cells may have details; cells without a time go first.
     """
@@ -123,7 +137,7 @@ def build_grid(
         title=format_hardware(group.platform),
         subtitle=format_platform(group.platform),
         heads=_build_heads(group),
-        lines=tuple(_build_lines(group, details)),
+        lines=tuple(_build_lines(group, details, unit)),
         evidence=tuple(details.values()),
         cells=len(group.cells),
         with_number=group.with_number,
@@ -180,7 +194,9 @@ def shorten_reason(cell: CellResult) -> str:
 
 
 def _build_lines(
-    group: PlatformCells, details: dict[tuple[Workload, Implementation], CellEvidence]
+    group: PlatformCells,
+    details: dict[tuple[Workload, Implementation], CellEvidence],
+    unit: GridUnit,
 ) -> Iterator[GridLine]:
     implementations = group.implementations
     for workload in group.workloads:
@@ -191,19 +207,22 @@ def _build_lines(
             best = find_fastest(group, workload, phase)
             span = len(phases) if phase == phases[0] else 0
             places = [
-                _cell(cell, phase, best, _find_id(details.get((workload, impl))), span)
+                _cell(cell, phase, best, _find_id(details.get((workload, impl))), span, unit)
                 if cell
                 else GridCell(NOT_HERE, "absent", span=span)
                 for cell, impl in zip(cells, implementations, strict=True)
             ]
-            yield GridLine(workload.model, workload.batch_size, phase, tuple(places), span)
+            shown = phase + name_line_unit([cell.work for cell in cells if cell], unit)
+            yield GridLine(workload.model, workload.batch_size, shown, tuple(places), span)
 
 
 def _find_id(details: CellEvidence | None) -> str:
     return details.id if details else ""
 
 
-def _cell(cell: CellResult, phase: str, best: Time | None, evidence: str, span: int) -> GridCell:
+def _cell(
+    cell: CellResult, phase: str, best: Time | None, evidence: str, span: int, unit: GridUnit
+) -> GridCell:
     """Build a grid cell. span: of a text that holds for all phases of the workload."""
     time: Time | None = getattr(cell, phase)
     if time is None or best is None:
@@ -220,21 +239,33 @@ def _cell(cell: CellResult, phase: str, best: Time | None, evidence: str, span: 
             span=span,
         )
     ratio = time.median_ns / best.median_ns if best.median_ns else float("nan")
+    text, uncertainty = _show(time, cell.work, phase, unit)
     missing = cell.repeats - cell.with_number
     failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
     return GridCell(
-        text=show_duration(time.median_ns),
+        text=text,
         mark=choose_mark(cell, time),
-        detail=show_uncertainty(time) + failed,
+        detail=uncertainty + failed,
         instability=time.instability,
-        against=_format_ratio(time, best, ratio),
+        against=_format_ratio(time, best, unit),
         shade=sum(ratio > bound for bound in SHADES),
         evidence=evidence,
         is_unexpected=cell.is_unexpected,
     )
 
 
-def _format_ratio(time: Time, best: Time, ratio: float) -> str:
-    if time is best or ratio == 1.0:
+def _show(time: Time, work: CellWork, phase: str, unit: GridUnit) -> tuple[str, str]:
+    """Return the number of a cell and its uncertainty; the time where the work is not known."""
+    amount = work.amount(unit, phase) if unit.is_rate and time.median_ns > 0 else None
+    if amount is None:
+        return show_duration(time.median_ns), show_uncertainty(time)
+    rate = compute_rate(time, amount)
+    uncertainty = format_rate_uncertainty(rate, time).replace("%", " %")
+    return format_amount(rate.per_s, unit), uncertainty
+
+
+def _format_ratio(time: Time, best: Time, unit: GridUnit) -> str:
+    ratio = compare_to_best(time, best.median_ns, unit)
+    if time is best or ratio == 1.0 or ratio is None:
         return "best"
     return f"{ratio:.2f}x{' ≈' if overlap(time, best) else ''}"

@@ -7,6 +7,7 @@ and for each omitted platform its number of times. With 100,000 tasks it takes a
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.html import hardware
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, compare_treatments
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles
@@ -56,6 +57,7 @@ class Page:
     tiles: tuple[Tile, ...]
     summary: tuple[Sentence, ...]
     overview: Overview
+    unit: str
     grids: tuple[Grid, ...]
     omitted: tuple[OmittedPlatform, ...]
     more_omitted: int
@@ -92,11 +94,12 @@ def build_page(
     planned: int = 0,
     history: CellHistory | None = None,
     checks: Checks = read_no_checks,
+    unit: GridUnit = GridUnit.TIME,
 ) -> Page:
     """Build the page from `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few.
 
     planned: the number of planned runs, 0 if unknown. history: how processes of its cells differed
-    in other sweeps. checks: reads the checks of the cells with details.
+    in other sweeps. checks: reads the checks of the cells with details. unit: of the grids.
     """
     groups = group_rows(rows, history)
     shown, omitted = _split_by_room(groups)
@@ -113,7 +116,8 @@ def build_page(
         tiles=build_tiles(rows, groups),
         summary=summarize_sweep(rows, groups, reasons, planned),
         overview=overview,
-        grids=tuple(_build_grids(shown, checks)),
+        unit=unit.value,
+        grids=tuple(_build_grids(shown, checks, unit)),
         omitted=tuple(map(_describe_omitted, omitted[:MOST_OMITTED])),
         more_omitted=max(0, len(omitted) - MOST_OMITTED),
         reasons=reasons[:MOST_REASONS],
@@ -130,10 +134,10 @@ def build_page(
     )
 
 
-def _build_grids(shown: Sequence[PlatformCells], checks: Checks) -> Iterator[Grid]:
+def _build_grids(shown: Sequence[PlatformCells], checks: Checks, unit: GridUnit) -> Iterator[Grid]:
     detailed = 0
     for number, group in enumerate(shown, 1):
-        grid = build_grid(group, number, detailed + 1, MOST_DETAILED - detailed, checks)
+        grid = build_grid(group, number, detailed + 1, MOST_DETAILED - detailed, checks, unit)
         detailed += len(grid.evidence)
         yield grid
 

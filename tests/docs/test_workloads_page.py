@@ -1,0 +1,62 @@
+"""docs/workloads.md: its table of models and its numbers are those of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters import tolerances
+from velodrome.adapters.contract import LOSS_SCALE
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.models.resnet import RESNET50, RESNET_TINY
+from velodrome.adapters.models.transformers import TRANSFORMERS
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.scheduler.commands.catalogue import describe_model, format_count
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "workloads.md").read_text(encoding="utf-8")
+LINES = re.findall(r"^\| `([\w-]+)` \|(.+)\|$", TEXT, re.MULTILINE)
+TODAY = (RESNET50, RESNET_TINY, *TRANSFORMERS)
+
+
+def cells_of(name: str) -> list[str]:
+    """Return the cells of a line of a table, but for the first."""
+    (rest,) = (rest for first, rest in LINES if first == name)
+    return [cell.strip() for cell in rest.split("|")]
+
+
+@pytest.mark.parametrize("model", TODAY, ids=lambda model: model.name)
+def test_the_page_has_each_model_with_its_counts_and_batches(model: Model) -> None:
+    row = describe_model(model)
+    _, *counts = cells_of(model.name)
+    assert counts == [
+        format_count(row["parameters"]),
+        format_count(row["macs"]),
+        row["unit"],
+        str(model.batch_size),
+        str(model.gpu_batch_size),
+    ]
+
+
+def test_the_page_names_no_model_that_does_not_exist() -> None:
+    names = {name for name, _ in LINES} - {*tolerances.DTYPES} - {*FRAMEWORKS}
+    assert names == {model.name for model in TODAY}
+    assert names < {*MODELS}
+
+
+def test_the_page_has_each_precision_and_the_factors_of_its_tolerances() -> None:
+    assert {name for name, _ in LINES} >= {*tolerances.DTYPES}
+    prose = " ".join(TEXT.split())
+    assert f"{tolerances.FACTOR:g} times the prediction is allowed" in prose
+    assert f"never more than {tolerances.MOST:.0%}".replace("%", " %") in prose
+    assert f"by more than {tolerances.WEAK:.0%}".replace("%", " %") in prose
+    assert f"the loss is multiplied by {LOSS_SCALE:g} before" in prose
+
+
+def test_the_sweep_of_the_page_runs_its_models_in_two_precisions() -> None:
+    sweep = load_sweep(ROOT / "sweeps" / "today.yaml")
+    assert {*sweep.models} < {model.name for model in TODAY}
+    assert sweep.dtypes == ("float32", "bfloat16")
+    assert "velodrome run sweeps/today.yaml" in TEXT
