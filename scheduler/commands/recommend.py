@@ -124,6 +124,6 @@ def _print(found: Recommendation, form: Form, results: str | Path) -> None:
     else:
         words = (Text(legend, style="dim"), Text(strip_controls(sentence)))
         console().print(Group(make_table(rows, left), Text(""), *words), crop=False)
-        print_lines(
-            f"next: {format_command('recommend', found.model, '--results', results, '--markdown')}"
-        )
+        wanted = (found.model, "--by", found.criterion.value, "--phase", found.phase)
+        following = format_command("recommend", *wanted, "--results", results, "--markdown")
+        print_lines(f"next: {following}")
