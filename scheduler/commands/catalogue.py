@@ -98,10 +98,18 @@ def show_models(*, as_json: bool) -> None:
         print_json(rows)
         return
     table_rows = [
-        {**row, "parameters": format_count(row["parameters"]), "macs": format_count(row["macs"])}
+        {
+            "model": row["model"],
+            "parameters": format_count(row["parameters"]),
+            "macs": format_count(row["macs"]),
+            "unit": row["unit"],
+            "batch": row["batch_size"],
+            "GPU batch": row["gpu_batch_size"],
+            "about": row["about"],
+        }
         for row in rows
     ]
-    print_table(table_rows, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
+    print_table(table_rows, right=frozenset({"parameters", "macs", "batch", "GPU batch"}))
     names = ", ".join(list_families())
     print_lines(
         "macs: multiply-adds of one unit (image, vector or token), forward",

@@ -72,7 +72,7 @@ def find_recommendation(
 def parse_criterion(text: str) -> Criterion:
     """Parse `--by`. ConfigError for an unknown criterion."""
     if text not in (*Criterion,):
-        mend = did_you_mean(text, tuple(Criterion))
+        mend = did_you_mean(text, [criterion.value for criterion in Criterion])
         raise ConfigError(f"{PLACE}, --by", f"there is no '{text}'", mend)
     return Criterion(text)
 

@@ -173,8 +173,8 @@ def report(
         if unfinished:
             screen = Group(UnwrappedLine(unfinished, "bold yellow"), screen)
         console().print(screen, crop=False)
-        flags = () if kind is ReportKind.TIMES else (f"--{kind.value}",)
-        flags += ("--unit", unit.value) if unit.is_rate else ()
+        flags = [] if kind is ReportKind.TIMES else [f"--{kind.value}"]
+        flags += ["--unit", unit.value] if unit.is_rate else []
         words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
         if picture is not None:
             draw_svg(screen, picture, shlex.join((NAME, *words)))

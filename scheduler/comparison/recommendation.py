@@ -139,13 +139,18 @@ def read_configuration(row: TaskRow) -> Configuration:
     )
 
 
+def compute_level(count: int) -> float:
+    """Return the level of the tests of all others against the best of `count`."""
+    return TESTED_AT * 2 / max(2, count)
+
+
 def _compare_with_first(
     groups: Sequence[Sequence[TaskRow]], phase: str, past: PastRows, read: Reader
 ) -> list[Comparison | None]:
     pairs = [CellPair(tuple(groups[0]), tuple(other)) for other in groups[1:]]
     evidence = [collect_evidence(pair, phase, past, read) for pair in pairs]
     known = [each for each in evidence if each is not None]  # all: each group has a cost
-    compared = compare_all(known, least=LEAST, alpha=TESTED_AT * 2 / max(2, len(groups)))
+    compared = compare_all(known, least=LEAST, alpha=compute_level(len(groups)))
     return [None, *compared] if groups else []
 
 

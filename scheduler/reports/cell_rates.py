@@ -85,7 +85,7 @@ class Rate:
 def parse_unit(text: str) -> GridUnit:
     """Parse `--unit`; time if empty. ConfigError for an unknown unit."""
     if text and text not in (*GridUnit,):
-        mend = did_you_mean(text, tuple(GridUnit))
+        mend = did_you_mean(text, [unit.value for unit in GridUnit])
         raise ConfigError("command line, --unit", f"there is no unit '{text}'", mend)
     return GridUnit(text or GridUnit.TIME)
 

@@ -14,17 +14,9 @@ MIB = 2**20
 
 
 def table_rows(found: Sequence[CoreUse]) -> list[dict[str, str]]:
-    """Build rows of text, with GPU columns only if any task used a GPU.
-
-    A type is part of the device unless all tasks have the same.
-    """
+    """Build rows of text, with GPU columns only if any task used a GPU."""
     has_gpu = any(use.platform.device == "gpu" for use in found)
-    has_types = len({use.platform.dtype for use in found}) > 1
-    return [
-        _format_row(use, use.platform.dtype if has_types else "")
-        | (_format_gpu(use) if has_gpu else {})
-        for use in found
-    ]
+    return [_format_row(use) | (_format_gpu(use) if has_gpu else {}) for use in found]
 
 
 def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
@@ -37,7 +29,6 @@ def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
             "gpu_count": use.platform.gpu_count,
             "gpu_model": use.platform.gpu_model,
             "threads": use.platform.threads,
-            "dtype": use.platform.dtype,
             "framework": use.impl.framework,
             "variant": use.impl.variant,
             "model": use.workload.model,
@@ -55,11 +46,11 @@ def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
     ]
 
 
-def _format_row(use: CoreUse, dtype: str) -> dict[str, str]:
+def _format_row(use: CoreUse) -> dict[str, str]:
     return {
         "framework": use.impl.label,
         "model": f"{use.workload.model} b{use.workload.batch_size}",
-        "device": " ".join(filter(None, (use.platform.device_name, dtype))),
+        "device": use.platform.device_name,
         "threads": str(use.platform.threads),
         "forward cores": _format_cores(use.forward_cores, use.platform.threads),
         "gradient cores": _format_cores(use.gradient_cores, use.platform.threads),

@@ -59,7 +59,7 @@ def add_rates(table: pa.Table) -> pa.Table:
 
     for column in RATE_COLUMNS:
         over, under = (pc.cast(table[name], pa.float64()) for name in (column.over, column.under))
-        known = pc.if_else(pc.equal(under, 0.0), None, under)
+        known = pc.if_else(pc.equal(under, pa.scalar(0.0)), None, under)
         values = pc.multiply(pc.divide(over, known), column.scale)
         table = table.append_column(pa.field(column.name, pa.float64()), values)
     return table

@@ -227,10 +227,8 @@ def _choose_size(model: str, sizes: Sequence[int]) -> int:
 
 
 def _name_place(group: PlatformCells) -> str:
-    """Name a device with its threads, and its type unless it is the study's."""
     platform = group.platform
-    dtype = "" if platform.dtype == "float32" else f", {platform.dtype}"
-    return f"{platform.device_name}, {show_count(platform.threads, 'thread')}{dtype}"
+    return f"{platform.device_name}, {show_count(platform.threads, 'thread')}"
 
 
 def _build_cell(cell: CellResult | None, phase: str) -> StudyCell:

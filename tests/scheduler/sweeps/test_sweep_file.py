@@ -155,13 +155,35 @@ def test_the_papers_sweep_has_the_studys_frameworks_models_and_batch_sizes() -> 
     assert len({size for model, size in sizes if model == "alexnet-plain"}) >= 4
 
 
+def has_twin(name: str) -> bool:
+    """Return True for a model, or one of its lengths, whose small twin stands for it."""
+    base = name.rsplit("-", 1)[0]
+    return not name.endswith("-tiny") and any(f"{one}-tiny" in MODELS for one in (name, base))
+
+
+def test_each_model_of_today_has_a_small_twin() -> None:
+    assert {name for name in MODELS if has_twin(name)} == {
+        "resnet50",
+        "vit-b16",
+        "bert-base",
+        "gpt2-128",
+        "gpt2-1024",
+        "llama-block-128",
+        "llama-block-4096",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "models"),
     [
         ("probes", {name for name in MODELS if name.startswith("probe-")}),
         (
             "all",
-            {name for name in MODELS if not name.startswith(("probe-", "gemm", "copy", "canary"))},
+            {
+                name
+                for name in MODELS
+                if not name.startswith(("probe-", "gemm", "copy", "canary")) and not has_twin(name)
+            },
         ),
     ],
 )

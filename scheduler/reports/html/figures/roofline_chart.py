@@ -43,9 +43,11 @@ def _build_figure(
     ]
     rows += _compute_roof(roof)
     place = roof.place
-    threads = show_count(place.threads, "thread")
-    parts = (roof.hardware, in_one_line(place.device), threads, in_one_line(place.computes_in))
-    where = ", ".join(filter(None, parts))
+    where = ", ".join(
+        filter(
+            None, (roof.hardware, in_one_line(place.device), show_count(place.threads, "thread"))
+        )
+    )
     return charts.ChartFigure(
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
