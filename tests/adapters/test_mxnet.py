@@ -1,10 +1,17 @@
 """Workers in MXNet: its variants and its engines."""
 
+from pathlib import Path
+
 import pytest
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
 TINY = ("resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny")
+
+needs_bfloat16 = pytest.mark.skipif(
+    "avx512bw" not in Path("/proc/cpuinfo").read_text(),
+    reason="a CPU that oneDNN has no bfloat16 for",
+)
 
 # One thread is one thread, whichever of MXNet's own runs what it queued.
 CORES = """
@@ -93,7 +100,24 @@ def test_a_small_model_of_today_agrees(bench, model, variant):
     bench.agrees(model, variant=variant)
 
 
-def test_a_lower_precision_is_unsupported_by_name(bench):
-    failed = bench.measure("gpt2-tiny", dtype="bfloat16")[-1]
+@needs_bfloat16
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "variant"),
+    [*((model, "hybrid") for model in (*TINY[2:], "lenet")), ("gpt2-tiny", "imperative")],
+)
+def test_mixed_precision_of_bfloat16_agrees(bench, model, variant):
+    bench.agrees(model, variant=variant, dtype="bfloat16", batch_size=4)
+
+
+@needs_bfloat16
+def test_a_layer_that_mixed_precision_leaves_in_float32_is_unsupported_by_name(bench):
+    failed = bench.measure("probe-lstm", dtype="bfloat16")[-1]
     assert failed.status == "unsupported"
-    assert "'bfloat16'" in failed.reason
+    assert "leaves Lstm in float32" in failed.reason
+
+
+def test_another_precision_is_unsupported_by_name(bench):
+    failed = bench.measure("gpt2-tiny", dtype="float16")[-1]
+    assert failed.status == "unsupported"
+    assert "'float16'" in failed.reason

@@ -12,6 +12,7 @@ from mxnet import autograd, nd
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.graph import require_options
+from velodrome.adapters.frameworks.mxnet import mixed_precision
 from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS, LOSSES
 from velodrome.adapters.frameworks.mxnet.network import Network
 from velodrome.adapters.models import layers as kinds
@@ -31,11 +32,14 @@ class Adapter(contract.Adapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options(
-            "mxnet", (variant, tuple(ENGINES)), (device, ("cpu",)), (dtype, ("float32",))
+            "mxnet", (variant, tuple(ENGINES)), (device, ("cpu",)), (dtype, ("float32", "bfloat16"))
         )
         # Read when the first operation runs, not at import.
         os.environ["MXNET_ENGINE_TYPE"] = ENGINES[variant]
         self._model, self._variant = model, variant
+        self._dtype = dtype
+        if dtype == "bfloat16":
+            mixed_precision.turn_on(model)
 
     @staticmethod
     def version():
@@ -123,6 +127,8 @@ class Adapter(contract.Adapter):
 
     def _notes(self):
         yield "engine: {}".format(ENGINES[self._variant])
+        if self._dtype == "bfloat16" and self._has(kinds.Attention):
+            yield "MXNet's mixed precision leaves the products of queries and keys in float32"
         if self._has(kinds.Lstm) or self._has(kinds.Gru):
             yield "the recurrent layer runs through the padding, which the mean leaves out"
         blocks = (block for layer, block in self._network.steps if type(layer) is kinds.Attention)

@@ -9,6 +9,7 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
 CUSTOM = "velodrome_custom"
+MANY_CLASSES = 10000
 
 
 class Recurrent(object):
@@ -174,11 +175,17 @@ class CrossEntropyBlock(HybridBlock):
 
     The logarithm of a softmax is MXNet's own kernel: by default it is oneDNN's, whose approximation
     moves the loss of 16 examples by up to 2.4e-6 and their gradient by 2.9e-6, at the same speed.
-    To name a temperature, which oneDNN has not, is what chooses. MXNet's own: 8e-8 and 7e-8.
+    To name a temperature, which oneDNN has not, is what chooses. MXNet's own: 8e-8 and 7e-8. It
+    adds the powers of all classes in single precision, though: over 50257 words its loss is off by
+    up to 3e-6 and its gradient by 1e-5, oneDNN's by 1e-7 and 2e-6, in a quarter of the time.
     """
 
+    def __init__(self, classes):
+        super(CrossEntropyBlock, self).__init__()
+        self._choice = {"temperature": 1.0} if classes < MANY_CLASSES else {}
+
     def hybrid_forward(self, F, output, labels):
-        logarithms = F.log_softmax(output, axis=-1, temperature=1.0)
+        logarithms = F.log_softmax(output, axis=-1, **self._choice)
         return -F.mean(F.pick(logarithms, labels, axis=-1))
 
 
@@ -198,8 +205,8 @@ class SquaredErrorBlock(HybridBlock):
 # Per kind of loss, what makes its block: (loss, shape of one example of the last layer) -> block,
 # which reads the last layer's output, then labels or target.
 LOSSES = {
-    kinds.SoftmaxCrossEntropy: lambda loss, last: CrossEntropyBlock(),
-    kinds.StepCrossEntropy: lambda loss, last: CrossEntropyBlock(),
+    kinds.SoftmaxCrossEntropy: lambda loss, last: CrossEntropyBlock(last[-1]),
+    kinds.StepCrossEntropy: lambda loss, last: CrossEntropyBlock(last[-1]),
     kinds.SquaredError: lambda loss, last: SquaredErrorBlock(1 if len(last) == 2 else 0),
     kinds.NoLoss: lambda loss, last: nn.HybridLambda(lambda F, output: output),
 }
