@@ -20,7 +20,12 @@ from velodrome.adapters.proof.timed_phase import (
 )
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_ns
 from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
-from velodrome.adapters.worker.process_times import estimate_interference_ns, read_process_times
+from velodrome.adapters.worker.process_times import (
+    estimate_interference_ns,
+    estimate_page_fault_ns,
+    read_page_faults,
+    read_process_times,
+)
 
 MAX_TRIES = 5  # to find the device done
 MASKS = 8  # calls whose gradients are compared with the reference's statistics
@@ -34,11 +39,21 @@ READ_BYTES = 2**24  # of gradients, read to see that a device is done
 
 
 class ResultReading(NamedTuple):
-    """The cost of reading a result to the host."""
+    """The cost of reading a result to the host.
+
+    taken_ns: used by others while threads of this process waited. page_fault_ns: processor time of
+    the kernel, to give and clear memory: no work of a device, and the more the newer the memory is.
+    """
 
     cost: CallCost
     gradient_bytes: int
-    taken_ns: float = 0.0  # used by others while threads of this process waited
+    taken_ns: float = 0.0
+    page_fault_ns: float = 0.0
+
+    @property
+    def clocks(self) -> Tuple[float, float]:
+        """Return elapsed time, and processor time without page faults."""
+        return self.cost.elapsed_ns, self.cost.processor_ns - self.page_fault_ns
 
 
 def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFinding, CheckFinding]:
@@ -109,11 +124,12 @@ def _measure_excess(
 ) -> float:
     """Return by how many ns a first reading exceeds a second one and its allowance.
 
-    On the CPU, by the smaller of both clocks, so that an interrupted reading is not late.
+    On the CPU, by the smaller of both clocks, so that neither an interruption nor page faults make
+    a reading late.
     """
     clocks = [
         first_ns - again_ns - max(UNDRAINED_NS, UNDRAINED_SHARE * call_ns, again_ns / 4)
-        for first_ns, again_ns, call_ns in zip(first.cost, again.cost, call)
+        for first_ns, again_ns, call_ns in zip(first.clocks, again.clocks, call)
     ]
     return (
         min(clocks) if proof.on_cpu else clocks[0]
@@ -122,13 +138,14 @@ def _measure_excess(
 
 def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> ResultReading:
     """Time a reading, from the call's return to values on the host."""
-    before = read_process_times()
+    before, faults = read_process_times(), read_page_faults()
     before_s, began_ns = time.process_time(), monotonic_ns()
     count = _read_result(proof, phase, handle)
     elapsed_ns = monotonic_ns() - began_ns
     processor_ns = (time.process_time() - before_s) * 1e9
+    fault_ns = min(processor_ns, estimate_page_fault_ns(faults, read_page_faults()))
     taken_ns = estimate_interference_ns(read_process_times().since(before))
-    return ResultReading(CallCost(elapsed_ns, processor_ns), count, taken_ns)
+    return ResultReading(CallCost(elapsed_ns, processor_ns), count, taken_ns, fault_ns)
 
 
 def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:

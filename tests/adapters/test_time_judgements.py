@@ -8,7 +8,12 @@ from velodrome.adapters.proof import double_work, last_results, unseen_inputs
 from velodrome.adapters.proof.timed_phase import CallCost
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
 from velodrome.adapters.worker import process_times
-from velodrome.adapters.worker.process_times import ProcessTimes, estimate_interference_ns
+from velodrome.adapters.worker.process_times import (
+    PageFaults,
+    ProcessTimes,
+    estimate_interference_ns,
+    estimate_page_fault_ns,
+)
 
 # What judging times asks of a proof: the device, and how many batches a time is of.
 ON_CPU = SimpleNamespace(on_cpu=True, places=(0,))
@@ -66,6 +71,26 @@ def test_twice_the_calls_must_take_twice_as_long(doubles, singles, outcome, is_l
 def test_a_late_result_fails_unless_other_processes_used_the_cpus(beyond_ms, taken_ms, outcome):
     first = last_results.ResultReading(CallCost(4e9, 1e9), 10, 1e6 * taken_ms)
     assert last_results._judge_drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("page_fault_ms", "is_late"), [(0, True), (90, True), (180, False)], ids=["none", "few", "most"]
+)
+def test_page_faults_of_a_first_reading_are_no_late_work_of_the_cpu(page_fault_ms, is_late):
+    call, again = CallCost(1400e6, 1400e6), last_results.ResultReading(CallCost(440e6, 440e6), 10)
+    cost = CallCost(620e6 + 110e6, 620e6 + 110e6)
+    first = last_results.ResultReading(cost, 10, page_fault_ns=1e6 * page_fault_ms)
+    assert (last_results._measure_excess(ON_CPU, first, again, call) > 0) == is_late
+
+
+@pytest.mark.parametrize(
+    ("count", "kernel_ms", "estimated_ms"),
+    [(0, 5, 0), (2, 5, 4), (100, 5, 5)],
+    ids=["no faults", "too few to explain it", "many"],
+)
+def test_kernel_time_counts_as_page_faults_only_if_they_explain_it(count, kernel_ms, estimated_ms):
+    after = PageFaults(7 + count, 3e6 + 1e6 * kernel_ms)
+    assert estimate_page_fault_ns(PageFaults(7, 3e6), after) == pytest.approx(1e6 * estimated_ms)
 
 
 @pytest.mark.parametrize(
