@@ -1,11 +1,13 @@
-"""LeNet, an auto-encoder's fine-tuning and an LSTM by hand in TensorFlow, each one tf.function.
+"""Models by hand in TensorFlow, each one tf.function: LeNet, an auto-encoder, an LSTM, larger ones.
 
 python tensorflow_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--samples 10]
 """
 
 import drawing
 import tensorflow as tf
+import tensorflow_models
 from loop import Calls, main
+from tensorflow_models import cross_entropy
 
 UNITS = 128
 
@@ -85,10 +87,6 @@ class Sentiment:
         within = tf.transpose(tf.sequence_mask(lengths, tf.shape(h)[0], tf.float32))
         mean = tf.reduce_sum(h * within[:, :, None], 0) / tf.cast(lengths, tf.float32)[:, None]
         return cross_entropy(labels, tf.nn.bias_add(mean @ classifier, class_bias))
-
-
-def cross_entropy(labels, logits):
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
 @tf.custom_gradient
@@ -172,6 +170,7 @@ MODELS = {
     "lenet": LeNet,
     "autoencoder-400-200-100/finetune": AutoEncoder,
     "lstm": Sentiment,
+    **tensorflow_models.MODELS,
 }
 
 
