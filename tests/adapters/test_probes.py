@@ -17,8 +17,25 @@ ATTENTION = ("attention", "causal-attention", "rotary-attention")
 COMPOSED = {
     "torch": {"eager": (), "channels_last": ()},
     "tensorflow": {
-        "graph": ("grouped-conv", "lstm", "gru", "attention"),
-        "eager": ("grouped-conv", "gru", "attention"),
+        "graph": (
+            "grouped-conv",
+            "lstm",
+            "gru",
+            "attention",
+            "causal-attention",
+            "rotary-attention",
+            "layer-norm",
+            "rms-norm",
+        ),
+        "eager": (
+            "grouped-conv",
+            "gru",
+            "attention",
+            "causal-attention",
+            "rotary-attention",
+            "layer-norm",
+            "rms-norm",
+        ),
     },
     "jax": {
         "jit": (

@@ -10,12 +10,19 @@ import tensorflow as tf
 
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
-from velodrome.adapters.frameworks.graph import require_options
+from velodrome.adapters.frameworks.graph import is_time_first, require_options
 from velodrome.adapters.frameworks.tensorflow.network import Network
 from velodrome.adapters.frameworks.tensorflow.notes import notes
-from velodrome.adapters.frameworks.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
+from velodrome.adapters.frameworks.tensorflow.operations import (
+    CHOICES,
+    LOSSES,
+    LOWER_ON_CPU,
+    OPERATIONS,
+)
 from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+from velodrome.adapters.tolerances import DTYPES
 
 VARIANTS = ("graph", "eager", "xla")
 
@@ -32,12 +39,14 @@ class Adapter(contract.Adapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options(
-            "tensorflow", (variant, VARIANTS), (device, ("cpu", "gpu")), (dtype, ("float32",))
+            "tensorflow", (variant, VARIANTS), (device, ("cpu", "gpu")), (dtype, DTYPES)
         )
-        self._model, self._variant = model, variant
+        if device == "cpu" and dtype == "tf32":
+            raise contract.Unsupported("TensorFlow computes in TF32 on GPUs alone")
+        self._model, self._variant, self._dtype = model, variant, dtype
         self._forward = self._gradient = None  # made with the first batches
         _set_threads(threads)
-        self._gpu = _gpu(device)
+        self._gpu = _gpu(device, dtype)
         self._device = "/GPU:0" if self._gpu else "/CPU:0"
 
     @staticmethod
@@ -53,11 +62,20 @@ class Adapter(contract.Adapter):
         """Return the operation of each kind of layer."""
         found = dict(OPERATIONS)
         found.update(CHOICES[self._variant, "gpu" if self._gpu else "cpu"])
+        if not self._gpu and self._dtype != "float32":
+            found.update(LOWER_ON_CPU)
         return found
 
     def build(self, weights):
         with tf.device(self._device):
-            self._network = Network(self._model, weights, self.operations(), self.losses)
+            self._network = Network(
+                self._model,
+                weights,
+                self.operations(),
+                self.losses,
+                self._dtype,
+                self._length_multiple(),
+            )
 
     def load(self, batches):
         with tf.device(self._device):
@@ -113,7 +131,9 @@ class Adapter(contract.Adapter):
         return tuple("{} via tensorflow {}".format(name, tf.__version__) for name in names)
 
     def notes(self):
-        return tuple(notes(self._model, self._variant, bool(self._gpu), self._length_multiple()))
+        return tuple(
+            notes(self._model, self._variant, bool(self._gpu), self._dtype, self._length_multiple())
+        )
 
     def _function(self, call):
         """Return the timed form of a call: traced once for all batches, whatever their lengths."""
@@ -129,18 +149,30 @@ class Adapter(contract.Adapter):
 
     def _load_batch(self, batch):
         """Load a batch; integers have 64 bits, since TensorFlow keeps 32-bit ones off a GPU."""
-        inputs = channels_last.convert_inputs(batch.inputs, self._length_multiple())
+        time_first = is_time_first(self._model)
+        multiple = 1 if batch.lengths is None else self._length_multiple()
+        inputs = channels_last.convert_inputs(batch.inputs, multiple, time_first)
         if inputs.dtype.kind == "i":
             inputs = inputs.astype(numpy.int64)
+        elif inputs.ndim == 3 and time_first:
+            inputs = inputs.swapaxes(0, 1)
         found = {"inputs": tf.constant(inputs)}
         if batch.labels is not None:
-            found["labels"] = tf.constant(batch.labels.astype(numpy.int64))
+            labels = batch.labels.T if time_first else batch.labels  # per step, or per example
+            found["labels"] = tf.constant(labels.astype(numpy.int64))
         if batch.lengths is not None:
             found["lengths"] = tf.constant(batch.lengths)
         return found
 
     def _length_multiple(self):
-        return XLA_LENGTH_MULTIPLE if self._variant == "xla" else 1
+        """Return what sequences are padded to multiples of, if all positions have a row for it."""
+        padded = shapes.compute_input_shape(self._model)[0]
+        padded += -padded % XLA_LENGTH_MULTIPLE
+        counts = [
+            layer.count for layer in self._model.layers if isinstance(layer, kinds.LearnedPositions)
+        ]
+        fits = all(padded <= count for count in counts)
+        return XLA_LENGTH_MULTIPLE if self._variant == "xla" and fits else 1
 
 
 def _signature(batches):
@@ -159,7 +191,7 @@ def _set_threads(threads):
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _gpu(device):
+def _gpu(device, dtype):
     """Return the first visible GPU; None for the CPU."""
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
@@ -175,7 +207,7 @@ def _gpu(device):
         )
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.config.experimental.set_memory_growth(gpus[0], True)  # noqa: FBT003
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003
+    tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
     return gpus[0]
 
 

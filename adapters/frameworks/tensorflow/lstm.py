@@ -3,10 +3,13 @@
 Each takes x (time, batch, in), weight_input (in, 4 units), weight_hidden (units, 4 units), bias
 (4 units,) and lengths (batch,) int32, and gives h (time, batch, units). Gates are i, f, g, o. All
 but cuDNN's run on through the padding: it stands behind an example's true steps and so changes none
-of them, and as the mean leaves it out, no gradient comes from it.
+of them, and as the mean leaves it out, no gradient comes from it. In a lower precision the loop's
+products are in it, its gates and states in float32.
 """
 
 import tensorflow as tf
+
+from velodrome.adapters.frameworks.tensorflow.precision import multiply
 
 
 def loop(x, weight_input, weight_hidden, bias, lengths):
@@ -20,21 +23,22 @@ def loop(x, weight_input, weight_hidden, bias, lengths):
     @tf.custom_gradient
     def run(x, weight_input, weight_hidden, bias):
         flat = tf.reshape(x, [-1, x.shape[2]])
-        before = tf.reshape(
-            tf.nn.bias_add(flat @ weight_input, bias), tf.concat([tf.shape(x)[:2], [-1]], 0)
-        )
+        from_input = tf.nn.bias_add(multiply(flat, weight_input), bias)
+        before = tf.reshape(from_input, tf.concat([tf.shape(x)[:2], [-1]], 0))
         gates, cells, hiddens = _forward(before, weight_hidden, steps)
 
         def backward(gradient):
             of_gates = _backward(gradient, gates, cells, weight_hidden, steps)
             of_gates = tf.reshape(of_gates, [-1, bias.shape[0]])
-            earlier = tf.reshape(_delay(hiddens), [-1, hiddens.shape[2]])
+            of_bias = tf.reduce_sum(of_gates, 0)
+            of_gates = tf.cast(of_gates, x.dtype)
+            earlier = tf.cast(tf.reshape(_delay(hiddens), [-1, hiddens.shape[2]]), x.dtype)
             of_x = tf.matmul(of_gates, weight_input, transpose_b=True)
             return (
                 tf.reshape(of_x, tf.shape(x)),
                 tf.matmul(flat, of_gates, transpose_a=True),
                 tf.matmul(earlier, of_gates, transpose_a=True),
-                tf.reduce_sum(of_gates, 0),
+                of_bias,
             )
 
         return hiddens, backward
@@ -49,7 +53,7 @@ def _forward(before, weight_hidden, steps):
     zeros = tf.zeros([batch, units])
 
     def step(now, cell, hidden, gates, cells, hiddens):
-        i, f, g, o = tf.split(inputs.read(now) + hidden @ weight_hidden, 4, 1)
+        i, f, g, o = tf.split(inputs.read(now) + multiply(hidden, weight_hidden), 4, 1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         cell = f * cell + i * g
         hidden = o * tf.tanh(cell)
@@ -85,7 +89,7 @@ def _backward(gradient, gates, cells, weight_hidden, steps):
             ],
             1,
         )
-        return now - 1, of_cell * f, own @ returned, of_gates.write(now, own)
+        return now - 1, of_cell * f, multiply(own, returned), of_gates.write(now, own)
 
     state = (steps - 1, zeros, zeros, _array(time, batch, 4 * units))
     ended = tf.while_loop(lambda now, *_: now >= 0, step, state, maximum_iterations=time)
@@ -144,7 +148,8 @@ def kernel(x, weight_input, weight_hidden, bias, lengths):
 
 def cudnn(x, weight_input, weight_hidden, bias, lengths):
     """Run cuDNN's, which stops at each example's length. Gates are i, f, g, o, with two biases."""
-    zeros = tf.zeros([1, x.shape[1], weight_hidden.shape[0]])
+    zeros = tf.zeros([1, x.shape[1], weight_hidden.shape[0]], x.dtype)
+    bias = tf.cast(bias, x.dtype)
     parts = (tf.transpose(weight_input), tf.transpose(weight_hidden), bias, tf.zeros_like(bias))
     return tf.raw_ops.CudnnRNNV3(
         input=x,

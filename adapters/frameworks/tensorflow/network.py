@@ -2,10 +2,17 @@
 
 import tensorflow as tf
 
-from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.contract import LOSS_SCALE, Unsupported
 from velodrome.adapters.frameworks import channels_last
-from velodrome.adapters.frameworks.graph import find_entry, locate_parameters
+from velodrome.adapters.frameworks.graph import (
+    find_entry,
+    is_time_first,
+    locate_parameters,
+    share_tied,
+)
 from velodrome.adapters.frameworks.tensorflow.operations import TensorflowContext
+from velodrome.adapters.frameworks.tensorflow.precision import Precision
+from velodrome.adapters.frameworks.tensorflow.transformer_layers import make_tables
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -13,12 +20,16 @@ from velodrome.adapters.models import shapes
 class Network(object):
     """A model with its weights, as tf.Variables on the current device.
 
-    operations, losses: as in velodrome.adapters.frameworks.tensorflow.operations. A batch is a dict
-    of `inputs` and, where there are some, `labels` and `lengths`.
+    operations, losses: as in velodrome.adapters.frameworks.tensorflow.operations. dtype: one of
+    velodrome.adapters.tolerances.DTYPES. length_multiple: sequences are padded to multiples of it.
+    A batch is a dict of `inputs` and, where there are some, `labels` and `lengths`.
     """
 
-    def __init__(self, model, weights, operations, losses):
+    def __init__(self, model, weights, operations, losses, dtype, length_multiple):
         self._model = model
+        self._precision = Precision(dtype)
+        self._loss_scale = LOSS_SCALE if dtype == "float16" else 1.0
+        self._time_first = is_time_first(model)
         self._steps = [
             (layer, find_entry(operations, layer, "tensorflow")) for layer in model.layers
         ]
@@ -32,6 +43,8 @@ class Network(object):
             self._weights[layer.name][entry.role] = variable
             if not entry.frozen:
                 self._trained.append((entry.name, variable, layer, source))
+        share_tied(model, self._weights)
+        self._tables = _make_tables(model, length_multiple)
         self._rates = {layer.name: tf.Variable(0.0) for layer in _of_kind(model, kinds.Dropout)}
         self._copies = {}
 
@@ -65,15 +78,23 @@ class Network(object):
         variables = [variable for _, variable, _, _ in self._trained]
         with tf.GradientTape() as tape:
             loss = self._result(batch)
-        return [loss, *[tf.convert_to_tensor(own) for own in tape.gradient(loss, variables)]]
+            scaled = loss * self._loss_scale if self._loss_scale != 1.0 else loss
+        found = [tf.convert_to_tensor(own) for own in tape.gradient(scaled, variables)]
+        if self._loss_scale != 1.0:
+            found = [own / self._loss_scale for own in found]
+        return [loss, *found]
 
     def steps(self, batch, rates):
         """Yield (layer, its inputs, its output) for each layer. rates: by dropout layer."""
         values = {"input": batch["inputs"]}
-        call = TensorflowContext(batch.get("lengths"), rates, self._copies)
+        call = TensorflowContext(
+            batch.get("lengths"), rates, self._copies, self._time_first, self._tables
+        )
+        cast = self._precision
         for layer, operation in self._steps:
-            read = [values[name] for name in self._reads[layer.name]]
-            values[layer.name] = operation(layer, self._weights[layer.name], call, *read)
+            weights = cast.cast_parameters(layer, self._weights[layer.name])
+            read = cast.cast_inputs(layer, [values[name] for name in self._reads[layer.name]])
+            values[layer.name] = operation(layer, weights, call, *read)
             yield layer, read, values[layer.name]
 
     def canonical(self, gradients):
@@ -90,7 +111,22 @@ class Network(object):
         values = {"input": batch["inputs"]}
         for layer, _, output in self.steps(batch, self._rates):
             values[layer.name] = output
+        if self._precision.is_mixed and not isinstance(self._model.loss, kinds.NoLoss):
+            output = tf.cast(output, tf.float32)
         return self._loss(self._model.loss, output, values, batch.get("labels"))
+
+
+def _make_tables(model, length_multiple):
+    """Return the tables of each attention, by its name; layers of one kind share theirs."""
+    outputs, made, found = shapes.compute_output_shapes(model), {}, {}
+    for layer in _of_kind(model, kinds.Attention):
+        steps, n = outputs[layer.name]
+        key = (layer.causal, layer.rotary, steps, n // layer.heads)
+        if key not in made:
+            longest = steps + -steps % length_multiple
+            made[key] = make_tables(layer, longest, n // layer.heads)
+        found[layer.name] = made[key]
+    return found
 
 
 def _of_kind(model, kind):

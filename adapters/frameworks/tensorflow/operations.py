@@ -8,7 +8,8 @@ from typing import Any, Dict, NamedTuple
 
 import tensorflow as tf
 
-from velodrome.adapters.frameworks.tensorflow import lstm, probe_layers
+from velodrome.adapters.frameworks.tensorflow import lstm, probe_layers, transformer_layers
+from velodrome.adapters.frameworks.tensorflow.precision import add_bias
 from velodrome.adapters.models import layers as kinds
 
 
@@ -18,12 +19,14 @@ class TensorflowContext(NamedTuple):
     lengths: Any  # (batch,) int32, None where there are no sequences
     rates: Dict[str, Any]  # per dropout layer, a tf.Variable that is 0 while dropout is off
     copies: Dict[str, Any]  # per Duplicate, the tf.Variable that it copies into
+    time_first: bool = False  # sequences are (time, batch, n), else (batch, time, n)
+    tables: Dict[str, transformer_layers.AttentionTables] = {}  # per attention
 
 
 def _conv(layer, weights, call, x):
     if layer.groups == x.shape[3] > 1:  # of a single channel, depthwise takes half as long again
         return _depthwise_conv(layer, weights, x)
-    return tf.nn.bias_add(_convolve(layer, x, weights["weight"]), weights["bias"])
+    return _add_bias(layer, weights, _convolve(layer, x, weights["weight"]))
 
 
 def _conv_by_group(layer, weights, call, x):
@@ -35,7 +38,7 @@ def _conv_by_group(layer, weights, call, x):
         return _depthwise_conv(layer, weights, x)
     pairs = zip(tf.split(x, layer.groups, 3), tf.split(weights["weight"], layer.groups, 3))
     parts = [_convolve(layer, own, weight) for own, weight in pairs]
-    return tf.nn.bias_add(tf.concat(parts, 3) if len(parts) > 1 else parts[0], weights["bias"])
+    return _add_bias(layer, weights, tf.concat(parts, 3) if len(parts) > 1 else parts[0])
 
 
 def _depthwise_conv(layer, weights, x):
@@ -43,9 +46,7 @@ def _depthwise_conv(layer, weights, x):
     shape = [layer.kernel, layer.kernel, layer.groups, -1]
     weight = tf.reshape(weights["weight"], shape)
     stride = [1, layer.stride, layer.stride, 1]
-    return tf.nn.bias_add(
-        tf.nn.depthwise_conv2d(x, weight, stride, _padding(layer)), weights["bias"]
-    )
+    return _add_bias(layer, weights, tf.nn.depthwise_conv2d(x, weight, stride, _padding(layer)))
 
 
 def _convolve(layer, x, weight):
@@ -58,15 +59,35 @@ def _padding(layer):
         return "VALID"
     if layer.stride == 1 and 2 * layer.padding == layer.kernel - 1:
         return "SAME"
+    return _explicit_padding(layer)
+
+
+def _explicit_padding(layer):
     edge = [layer.padding, layer.padding]
     return [[0, 0], edge, edge, [0, 0]]
+
+
+def _max_pool(layer, weights, call, x):
+    padding = _explicit_padding(layer) if layer.padding else "VALID"
+    return tf.nn.max_pool2d(x, layer.size, layer.stride, padding)
+
+
+def _max_pool_padded(layer, weights, call, x):
+    """Pad with the lowest value: XLA has no pooling with explicit padding."""
+    padded = (
+        tf.pad(x, _explicit_padding(layer), constant_values=x.dtype.min) if layer.padding else x
+    )
+    return tf.nn.max_pool2d(padded, layer.size, layer.stride, "VALID")
 
 
 def _linear(layer, weights, call, x):
     if x.shape.rank > 2:
         x = tf.reshape(x, [-1, weights["weight"].shape[0]])
-    product = tf.matmul(x, weights["weight"])
-    return tf.nn.bias_add(product, weights["bias"]) if layer.bias else product
+    return _add_bias(layer, weights, tf.matmul(x, weights["weight"]))
+
+
+def _add_bias(layer, weights, product):
+    return add_bias(product, weights["bias"]) if layer.bias else product
 
 
 def _lrn(layer, weights, call, x):
@@ -75,10 +96,8 @@ def _lrn(layer, weights, call, x):
     )
 
 
-def _mean_over_time(layer, weights, call, x):
-    within = tf.transpose(tf.sequence_mask(call.lengths, tf.shape(x)[0], x.dtype))
-    total = tf.reduce_sum(x * within[:, :, None], 0)
-    return total / tf.cast(call.lengths, x.dtype)[:, None]
+def _dropout(layer, weights, call, x):
+    return tf.nn.dropout(x, tf.cast(call.rates[layer.name], x.dtype))
 
 
 def _lstm(run):
@@ -113,9 +132,7 @@ OPERATIONS = {
     kinds.DilatedConv: probe_layers.atrous_conv,
     kinds.TransposedConv: probe_layers.transposed_conv,
     kinds.Linear: _linear,
-    kinds.MaxPool: lambda layer, weights, call, x: tf.nn.max_pool2d(
-        x, layer.size, layer.stride, "VALID"
-    ),
+    kinds.MaxPool: _max_pool,
     kinds.AvgPool: lambda layer, weights, call, x: tf.nn.avg_pool2d(
         x, layer.size, layer.stride, "VALID"
     ),
@@ -123,38 +140,57 @@ OPERATIONS = {
     kinds.Relu: lambda layer, weights, call, x: tf.nn.relu(x),
     kinds.Tanh: lambda layer, weights, call, x: tf.tanh(x),
     kinds.Sigmoid: lambda layer, weights, call, x: tf.sigmoid(x),
+    kinds.Gelu: lambda layer, weights, call, x: tf.nn.gelu(x, approximate=True),
+    kinds.Silu: lambda layer, weights, call, x: tf.nn.silu(x),
     kinds.Lrn: _lrn,
-    kinds.Dropout: lambda layer, weights, call, x: tf.nn.dropout(x, call.rates[layer.name]),
+    kinds.Dropout: _dropout,
     kinds.Embedding: lambda layer, weights, call, x: tf.gather(weights["weight"], x),
     kinds.Lstm: _lstm(lstm.loop),
     kinds.Gru: probe_layers.gru,
-    kinds.Attention: probe_layers.attention,
+    kinds.Attention: transformer_layers.attention,
     kinds.Loop: probe_layers.loop,
     kinds.Add: lambda layer, weights, call, left, right: left + right,
+    kinds.Multiply: lambda layer, weights, call, left, right: left * right,
+    kinds.MeanOverImage: lambda layer, weights, call, x: tf.reduce_mean(x, [1, 2]),
     kinds.Custom: lambda layer, weights, call, x: probe_layers.signed_square(x),
-    kinds.MeanOverTime: _mean_over_time,
+    kinds.MeanOverTime: transformer_layers.mean_over_time,
+    kinds.StepLinear: transformer_layers.step_linear,
+    kinds.TiedLinear: transformer_layers.tied_linear,
+    kinds.LayerNorm: transformer_layers.layer_norm,
+    kinds.RmsNorm: transformer_layers.rms_norm,
+    kinds.LearnedPositions: transformer_layers.learned_positions,
+    kinds.Patches: transformer_layers.patches,
+    kinds.ClassToken: transformer_layers.class_token,
+    kinds.FirstStep: transformer_layers.first_step,
     kinds.Duplicate: _copy_rows,
 }
 
 CHOICES = {
     ("graph", "cpu"): {kinds.Conv: _conv_by_group},
     ("eager", "cpu"): {kinds.Conv: _conv_by_group, kinds.Lstm: _lstm(lstm.kernel)},
-    ("xla", "cpu"): {kinds.Conv: _conv_by_group, kinds.Duplicate: _copy_by_assignment},
+    ("xla", "cpu"): {
+        kinds.Conv: _conv_by_group,
+        kinds.MaxPool: _max_pool_padded,
+        kinds.Duplicate: _copy_by_assignment,
+    },
     ("graph", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
     ("eager", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
-    ("xla", "gpu"): {kinds.Duplicate: _copy_by_assignment},
+    ("xla", "gpu"): {kinds.MaxPool: _max_pool_padded, kinds.Duplicate: _copy_by_assignment},
 }
+
+# In bfloat16 and float16 on a CPU.
+LOWER_ON_CPU = {kinds.Lstm: _lstm(lstm.loop)}
 
 
 def _cross_entropy(loss, output, values, labels):
-    """Compute the mean over the batch. Labels are int64."""
+    """Compute the mean over the batch, or over all of its steps. Labels are int64."""
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output))
 
 
 def _squared_error(loss, output, values, labels):
     """Compute it by l2_loss, half the sum of squares, whose backward pass is one pass."""
     if loss.target != "zero":
-        target = tf.stop_gradient(values[loss.target])
+        target = tf.cast(tf.stop_gradient(values[loss.target]), output.dtype)
         if target.shape.rank == 4 and output.shape.rank == 2:
             target = tf.transpose(target, [0, 3, 1, 2])
         output = output - tf.reshape(target, tf.shape(output))
@@ -163,6 +199,7 @@ def _squared_error(loss, output, values, labels):
 
 LOSSES = {
     kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.StepCrossEntropy: _cross_entropy,
     kinds.SquaredError: _squared_error,
     kinds.NoLoss: lambda loss, output, values, labels: output,
 }

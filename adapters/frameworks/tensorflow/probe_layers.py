@@ -6,13 +6,15 @@ n).
 
 import tensorflow as tf
 
+from velodrome.adapters.frameworks.tensorflow.precision import add_bias, multiply
+
 
 def atrous_conv(layer, weights, call, x):
     """Convolve with atrous_conv2d: conv2d with dilations has no gradient on a CPU."""
     edge = [layer.padding, layer.padding]
     padded = tf.pad(x, [[0, 0], edge, edge, [0, 0]])
     convolved = tf.nn.atrous_conv2d(padded, weights["weight"], layer.dilation, "VALID")
-    return tf.nn.bias_add(convolved, weights["bias"])
+    return add_bias(convolved, weights["bias"])
 
 
 def transposed_conv(layer, weights, call, x):
@@ -23,7 +25,7 @@ def transposed_conv(layer, weights, call, x):
     edge = [layer.padding, layer.padding]
     padding = [[0, 0], edge, edge, [0, 0]]
     spread = tf.nn.conv2d_transpose(x, weights["weight"], shape, layer.stride, padding)
-    return tf.nn.bias_add(spread, weights["bias"])
+    return add_bias(spread, weights["bias"])
 
 
 def batch_norm(layer, weights, call, x):
@@ -40,33 +42,23 @@ def gru(layer, weights, call, x):
     units = layer.units
 
     def step(hidden, own):
-        back = hidden @ hidden_weight + hidden_bias
+        back = multiply(hidden, hidden_weight) + hidden_bias
         r, z = tf.split(tf.sigmoid(own[:, : 2 * units] + back[:, : 2 * units]), 2, 1)
         n = tf.tanh(own[:, 2 * units :] + r * back[:, 2 * units :])
         return (1 - z) * n + z * hidden
 
-    from_input = tf.tensordot(x, weights["weight_input"], 1) + weights["bias"]
+    product = tf.tensordot(x, weights["weight_input"], 1)
+    from_input = tf.cast(product, tf.float32) + weights["bias"]
     return tf.scan(step, from_input, tf.zeros([x.shape[1], units]))
-
-
-def attention(layer, weights, call, x):
-    shape = tf.concat([tf.shape(x)[:2], [layer.heads, x.shape[2] // layer.heads]], 0)
-    parts = tf.split(tf.tensordot(x, weights["weight_input"], 1), 3, 2)
-    query, key, value = (tf.reshape(part, shape) for part in parts)
-    scores = tf.einsum("qbhd,kbhd->bhqk", query, key) / (x.shape[2] // layer.heads) ** 0.5
-    within = tf.sequence_mask(call.lengths, tf.shape(x)[0])[:, None, None, :]
-    shares = tf.nn.softmax(tf.where(within, scores, scores.dtype.min))
-    mixed = tf.reshape(tf.einsum("bhqk,kbhd->qbhd", shares, value), tf.shape(x))
-    return tf.tensordot(mixed, weights["weight_output"], 1)
 
 
 def loop(layer, weights, call, x):
     weight, bias = (tf.convert_to_tensor(weights[role]) for role in ("weight", "bias"))
 
     def step(count, state):
-        return count + 1, tf.tanh(tf.nn.bias_add(state @ weight, bias))
+        return count + 1, tf.tanh(tf.nn.bias_add(multiply(state, weight), bias))
 
-    state = (0, x)
+    state = (0, tf.cast(x, tf.float32))
     return tf.while_loop(
         lambda count, _: count < layer.steps, step, state, maximum_iterations=layer.steps
     )[1]
