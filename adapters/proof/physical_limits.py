@@ -18,7 +18,9 @@ LOW_SHARE, FAILED_SHARE = 0.5, 0.1  # of processor time in the timed wall time
 def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Compare a phase with the device's peak, and with the process's processor time."""
     request, spent = proof.request, phase.samples.process_times
-    peak = peak_rates.find_peak(request.device, proof.adapter.device_name(), request.threads)
+    peak = peak_rates.find_peak(
+        request.device, proof.adapter.device_name(), request.threads, request.dtype
+    )
     figures, faults = _measure_rates(proof, phase, peak)
     if faults:
         return CheckFinding(FAILED, figures, faults[0])
