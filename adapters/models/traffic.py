@@ -3,7 +3,8 @@
 Each layer reads its inputs and its parameters and writes its output, once, and the loss reads what
 it is given; backward reads what comes back, what forward read, and writes each gradient once.
 No cache keeps values from one layer to the next, but pointwise layers cost nothing: they are fused.
-A framework that fuses more moves less, one that fuses nothing moves more.
+A framework that fuses more moves less, one that fuses nothing moves more. In bfloat16 and float16
+outputs, and the copies of parameters that backward reads, have two bytes.
 The model of memory is that of Williams, Waterman and Patterson, Roofline, CACM 52 (4), 2009.
 """
 
@@ -20,7 +21,8 @@ from velodrome.adapters.models.shapes import (
     list_parameters,
 )
 
-VALUE_BYTES = 4  # of float32, in which weights and batches are handed in
+PARAMETER_BYTES = 4  # of float32, as their gradients: in every precision
+VALUE_BYTES = {"bfloat16": 2, "float16": 2}  # of a layer's output, else as of a parameter
 POINTWISE = (
     kinds.Relu,
     kinds.Tanh,
@@ -33,27 +35,28 @@ POINTWISE = (
 )
 
 
-def estimate_forward_bytes(model: Model, batch_size: int) -> float:
+def estimate_forward_bytes(model: Model, batch_size: int, dtype: str = "float32") -> float:
     """Estimate the bytes of one forward call; for sequences, the mean over the batches."""
+    each = VALUE_BYTES.get(dtype, PARAMETER_BYTES)
     values, reads, sizes = (
         _count_layer_values(model, batch_size),
         list_inputs(model),
         _count_parameter_values(model),
     )
     count = sum(
-        sum(values[name] for name in reads[layer.name])
-        + _read_parameters(layer, values[layer.name], sizes)
-        + values[layer.name]
+        each * (sum(values[name] for name in reads[layer.name]) + values[layer.name])
+        + PARAMETER_BYTES * _read_parameters(layer, values[layer.name], sizes)
         for layer in model.layers
         if not isinstance(layer, POINTWISE)
     )
     if not isinstance(model.loss, kinds.NoLoss):
-        count += values[model.layers[-1].name]
-    return VALUE_BYTES * count
+        count += each * values[model.layers[-1].name]
+    return count
 
 
-def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
+def estimate_gradient_bytes(model: Model, batch_size: int, dtype: str = "float32") -> float:
     """Estimate the bytes of forward, and of backward as far as a gradient flows."""
+    each = VALUE_BYTES.get(dtype, PARAMETER_BYTES)
     values, reads, sizes = (
         _count_layer_values(model, batch_size),
         list_inputs(model),
@@ -66,12 +69,13 @@ def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
             continue
         trains = sizes[layer.name] and not getattr(layer, "frozen", False)
         flows = [name for name in reads[layer.name] if needed[name]]
-        count += values[layer.name]  # what comes back
+        count += each * values[layer.name]  # what comes back
         if trains:
-            count += sum(values[name] for name in reads[layer.name]) + sizes[layer.name]
+            count += each * sum(values[name] for name in reads[layer.name])
+            count += PARAMETER_BYTES * sizes[layer.name]
         if flows:
-            count += sizes[layer.name] + sum(values[name] for name in flows)
-    return estimate_forward_bytes(model, batch_size) + VALUE_BYTES * count
+            count += each * (sizes[layer.name] + sum(values[name] for name in flows))
+    return estimate_forward_bytes(model, batch_size, dtype) + count
 
 
 def _count_layer_values(model: Model, batch_size: int) -> Dict[str, float]:

@@ -20,7 +20,7 @@ from velodrome.agents.validation.agent_clock import NAME, check_agent_clock
 from velodrome.agents.validation.arrivals import Arrival, ProofRejected, ProtocolViolation
 from velodrome.agents.validation.checks import require_checks
 from velodrome.agents.validation.event_order import require_order
-from velodrome.agents.validation.proof import require_known, require_proof
+from velodrome.agents.validation.proof import replace_tolerances, require_known, require_proof
 from velodrome.agents.validation.samples import require_times, timed_phases
 from velodrome.agents.validation.timestamps import require_timestamps
 
@@ -47,9 +47,11 @@ def validate(
     """Check the events against the request, each other and the agent's clock.
 
     started_ns: CLOCK_MONOTONIC before the worker started. predicted: errors that the reference
-    predicts. A protocol violation is a crash, and no event is kept. A rejected proof or a failed
-    clock check is a disagreement: errors or samples are kept as evidence, times are not.
+    predicts, from which each gradient's tolerance is computed again. A protocol violation is a
+    crash, and no event is kept. A rejected proof or a failed clock check is a disagreement: errors
+    or samples are kept as evidence, times are not.
     """
+    arrivals = _with_tolerances(arrivals, request, predicted)
     events = tuple(arrival.event for arrival in arrivals)
     try:
         _require_version(events)
@@ -78,6 +80,19 @@ def validate(
             (*_without_times(events), _make_failed("disagreed", reason, arrivals)), checks
         )
     return Validated(events, checks)
+
+
+def _with_tolerances(
+    arrivals: Sequence[Arrival], request: Request, predicted: PredictedErrors
+) -> tuple[Arrival, ...]:
+    found = []
+    for arrival in arrivals:
+        event = arrival.event
+        if isinstance(event, Verified | Failed) and event.parameters:
+            own = replace_tolerances(event.parameters, request, predicted)
+            arrival = arrival._replace(event=event._replace(parameters=own))
+        found.append(arrival)
+    return tuple(found)
 
 
 def _require_version(events: Sequence[object]) -> None:

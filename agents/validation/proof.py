@@ -47,6 +47,23 @@ def require_known(failed: Failed, request: Request) -> None:
         raise ProtocolViolation(f"`failed` has an error of {name!r:.100}, not a model's parameter")
 
 
+def replace_tolerances(
+    parameters: Sequence[ParameterError], request: Request, predicted: PredictedErrors
+) -> tuple[ParameterError, ...]:
+    """Return the errors with the tolerances that hold here, whatever the worker sent; 0: none."""
+    return tuple(
+        entry._replace(allowed=_find_tolerance(request.dtype, predicted, entry.name))
+        for entry in parameters
+    )
+
+
+def _find_tolerance(dtype: str, predicted: PredictedErrors, name: str) -> float:
+    try:
+        return _tolerance(dtype, predicted, name)
+    except ProofRejected:
+        return 0.0
+
+
 def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
     """List the parameters that have a gradient."""
     has_gradient = "gradient" in shapes.list_timed_phases(MODELS[model])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from velodrome.adapters.protocol import PASSED, Checked, Phase, Timed
+from velodrome.adapters.protocol import PASSED, Checked, ParameterError, Phase, Timed
 from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
@@ -75,7 +75,8 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
     if verified is not None and measurement.status is not Status.DISAGREED:
         print_lines(
             f"  verified: loss within {verified.loss_error:.1e}, "
-            f"gradients within {verified.gradient_error:.1e} of the float64 reference"
+            f"gradients within {verified.gradient_error:.1e} of the float64 reference",
+            *_describe_tolerance(verified.parameters),
         )
         print_lines(*(f"  note: {note}" for note in measurement.notes))
     print_lines(*_describe_proof(measurement.checks))
@@ -89,6 +90,17 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         format_command("report", "--results", results) if results else example_command("run")
     )
     print_lines((f"kept in {results}; " if results else "") + f"next: {following}")
+
+
+def _describe_tolerance(parameters: Sequence[ParameterError]) -> Iterator[str]:
+    """Yield a line with the gradient that is nearest to its tolerance."""
+    known = [entry for entry in parameters if entry.allowed]
+    if known:
+        worst = max(known, key=lambda entry: entry.error / entry.allowed)
+        yield (
+            f"  nearest to its tolerance: {worst.name}, {worst.error:.1e} of "
+            f"{worst.allowed:.1e} allowed"
+        )
 
 
 def _describe_proof(checks: Sequence[Checked]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def build_efficiency_rows(rooflines: Sequence[Roofline]) -> list[dict[str, str]]
     return [
         {
             "node": roofline.hostname,
-            "device": _format_device(roofline),
+            "device": _format_device(roofline) + _format_type(roofline),
             "framework": f"{point.framework} {point.variant}",
             "model": f"{point.model} b{point.batch_size}",
             "phase": point.phase,
@@ -118,6 +118,12 @@ def _format_device(roofline: Roofline) -> str:
     if place.device == "gpu":
         return f"gpu:{place.gpu_count}" if place.gpu_count > 1 else "gpu"
     return f"cpu, {place.threads} thread{'s' if place.threads != 1 else ''}"
+
+
+def _format_type(roofline: Roofline) -> str:
+    """Format the type of the products unless it is the usual one: `, bfloat16`."""
+    computed = roofline.place.computes_in
+    return "" if computed in ("", "float32") else f", {computed}"
 
 
 def _format_ceiling(ceiling: Ceiling | None) -> str:

@@ -15,7 +15,14 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_gradient_bytes
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
-from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, ComputePlace, RateUnit, place_of
+from velodrome.scheduler.results.ceilings import (
+    Ceiling,
+    Ceilings,
+    ComputePlace,
+    RateUnit,
+    computes_in,
+    place_of,
+)
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 BYTES = {"forward": estimate_forward_bytes, "gradient": estimate_gradient_bytes}
@@ -107,11 +114,12 @@ def _compute_point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
         model=workload.model,
         batch_size=workload.batch_size,
         phase=phase,
-        intensity=flops / _estimate_bytes(workload.model, workload.batch_size, phase),
+        intensity=flops
+        / _estimate_bytes(workload.model, workload.batch_size, phase, computes_in(rows[0])),
         flops_per_s=flops / statistics.median(timed) * 1e9,
     )
 
 
 @lru_cache(maxsize=2**12)  # the same few for every implementation, node and thread count
-def _estimate_bytes(model: str, batch_size: int, phase: str) -> float:
-    return BYTES[phase](MODELS[model], batch_size)
+def _estimate_bytes(model: str, batch_size: int, phase: str, dtype: str) -> float:
+    return BYTES[phase](MODELS[model], batch_size, dtype)

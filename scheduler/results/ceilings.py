@@ -1,14 +1,14 @@
 """Measured peak rates (ceilings) of nodes, and the efficiency of task rows against them. Pure.
 
 A ceiling is the best median rate that any framework and variant reached on a node, device and
-thread count, computing in one type: FLOP/s on the gemm models, bytes/s on `copy`. On a GPU the
+thread count, in one precision: FLOP/s on the gemm models, bytes/s on `copy`. On a GPU the
 number of CPU threads does not count. A row is compared with a ceiling of its own sweep; if there is
 none, with the best of other sweeps at most RECENT_DAYS apart. The same node comes before another
 node of its type.
 """
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +23,7 @@ RECENT_DAYS = 30
 FLOPS_MODELS = frozenset(model.name for model in GEMMS)
 MODEL_NAMES = FLOPS_MODELS | {COPY.name}
 TYPES = ("float64", "float16", "bfloat16")  # variants that are named so compute in it
+FULL_TYPES = ("float32", "float64")
 CEILING_COLUMNS = (  # the columns that a ceiling is made of
     *CellKey._fields,
     "sweep_id",
@@ -129,20 +130,38 @@ def describe_source(ceiling: Ceiling, row: TaskRow) -> str:
 
 
 def build_node_ceilings(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
-    """Return the column `ceilings` of `nodes`: per device, the best over all thread counts."""
-    found: dict[str, dict[RateUnit, float]] = {}
+    """Return the column `ceilings` of `nodes`: per device, the best over all thread counts.
+
+    Products of less precision than float32 are much faster and do not count.
+    """
+    full = (one for one in ceilings if one.place.computes_in in FULL_TYPES)
+    found = _find_best(full, node_id, lambda place: (place.device,))
+    return [{"device": device, **rates} for (device,), rates in found]
+
+
+def build_dtype_ceilings(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
+    """Return the column `ceilings_by_dtype` of `nodes`: per device and type of the products."""
+    found = _find_best(ceilings, node_id, lambda place: (place.device, place.computes_in))
+    return [{"device": device, "computes_in": kind, **rates} for (device, kind), rates in found]
+
+
+def _find_best(
+    ceilings: Iterable[Ceiling], node_id: str, group: Callable[[ComputePlace], tuple[str, ...]]
+) -> Iterator[tuple[tuple[str, ...], dict[str, float | None]]]:
+    """Yield the best rates of each group of places of a node, sorted."""
+    found: dict[tuple[str, ...], dict[RateUnit, float]] = {}
     for one in ceilings:
         if one.node_id == node_id:
-            best = found.setdefault(one.place.device, {})
+            best = found.setdefault(group(one.place), {})
             best[one.unit] = max(best.get(one.unit, 0.0), one.per_s)
-    return [
-        {
-            "device": device,
-            "gemm_flops_per_s": best.get(RateUnit.FLOPS),
-            "copy_bytes_per_s": best.get(RateUnit.BYTES),
-        }
-        for device, best in sorted(found.items())
-    ]
+    for key, best in sorted(found.items()):
+        yield (
+            key,
+            {
+                "gemm_flops_per_s": best.get(RateUnit.FLOPS),
+                "copy_bytes_per_s": best.get(RateUnit.BYTES),
+            },
+        )
 
 
 def find_reached_rates(rows: Iterable[TaskRow]) -> Iterator[Ceiling]:

@@ -12,6 +12,7 @@ from velodrome.scheduler.results.ceilings import (
     Ceilings,
     RateUnit,
     build_ceiling_columns,
+    build_dtype_ceilings,
     build_node_ceilings,
 )
 from velodrome.scheduler.results.schema import TABLES
@@ -119,9 +120,13 @@ def _fill_slice(table: pa.Table, ceilings: Ceilings) -> pa.Table:
 
 
 def _fill_nodes(table: pa.Table, ceilings: Ceilings) -> pa.Table:
-    node_ids = map(str, table["node_id"].to_pylist())
-    found = [build_node_ceilings(ceilings.own, node_id) or None for node_id in node_ids]
-    return _replace_columns("nodes", table, {"ceilings": found})
+    node_ids = [str(node_id) for node_id in table["node_id"].to_pylist()]
+    built = {"ceilings": build_node_ceilings, "ceilings_by_dtype": build_dtype_ceilings}
+    columns = {
+        name: [build(ceilings.own, node_id) or None for node_id in node_ids]
+        for name, build in built.items()
+    }
+    return _replace_columns("nodes", table, columns)
 
 
 def _replace_columns(

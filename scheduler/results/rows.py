@@ -107,6 +107,7 @@ def parameter_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
             "shape": list(entry.shape),
             "reference_norm": entry.reference_norm,
             "error": nan_to_none(entry.error),
+            "allowed": entry.allowed or None,  # 0: not sent
         }
         for entry in measurement.parameters or verified
     ]
@@ -122,6 +123,7 @@ def node_row(sweep_id: str, node: Node) -> Row:
         "labels": [{"key": key, "value": value} for key, value in node.labels],
         "gpus": [vars(gpu) for gpu in node.gpus],
         "ceilings": None,
+        "ceilings_by_dtype": None,
         "velodrome_version": node.velodrome_version or velodrome_version(),
     }
 

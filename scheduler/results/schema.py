@@ -2,11 +2,12 @@
 
 Times have the type UTC timestamp; times without a zone in earlier files are read as UTC. A new
 column keeps the version; a changed name or meaning raises it. See `schema_conversion.RENAMED`.
+Version 3 gave `dtype` another meaning: the precision of products, no longer the type of the inputs.
 """
 
 import pyarrow as pa
 
-VERSION = "2"
+VERSION = "3"
 VERSION_KEY = b"velodrome_schema"
 
 _TEXT = pa.string()
@@ -68,7 +69,7 @@ TASKS = _table(
     ("batch_size", _SMALL, "examples"),
     ("device", _TEXT, ""),  # `cpu` or `gpu`
     ("threads", _SMALL, ""),
-    ("dtype", _TEXT, ""),  # of weights and batches
+    ("dtype", _TEXT, ""),  # precision: `float32`, `tf32`, `bfloat16` or `float16`
     ("node_id", _TEXT, ""),
     ("hostname", _TEXT, ""),
     ("node_type", _TEXT, ""),  # name of its hardware; only equal types are comparable
@@ -247,6 +248,20 @@ NODES = _table(
         ),
         "FLOP/s and bytes/s",
     ),
+    (
+        "ceilings_by_dtype",
+        pa.list_(
+            pa.struct(
+                [
+                    ("device", _TEXT),
+                    ("computes_in", _TEXT),
+                    ("gemm_flops_per_s", _REAL),
+                    ("copy_bytes_per_s", _REAL),
+                ]
+            )
+        ),
+        "FLOP/s and bytes/s",
+    ),
     ("python_version", _TEXT, ""),
     ("ray_version", _TEXT, ""),
     ("velodrome_version", _TEXT, ""),
@@ -260,6 +275,7 @@ PARAMETERS = _table(
     ("shape", pa.list_(_WHOLE), ""),
     ("reference_norm", _REAL, ""),  # norm of its float64 gradient
     ("error", _REAL, "relative"),  # norm of the difference over the reference's norm
+    ("allowed", _REAL, "relative"),  # tolerance of the error, by precision and parameter
 )
 
 TABLES: dict[str, pa.Schema] = {

@@ -231,6 +231,7 @@ class NodeRow(_Row):
     gpus: tuple[Struct, ...]
     cuda_major: int | None
     ceilings: tuple[Struct, ...]
+    ceilings_by_dtype: tuple[Struct, ...]
     python_version: str
     ray_version: str
     velodrome_version: str
@@ -248,6 +249,16 @@ class ReadingRow(_Row):
     gpu_percent: float | None
 
 
+@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
+class ParameterRow(_Row):
+    """The largest error of one parameter of a task, as a query of `parameters` returns it."""
+
+    task_id: str
+    name: str
+    error: float | None
+    allowed: float | None
+
+
 def task_rows(table: pa.Table) -> list[TaskRow]:
     """Make rows of the columns that a table has."""
     return make_rows(TaskRow, table)
@@ -256,6 +267,11 @@ def task_rows(table: pa.Table) -> list[TaskRow]:
 def node_rows(table: pa.Table) -> list[NodeRow]:
     """Make rows of `nodes` of the columns that a table has."""
     return make_rows(NodeRow, table)
+
+
+def parameter_rows(table: pa.Table) -> list[ParameterRow]:
+    """Make rows of `parameters` of the columns that a table has."""
+    return make_rows(ParameterRow, table)
 
 
 def reading_rows(table: pa.Table) -> list[ReadingRow]:

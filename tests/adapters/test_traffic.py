@@ -100,3 +100,15 @@ def test_both_uses_of_a_tied_weight_write_its_gradient() -> None:
     embedding = 4 * tokens + (tokens + 10 * 4)
     moved = estimate_gradient_bytes(TIED, 2) - estimate_forward_bytes(TIED, 2)
     assert moved == 4 * (tied + embedding)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_outputs_in_half_the_bits_move_half_the_bytes_and_parameters_all(dtype: str) -> None:
+    values, parameters = 30 + 60 + 60 + 15 + 15, 10 * 20 + 20 + 20 * 5 + 5
+    assert estimate_forward_bytes(TWO, 3) == 4 * (values + parameters)
+    assert estimate_forward_bytes(TWO, 3, dtype) == 2 * values + 4 * parameters
+    assert estimate_forward_bytes(TWO, 3, "tf32") == estimate_forward_bytes(TWO, 3)
+    written, read_again = 105 + 220, 105  # gradients of both layers; the second layer's copies
+    of_values = 15 + 60 + 60 + 60 + 30
+    backward = estimate_gradient_bytes(TWO, 3, dtype) - estimate_forward_bytes(TWO, 3, dtype)
+    assert backward == 2 * (of_values + read_again) + 4 * written

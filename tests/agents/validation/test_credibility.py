@@ -18,6 +18,7 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
+from velodrome.adapters.tolerances import GRADIENT_TOLERANCE
 from velodrome.agents.validation.arrivals import Arrival
 from velodrome.agents.validation.events import Validated, validate
 
@@ -317,3 +318,12 @@ def test_a_failure_reports_errors_of_the_models_own_parameters_only(honest: Any)
         events = validate(arrivals, honest.request, honest.begun_ns).events
         assert len(events) == kept
         assert (events[-1] == failed) == (kept == 2)
+
+
+def test_a_tolerance_is_the_agents_own_whatever_the_worker_sends(honest: Any) -> None:
+    def widen(event: Verified) -> Verified:
+        return event._replace(parameters=tuple(e._replace(allowed=1.0) for e in event.parameters))
+
+    found = validate_lie(honest, alter_event(Verified, widen))
+    (verified,) = [event for event in found.events if isinstance(event, Verified)]
+    assert {entry.allowed for entry in verified.parameters} == {GRADIENT_TOLERANCE}

@@ -5,7 +5,12 @@ import pytest
 from made_rows import task_row_with, values
 
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.results.ceilings import Ceilings, RateUnit, build_node_ceilings
+from velodrome.scheduler.results.ceilings import (
+    Ceilings,
+    RateUnit,
+    build_dtype_ceilings,
+    build_node_ceilings,
+)
 from velodrome.scheduler.results.derived_columns import fill_ceilings
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
@@ -95,6 +100,7 @@ def test_a_share_above_the_ceiling_is_shown_unchanged() -> None:
         {"threads": 2},
         {"device": "gpu"},
         {"variant": "bfloat16"},
+        {"dtype": "bfloat16"},
         {"node_type": "t2", "node_id": "n2"},
     ],
 )
@@ -153,6 +159,33 @@ def test_a_node_keeps_its_best_over_all_threads() -> None:
             "copy_bytes_per_s": pytest.approx(2**29 / 50e-3),
         }
     ]
+
+
+def test_a_product_in_bfloat16_is_a_ceiling_of_bfloat16_alone() -> None:
+    rows = [*SWEEP, row("gemm-1024", 10, 20, dtype="bfloat16"), row("copy", 40, dtype="bfloat16")]
+    ceilings = Ceilings(rows)
+    in_full, in_half = (row("lenet", 20, 50, dtype=name) for name in ("float32", "bfloat16"))
+    rates = [ceilings.of(one, RateUnit.FLOPS).per_s for one in (in_full, in_half)]
+    assert rates == [pytest.approx(FLOP / 80e-3), pytest.approx(FLOP / 10e-3)]
+    half = {"gemm_flops_per_s": pytest.approx(FLOP / 10e-3)}
+    half |= {"copy_bytes_per_s": pytest.approx(2**29 / 40e-3)}
+    full = {"gemm_flops_per_s": pytest.approx(FLOP / 80e-3)}
+    full |= {"copy_bytes_per_s": pytest.approx(2**29 / 50e-3)}
+    assert build_node_ceilings(ceilings.own, "n1") == [{"device": "cpu", **full}]
+    assert build_dtype_ceilings(ceilings.own, "n1") == [
+        {"device": "cpu", "computes_in": "bfloat16", **half},
+        {"device": "cpu", "computes_in": "float32", **full},
+    ]
+
+
+def test_each_precision_has_a_roofline_whose_points_move_fewer_bytes() -> None:
+    rows = [row("lenet", 20, 50), row("lenet", 20, 50, dtype="bfloat16")]
+    half, full = sorted(build_rooflines(rows), key=lambda found: found.place.computes_in)
+    assert (half.place.computes_in, full.place.computes_in) == ("bfloat16", "float32")
+    ratios = [
+        low.intensity / high.intensity for low, high in zip(half.points, full.points, strict=True)
+    ]
+    assert all(1.2 < ratio < 2.0 for ratio in ratios)
 
 
 def test_a_roofline_has_a_slope_a_ridge_and_a_point_per_phase() -> None:

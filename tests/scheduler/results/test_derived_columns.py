@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def ran(model: str, gradient_ms: float, batch_size: int) -> Measurement:
+def ran(model: str, gradient_ms: float, batch_size: int, **changes: object) -> Measurement:
     times = make_times(gradient_ms / 2, gradient_ms, spread=0.0)
     return make_measurement(
         model=model,
@@ -27,6 +27,7 @@ def ran(model: str, gradient_ms: float, batch_size: int) -> Measurement:
         verified=VERIFIED,
         forward=times["forward"],
         gradient=None if model == "copy" else times["gradient"],
+        **changes,
     )
 
 
@@ -67,6 +68,13 @@ def test_nodes_keep_their_ceilings(store: Store) -> None:
             }
         ]
     ]
+
+
+def test_nodes_keep_their_ceilings_in_each_precision(store: Store) -> None:
+    keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("gemm-1024", 20, 1024, dtype="bfloat16"))
+    (found,) = store.read("nodes", SWEEP)["ceilings_by_dtype"].to_pylist()
+    rates = {entry["computes_in"]: entry["gemm_flops_per_s"] for entry in found}
+    assert rates["bfloat16"] == pytest.approx(5 * rates["float32"])
 
 
 def test_a_sweep_without_ceilings_uses_those_of_an_earlier_sweep(store: Store) -> None:

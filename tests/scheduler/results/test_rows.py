@@ -25,7 +25,7 @@ from velodrome.scheduler.results.rows import (
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 from velodrome.scheduler.results.task_row import model_hash, task_row
 
-PARAMETERS = (ParameterError("conv1.weight", (20, 1, 5, 5), 3.5, 1e-7),)
+PARAMETERS = (ParameterError("conv1.weight", (20, 1, 5, 5), 3.5, 1e-7, 5e-5),)
 MEASUREMENT = Measurement(
     task=Task("torch", "eager", "lenet", 64, threads=2, seed=5, lock_hash="abc"),
     repeat=1,
@@ -311,8 +311,15 @@ def test_samples_and_parameters_name_their_task_and_repeat() -> None:
             "shape": [20, 1, 5, 5],
             "reference_norm": 3.5,
             "error": 1e-7,
+            "allowed": 5e-5,
         }
     ]
+
+
+def test_a_tolerance_that_was_not_sent_is_null() -> None:
+    entry = MEASUREMENT.parameters[0]._replace(allowed=0.0)
+    (row,) = parameter_rows("s1", replace(MEASUREMENT, parameters=(entry,)))
+    assert row["allowed"] is None
 
 
 def test_a_node_row_is_its_inventory() -> None:
@@ -320,7 +327,7 @@ def test_a_node_row_is_its_inventory() -> None:
     assert (row["node_type"], row["cores"], row["threads"]) == (NODE.node_type, 2, 4)
     assert row["labels"] == [{"key": "pool", "value": "lab"}]
     assert row["gpus"][0]["name"] == "NVIDIA H100"
-    assert row["ceilings"] is None
+    assert row["ceilings"] is row["ceilings_by_dtype"] is None
 
 
 def test_every_row_fits_its_table() -> None:

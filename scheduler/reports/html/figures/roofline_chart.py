@@ -45,7 +45,13 @@ def _build_figure(
     place = roof.place
     where = ", ".join(
         filter(
-            None, (roof.hardware, in_one_line(place.device), show_count(place.threads, "thread"))
+            None,
+            (
+                roof.hardware,
+                in_one_line(place.device),
+                show_count(place.threads, "thread"),
+                in_one_line(place.computes_in),
+            ),
         )
     )
     return charts.ChartFigure(
