@@ -9,6 +9,7 @@ from velodrome.adapters.models import user_models
 from velodrome.adapters.protocol import Timing
 
 TASK_KEY_LENGTH = 16
+USUAL_DTYPE = "float32"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Task:
     gpu_count: int = 0
     gpu_model: str = ""
     threads: int = 1
-    dtype: str = "float32"
+    dtype: str = USUAL_DTYPE  # one of velodrome.adapters.tolerances.DTYPES
     seed: int = 0
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
@@ -81,5 +82,4 @@ def device_name(device: str, gpu_count: int, gpu_model: str) -> str:
 
 def place_name(device: str, threads: int, dtype: str) -> str:
     """Return a name such as `cpu 2t`; with the dtype if it is not the default."""
-    usual = Task.__dataclass_fields__["dtype"].default
-    return f"{device} {threads}t" + (f" {dtype}" if dtype not in ("", usual) else "")
+    return f"{device} {threads}t" + (f" {dtype}" if dtype not in ("", USUAL_DTYPE) else "")

@@ -127,7 +127,9 @@ def measure(
     device: Annotated[str, typer.Option(help="cpu, gpu, or gpu:2 for two GPUs.")] = "cpu",
     gpu_model: Annotated[str, typer.Option(help="Part of the GPU's name, e.g. H100.")] = "",
     threads: Annotated[str, typer.Option(help="A number, `physical` or `logical`.")] = "physical",
-    dtype: Annotated[str, typer.Option(help="Type of weights and batches.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Precision: float32, tf32, bfloat16 or float16.")] = (
+        "float32"
+    ),
     seed: Annotated[str, typer.Option(help="Seed of weights and batches; default: 0.")] = "",
     sampling_hz: Annotated[
         str, typer.Option(help="Utilization readings per second; default: 10.")

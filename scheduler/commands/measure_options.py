@@ -7,6 +7,7 @@ from typing import TypeVar
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import Framework
+from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import available_frameworks, with_version
 from velodrome.agents.environments.recipes import did_you_mean
@@ -54,7 +55,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
     variant = options.variant or framework.default_variant
     _look_up("--variant", variant, dict.fromkeys(framework.variants, variant))
     device = _read_device(options, framework)
-    _look_up("--dtype", options.dtype, dict.fromkeys(settings.DTYPES, options.dtype))
+    _check_dtype(options.dtype, device)
     own_batch_size = model.default_batch_size(device.kind)
     default = Task(framework.name, variant, model.name, own_batch_size)
     return Task(
@@ -97,6 +98,12 @@ def _read_device(options: MeasureOptions, framework: Framework) -> Device:
     if options.gpu_model and device.kind != "gpu":
         raise _make_error("--gpu-model", "the task is for a CPU", "Give --device gpu.")
     return replace(device, gpu_model=options.gpu_model)
+
+
+def _check_dtype(dtype: str, device: Device) -> None:
+    _look_up("--dtype", dtype, dict.fromkeys(DTYPES, dtype))
+    if problem := settings.find_missing_precision(device.kind, dtype):
+        raise _make_error("--dtype", problem, "Give another, or --device gpu.")
 
 
 def _lock_hash(environments: EnvironmentStore, framework: Framework, device: str) -> str:

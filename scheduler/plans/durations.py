@@ -14,15 +14,16 @@ from velodrome.agents.task import Task
 Estimate = Callable[[Task], float]
 
 START_S = 3.0  # interpreter, import, build, proof
-# Of one CPU core and of one GPU, single precision; right within a factor of ten will do.
+# Of one CPU core, and of one GPU by precision; right within a factor of ten will do. Cores without
+# matrix units are no faster in bfloat16.
 CORE_FLOPS_PER_S = 1e10
-GPU_FLOPS_PER_S = 1e13
+GPU_FLOPS_PER_S = {"float32": 1e13, "tf32": 5e13, "bfloat16": 1e14, "float16": 1e14}
 USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.timing.stopping
 
 
 def estimate_s(task: Task) -> float:
     """Estimate seconds from the model's arithmetic and the sweep's timing settings."""
-    rate = task.gpu_count * GPU_FLOPS_PER_S or task.threads * CORE_FLOPS_PER_S
+    rate = task.gpu_count * GPU_FLOPS_PER_S.get(task.dtype, 1e13) or task.threads * CORE_FLOPS_PER_S
     return START_S + sum(_estimate_phase_s(task, flops / rate) for flops in _count_flops(task))
 
 

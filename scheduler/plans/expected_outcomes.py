@@ -24,6 +24,7 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds, list_fields
+from velodrome.scheduler.sweeps.settings import find_missing_precision
 
 FILE_NAME = "expected.toml"
 AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof
@@ -78,6 +79,8 @@ class Expectations:
         devices = self.devices.get(name, (task.device,))
         if task.device not in devices:
             return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
+        if lack := find_missing_precision(task.device, task.dtype):
+            return ExpectedOutcome((Status.UNSUPPORTED.value,), lack)
         fields = list_fields(task)
         for rule in self.rules.get(name, ()):
             is_off = any(self.environ.get(variable) for variable in rule.unset)

@@ -23,7 +23,7 @@ from velodrome.scheduler.plans.eligibility import (
 )
 from velodrome.scheduler.sweeps.ceilings import choose_timing
 from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
-from velodrome.scheduler.sweeps.settings import choose_canary
+from velodrome.scheduler.sweeps.settings import choose_canary, find_missing_precision
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep, ThreadRule
 
 FIRST_CONFIRMATION = 1000  # the number of the first repeat that confirms a finding of the plan
@@ -51,7 +51,7 @@ class Placement:
 class Unplaceable:
     """A task that runs nowhere.
 
-    No node is eligible, or its framework does not support its device.
+    No node is eligible, its framework does not support its device, or that not its precision.
     """
 
     task: Task
@@ -147,6 +147,8 @@ def _explain_refusal(
 ) -> tuple[str, Status] | None:
     if cell.device not in devices:
         return f"{cell.framework} has no {cell.device} path", Status.UNSUPPORTED
+    if lack := find_missing_precision(cell.device, cell.dtype):
+        return lack, Status.UNSUPPORTED
     if any(not fit.reason for fit in fits):
         return None
     return fits[0].reason, Status.UNPLACEABLE
@@ -187,7 +189,7 @@ def _make_task(
 
 def _assign_turn(cell: CellSpec, turns: dict[object, int]) -> int:
     """Assign a turn among equal nodes. Cells that will be compared share it, hence a node."""
-    course = (cell.model, cell.batch_size, cell.device, cell.dtype)
+    course = (cell.model, cell.batch_size, cell.device)
     return turns.setdefault(course, len(turns))
 
 

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities, value_parsers
 from velodrome.scheduler.sweeps.sweep import Device, PlacementRule, ThreadRule, Threads
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
-DTYPES = ("float32",)
 MOST_THREADS = 65536
 MOST_GPUS = 64
 MOST_REPEATS = 1000
@@ -51,7 +51,12 @@ def parse_device(text: str) -> Device | None:
 
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
     choices = {dtype: (dtype,) for dtype in DTYPES}
-    return value_parsers.read_names(value, name, "dtype", choices, "[float32]")
+    return value_parsers.read_names(value, name, "dtype", choices, "[float32, bfloat16]")
+
+
+def find_missing_precision(device: str, dtype: str) -> str:
+    """Describe why no framework has a precision on a kind of device; empty if some may have it."""
+    return "no CPU computes in tf32" if (device, dtype) == ("cpu", "tf32") else ""
 
 
 def read_where(value: Value, name: str) -> PlacementRule:

@@ -1,11 +1,13 @@
 """Estimates of task durations from past runs, and their error."""
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from made_rows import task_row_with
 
+from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.remaining_time import Eta
@@ -32,6 +34,19 @@ def row(task: Task, run: int, seconds: float, **columns: object) -> TaskRow:
 def test_the_estimate_of_a_task_is_its_median_duration() -> None:
     rows = [row(KNOWN, run, seconds) for run, seconds in enumerate((10, 12, 90))]
     assert learn_durations(rows, [KNOWN]).estimate(KNOWN) == 12
+
+
+def test_each_precision_has_a_duration_of_its_own() -> None:
+    half = replace(KNOWN, dtype="bfloat16")
+    found = learn_durations([row(KNOWN, 1, 10), row(half, 1, 4)], [KNOWN, half])
+    assert (found.estimate(KNOWN), found.estimate(half)) == (10, 4)
+
+
+def test_a_gpu_is_expected_to_be_faster_in_a_lower_precision() -> None:
+    large = Task("torch", "eager", "gemm", 4096, "gpu", 1)
+    estimates = [estimate_s(replace(large, batch_size=2**22, dtype=name)) for name in DTYPES[:3]]
+    assert estimates == sorted(estimates, reverse=True)
+    assert len({*estimates}) == 3
 
 
 def test_a_duration_does_not_include_the_time_that_a_task_waited_for_others() -> None:

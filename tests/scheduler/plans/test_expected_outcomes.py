@@ -8,6 +8,7 @@ import pytest
 
 from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import FRAMEWORKS, Framework
+from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
@@ -85,6 +86,19 @@ def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported
     assert (found.outcomes, found.reason) == (("unsupported",), "it has no gpu path")
 
 
+def test_tf32_on_a_cpu_is_expected_to_be_unsupported(tmp_path: Path) -> None:
+    found = load_expectations({"mine": framework(tmp_path)}, {}).find(replace(TASK, dtype="tf32"))
+    assert (found.outcomes, found.reason) == (("unsupported",), "no CPU computes in tf32")
+
+
+@pytest.mark.parametrize(("dtype", "outcome"), [("float32", "agreed"), ("bfloat16", "unsupported")])
+def test_the_reference_itself_is_expected_to_have_no_lower_precision(
+    dtype: str, outcome: str
+) -> None:
+    task = replace(TASK, framework="numpy", variant="float64", dtype=dtype)
+    assert load_expectations(FRAMEWORKS, {}).find(task).outcomes == (outcome,)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -120,6 +134,7 @@ def test_shipped_expectations_name_existing_models_and_variants(name: str) -> No
         "model": (*MODELS, *list_families()),
         "variant": FRAMEWORKS[name].variants,
         "device": FRAMEWORKS[name].devices,
+        "dtype": DTYPES,
     }
     for rule in read_rules(Path(FRAMEWORKS[name].folder) / FILE_NAME):
         for condition in rule.conditions:

@@ -188,6 +188,14 @@ class TestConditions:
             ("numpy has no gpu path", Status.UNSUPPORTED)
         ]
 
+    def test_tf32_on_a_cpu_is_unsupported_and_needs_no_node(self) -> None:
+        text = "devices: [cpu, gpu]\ndtypes: [tf32]\nthreads: [1]\nrepeats: 1"
+        made = planned(text, node("a", gpus=("H100",)))
+        assert [one.task.device for one in made.placements] == ["gpu"]
+        assert [(entry.reason, entry.status) for entry in made.unplaceable] == [
+            ("no CPU computes in tf32", Status.UNSUPPORTED)
+        ]
+
 
 class TestWhere:
     NODES = (node("a"), node("b"), node("c", 8))
@@ -199,6 +207,16 @@ class TestWhere:
         nodes_of_models = {(one.task.model, one.node_id) for one in made.placements}
         assert nodes_of_models == {("lenet", "a"), ("alexnet", "b"), ("lstm", "c")}
         assert len(made.placements) == 3 * 3 * 2
+
+    def test_precisions_of_one_model_share_a_node(self) -> None:
+        text = "frameworks: [torch]\nmodels: [lenet, lstm]\nrepeats: 1\nthreads: [1]\n"
+        sweep = parse_sweep(f"{text}dtypes: [float32, bfloat16]", "s.yaml", FRAMEWORKS)
+        made = make_plan(expand_cells(sweep), sweep, self.NODES, {})
+        assert {(one.task.model, one.task.dtype, one.node_id) for one in made.placements} == {
+            (model, dtype, name)
+            for model, name in (("lenet", "a"), ("lstm", "b"))
+            for dtype in ("float32", "bfloat16")
+        }
 
     def test_any_prefers_a_node_type_without_unneeded_gpus(self) -> None:
         sweep = parse_sweep(

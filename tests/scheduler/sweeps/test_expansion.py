@@ -145,3 +145,21 @@ def test_a_framework_without_a_path_for_a_device_keeps_its_cell() -> None:
     assert [cell.device for cell in expand_cells(parse_sweep(text, "s.yaml", FRAMEWORKS))] == [
         "gpu"
     ]
+
+
+def test_each_cell_runs_in_each_precision_unless_excluded() -> None:
+    text = (
+        "frameworks: [torch, numpy]\nmodels: [lenet, lstm]\ndtypes: [float32, bfloat16]\n"
+        "exclude: [{framework: numpy, dtype: bfloat16}]\nthreads: [1]\n"
+    )
+    sweep = parse_sweep(text, "s.yaml", FRAMEWORKS)
+    cells = expand_cells(sweep)
+    assert [(cell.framework, cell.model, cell.dtype) for cell in cells] == [
+        ("torch", "lenet", "float32"),
+        ("numpy", "lenet", "float32"),
+        ("torch", "lstm", "float32"),
+        ("numpy", "lstm", "float32"),
+        ("torch", "lenet", "bfloat16"),
+        ("torch", "lstm", "bfloat16"),
+    ]
+    assert count_cells(sweep) == 8

@@ -106,3 +106,10 @@ def test_canaries_change_no_task_s_key() -> None:
 def test_a_framework_without_a_gpu_path_cannot_run_canaries(value: str) -> None:
     with pytest.raises(ConfigError, match=r"some.yaml:7:9: canary holds .*Give true, false, or"):
         sweep(f"canary: {value}")
+
+
+def test_a_product_and_a_copy_run_in_each_precision() -> None:
+    cells = expand_cells(sweep("ceilings: true\ndtypes: [float32, bfloat16]"))
+    found = {(cell.model, cell.dtype) for cell in cells if cell.device == "gpu"}
+    models = ("lenet", "gemm", "copy")
+    assert found == {(model, dtype) for model in models for dtype in ("float32", "bfloat16")}

@@ -7,6 +7,7 @@ import pytest
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.task import Limits
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, PlacementRule, Sweep, ThreadRule
@@ -197,3 +198,10 @@ def test_the_sweeps_over_everything_leave_out_no_framework_and_no_model(
 
 def test_a_number_of_threads_that_only_a_node_can_give_may_be_excluded() -> None:
     assert len(read(f"{SHORTEST}exclude: [{{threads: 64}}]").exclusions) == 1
+
+
+def test_dtypes_are_kept_in_the_order_of_the_file_and_float32_is_the_default() -> None:
+    sweep = read(f"{SHORTEST}dtypes: [bfloat16, float32, tf32, float16, float32]\n")
+    assert sweep.dtypes == ("bfloat16", "float32", "tf32", "float16")
+    assert read(SHORTEST).dtypes == ("float32",)
+    assert read(f"{SHORTEST}dtypes: ['*']\n").dtypes == DTYPES

@@ -114,6 +114,12 @@ def test_unknown_and_missing_names_are_reported_with_their_place(text: str, mess
         ("devices: [{cpu: 2}]", "3:12: no such key of a device 'cpu'. Did you mean 'gpu'?"),
         ("devices: [{count: 2}]", "3:11: devices holds a mapping without `gpu`."),
         ("dtypes: [float23]", "3:10: no such dtype 'float23'. Did you mean 'float32'?"),
+        ("dtypes: [float32, bfloat61]", "3:19: no such dtype 'bfloat61'. Did you mean 'bfloat16'?"),
+        (
+            "dtypes: bfloat16",
+            "3:9: dtypes holds 'bfloat16'. Give a list, like [float32, bfloat16].",
+        ),
+        ("exclude: [{dtype: tf32}]", "3:19: no cell of this sweep has the dtype 'tf32'"),
         ("where: each-typ", "3:8: no such rule 'each-typ'. Did you mean 'each-type'?"),
         ("exclusive: 1", "3:12: exclusive holds '1'. Give true or false."),
         ("repeats: 0", "3:10: repeats holds '0'. Give a whole number, 1 to 1000."),
