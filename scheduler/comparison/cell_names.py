@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from velodrome.agents.task import device_name
+from velodrome.agents.task import USUAL_DTYPE, device_name
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, CellRules
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.disambiguation import make_distinct
@@ -16,8 +16,8 @@ _Cell = tuple[str, ...]
 class CellNames:
     """Names cells by what is not compared. has_types: there are several node types.
 
-    has_places: there are several node types, devices or thread counts. suffixes: of cells
-    that would have the same name.
+    has_places: there are several node types, devices, thread counts or precisions. suffixes: of
+    cells that would have the same name.
     """
 
     rules: CellRules
@@ -84,5 +84,6 @@ def _format_workload(row: TaskRow, rules: CellRules) -> str:
 def _format_place(row: TaskRow, rules: CellRules, *, with_type: bool) -> list[str]:
     device = device_name(row.device, row.gpu_count or 0, row.gpu_model)
     fields = {"device": device, "threads": f"{row.threads}t"}
+    fields |= {} if row.dtype == USUAL_DTYPE else {"dtype": row.dtype}
     parts = fields | ({"node_type": row.node_type} if with_type else {})
     return [text for field, text in parts.items() if text and field not in rules.free]

@@ -75,6 +75,7 @@ class ComparisonOutcome:
 
 # A comparison by one of these lists other differences; versions and drivers are causes instead.
 _UNFAIR_SUBJECTS = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
+_COMPARED_SETTINGS = {"dtype": "precision"}  # names in velodrome.scheduler.reports.fairness
 
 
 def compare_sides(
@@ -124,7 +125,7 @@ def _count_differences(
     """Count the differences besides the compared fields, the most common first."""
     if not subjects & _UNFAIR_SUBJECTS:
         return ()
-    names = {field.replace("_", " ") for field in subjects}
+    names = {_COMPARED_SETTINGS.get(field, field.replace("_", " ")) for field in subjects}
     counts = Counter(
         difference
         for pair in pairs

@@ -69,6 +69,22 @@ def build_heading(outcome: ComparisonOutcome) -> tuple[str, ...]:
         *missing,
         _describe_side("base", outcome.base),
         _describe_side("candidate", outcome.candidate),
+        *_describe_precisions(outcome),
+    )
+
+
+def _describe_precisions(outcome: ComparisonOutcome) -> Iterator[str]:
+    """Say which precisions are compared: each side is verified within its own tolerance."""
+    pairs = [time.pair for time in outcome.times] + [change.pair for change in outcome.changes]
+    if "dtype" not in outcome.subjects or not pairs:
+        return
+    base, candidate = (
+        " and ".join(sorted({row.dtype for rows in sides for row in rows}))
+        for sides in ([pair.base for pair in pairs], [pair.candidate for pair in pairs])
+    )
+    yield (
+        f"precision: {base} in the base, {candidate} in the candidate; each is verified within "
+        "the tolerance of its own precision"
     )
 
 

@@ -53,6 +53,17 @@ def test_a_different_fingerprint_is_refused_with_the_field(cell, field, base, ca
     assert refused.mismatches == (Mismatch(field, str(base), str(candidate)),)
 
 
+def test_precisions_of_one_cell_match_each_other_or_each_its_own(cell) -> None:
+    sweep = [*cell(), *cell(dtype="bfloat16")]
+    found = match_cells(sweep, sweep, FREE)
+    assert [(pair.base[0].dtype, pair.candidate[0].dtype) for pair in found.pairs] == [
+        ("float32", "float32"),
+        ("bfloat16", "bfloat16"),
+    ]
+    by_dtype = match_cells(cell(), cell(dtype="bfloat16"), CellRules(frozenset({"dtype"})))
+    assert [len(pair.base) for pair in by_dtype.pairs] == [5]
+
+
 def test_values_missing_in_rows_of_earlier_versions_prevent_no_match(cell) -> None:
     found = match_cells(cell(model_hash=None, exclusive=None), cell(), FREE)
     assert (len(found.pairs), found.refused) == (1, ())

@@ -7,10 +7,12 @@ import pytest
 from made_rows import changed, changed_row
 
 from velodrome.scheduler.comparison.causes import index_nodes, select_likely
+from velodrome.scheduler.comparison.cell_names import name_cells
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome, compare_sides, summarize_side
 from velodrome.scheduler.comparison.replication_units import group_past_rows
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, compare_times
+from velodrome.scheduler.comparison.wording import build_heading
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.typed_rows import NodeRow, node_rows
@@ -284,4 +286,31 @@ def test_nothing_in_common_is_an_error_that_names_the_field(outcome_of, cell) ->
         "command line: BASE and CANDIDATE have no cell in common: framework is torch in the base, "
         "jax in the candidate. If that is what you compare, add framework=torch to BASE and "
         "framework=jax to CANDIDATE."
+    )
+
+
+def test_a_comparison_of_precisions_says_so_and_finds_no_other_difference(outcome_of, both) -> None:
+    found = outcome_of(*both(10, 0.6, {"dtype": "bfloat16"}), subjects={"dtype"})
+    assert [time.verdict.value for time in found.times] == ["faster", "faster"]
+    assert found.unfair == ()
+    assert build_heading(found)[-1] == (
+        "precision: float32 in the base, bfloat16 in the candidate; each is verified within the "
+        "tolerance of its own precision"
+    )
+
+
+def test_cells_of_several_precisions_are_named_by_them(outcome_of, both) -> None:
+    found = outcome_of(*together(both(10), both(6, dtype="bfloat16")))
+    names = {name_cells(found).format_short(time.pair.candidate[0]) for time in found.times}
+    assert names == {"torch eager lenet b64 cpu 1t", "torch eager lenet b64 cpu 1t bfloat16"}
+
+
+def test_a_sweep_in_another_precision_is_refused_with_the_way_to_compare_it(
+    outcome_of, both
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        outcome_of(*both(10, 0.6, {"dtype": "bfloat16"}))
+    assert str(caught.value).endswith(
+        "dtype is float32 in the base, bfloat16 in the candidate. If that is what you compare, "
+        "add dtype=float32 to BASE and dtype=bfloat16 to CANDIDATE."
     )
