@@ -39,10 +39,11 @@ from velodrome.scheduler.reports.extensibility import build_grids, collect_outco
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
+from velodrome.scheduler.reports.precision_ratios import build_tables
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.render import render_markdown, render_tables
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.reports.tables import Table, build_table
+from velodrome.scheduler.reports.tables import Table
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
 from velodrome.scheduler.results.derived_columns import fill_ceilings
 from velodrome.scheduler.results.rate_columns import add_rates
@@ -194,7 +195,7 @@ def _render_times(
 ) -> Rendering:
     cells_by_platform = collect_cells(rows, read_cell_history(store, sweep_id))
     first = describe_interference(rows)
-    tables = [build_table(platform, cells, unit) for platform, cells in cells_by_platform.items()]
+    tables = build_tables(cells_by_platform, unit)
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Rendering(
         None,

@@ -60,11 +60,22 @@ def render_page(
     nodes = page_data.read_node_rows(store, sweep_id)
     readings = partial(page_data.read_utilization, store, sweep_id)
     checks = partial(page_data.read_checks, store, sweep_id)
+    errors = partial(page_data.read_errors, store, sweep_id)
     planned = store.summary(sweep_id).planned
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()
     page = build_page(
-        sweep_id, str(results), version, rows, nodes, readings, planned, past, checks, unit
+        sweep_id,
+        str(results),
+        version,
+        rows,
+        nodes,
+        readings,
+        planned,
+        past,
+        checks,
+        unit,
+        errors,
     )
     if missing := incomplete_results.describe_missing(store.faults, [sweep_id]):
         page = replace(page, summary=(Sentence(missing, is_warning=True), *page.summary))

@@ -24,8 +24,8 @@ from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
+from velodrome.scheduler.reports.precision_ratios import build_tables
 from velodrome.scheduler.reports.process_variation import read_cell_history
-from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.reports.task_rows import select_unexpected
 from velodrome.scheduler.results.rate_columns import add_rates
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
@@ -87,7 +87,7 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
     cells_by_platform = collect_cells(rows, read_cell_history(reader, sweep_id))
     incomplete_results.warn_of_faults(reader.faults, results)
     print_tables(
-        [build_table(platform, cells) for platform, cells in cells_by_platform.items()],
+        build_tables(cells_by_platform),
         describe_interference(rows),
     )
     print_lines(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.environments.versions import split
-from velodrome.agents.task import device_name
+from velodrome.agents.task import USUAL_DTYPE, device_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -14,7 +15,7 @@ Qualifiers = Mapping[str, str]  # by task
 NO_QUALIFIERS: Qualifiers = {}
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Platform:
     """The node type, device, threads and dtype that all cells of one table share.
 
@@ -32,6 +33,12 @@ class Platform:
     @property
     def device_name(self) -> str:
         return device_name(self.device, self.gpu_count, self.gpu_model)
+
+    @property
+    def device_and_dtype(self) -> str:
+        """The device, with the precision unless it is float32: `cpu bfloat16`."""
+        unusual = self.dtype if self.dtype != USUAL_DTYPE else ""
+        return f"{self.device_name} {unusual}".rstrip()
 
 
 @dataclass(frozen=True, order=True)
@@ -66,6 +73,13 @@ def read_workload(row: TaskRow) -> Workload:
 
 def read_implementation(row: TaskRow, qualifiers: Qualifiers = NO_QUALIFIERS) -> Implementation:
     return Implementation(row.framework, row.variant, qualifiers.get(row.task_id, ""))
+
+
+def platform_order(platform: Platform) -> tuple[object, ...]:
+    """Sort key: precisions of one device lie together, in the order of DTYPES."""
+    where = (platform.node_type, platform.hardware, platform.device, platform.threads)
+    place = DTYPES.index(platform.dtype) if platform.dtype in DTYPES else len(DTYPES)
+    return *where, platform.gpu_count, platform.gpu_model, place, platform.dtype
 
 
 def workload_order(workload: Workload) -> tuple[int, str, int]:

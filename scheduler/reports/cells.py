@@ -91,7 +91,9 @@ def collect_cells(
         platform: {
             key: _combine_cell(group, history or {}, canaries) for key, group in cells.items()
         }
-        for platform, cells in sorted(found.items())
+        for platform, cells in sorted(
+            found.items(), key=lambda item: cell_keys.platform_order(item[0])
+        )
     }
 
 

@@ -82,7 +82,7 @@ def summarize_core_use(tasks: Iterable[TaskRow], utilization: pa.Table) -> tuple
 
 def _rank(use: CoreUse) -> tuple[object, ...]:
     return (
-        use.platform,
+        cell_keys.platform_order(use.platform),
         cell_keys.workload_order(use.workload),
         cell_keys.implementation_order(use.impl),
     )

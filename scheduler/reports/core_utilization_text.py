@@ -29,6 +29,7 @@ def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
             "gpu_count": use.platform.gpu_count,
             "gpu_model": use.platform.gpu_model,
             "threads": use.platform.threads,
+            "dtype": use.platform.dtype,
             "framework": use.impl.framework,
             "variant": use.impl.variant,
             "model": use.workload.model,
@@ -50,7 +51,7 @@ def _format_row(use: CoreUse) -> dict[str, str]:
     return {
         "framework": use.impl.label,
         "model": f"{use.workload.model} b{use.workload.batch_size}",
-        "device": use.platform.device_name,
+        "device": use.platform.device_and_dtype,
         "threads": str(use.platform.threads),
         "forward cores": _format_cores(use.forward_cores, use.platform.threads),
         "gradient cores": _format_cores(use.gradient_cores, use.platform.threads),

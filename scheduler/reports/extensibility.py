@@ -64,14 +64,16 @@ class ProbeGrid:
 
 
 def collect_outcomes(rows: Iterable[TaskRow]) -> tuple[ProbeOutcome, ...]:
-    """Return one outcome per probe, variant and device: the worst over threads and nodes."""
+    """Return one outcome per probe, variant, device and precision.
+
+    It is the worst over threads and nodes.
+    """
     found: dict[tuple[str, Implementation, str], list[ProbeOutcome]] = {}
     for platform, cells in collect_cells(row for row in rows if row.model in PROBED).items():
         for (workload, impl), cell in cells.items():
-            key = (workload.model, impl, platform.device_name)
-            found.setdefault(key, []).append(
-                _build_outcome(workload, impl, platform.device_name, cell)
-            )
+            device = platform.device_and_dtype
+            outcome = _build_outcome(workload, impl, device, cell)
+            found.setdefault((workload.model, impl, device), []).append(outcome)
     worst = [max(group, key=_rank_badness) for group in found.values()]
     return tuple(sorted(worst, key=_rank))
 

@@ -1,5 +1,6 @@
 """The details of one cell on the page: facts behind its time, or behind the reason for none."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from velodrome.scheduler.reports.html.formatting import (
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
 from velodrome.scheduler.reports.proof import NOT_RECORDED, spell_out
 from velodrome.scheduler.reports.task_rows import read_rerun_command
-from velodrome.scheduler.results.typed_rows import TaskRow
+from velodrome.scheduler.results.typed_rows import ParameterRow, TaskRow
 
 LOG_LINES = 25
 LOG_CHARACTERS = 2000
@@ -32,8 +33,21 @@ _OUTCOMES = {FAILED: "failed", CANNOT_TELL: "inconclusive", IMPOSSIBLE: "not app
 
 
 @dataclass(frozen=True)
+class GradientError:
+    """A gradient's error beside its tolerance, as texts. share: of the tolerance."""
+
+    name: str
+    error: str
+    allowed: str
+    share: str
+
+
+@dataclass(frozen=True)
 class CellEvidence:
-    """The details of one cell. facts: name and text of each known one. id: of its element."""
+    """The details of one cell. facts: name and text of each known one. id: of its element.
+
+    errors: of the gradients that are nearest to their tolerance.
+    """
 
     id: str
     title: str
@@ -46,6 +60,7 @@ class CellEvidence:
     log_tail: str = ""
     notes: tuple[str, ...] = ()
     checks: tuple[CheckLine, ...] = ()
+    errors: tuple[GradientError, ...] = ()
 
     @property
     def has_unproved(self) -> bool:
@@ -60,6 +75,7 @@ def collect_evidence(
     cell: CellResult,
     rows: Sequence[TaskRow],
     checks: Sequence[Sequence[Check]] = (),
+    errors: Sequence[ParameterRow] = (),
 ) -> CellEvidence:
     """Collect the facts of a cell from its rows. checks: of the runs that recorded any."""
     shown_row = next((row for row in rows if read_rerun_command(row.rerun) == cell.rerun), rows[0])
@@ -79,6 +95,18 @@ def collect_evidence(
         log_tail="" if cell.with_number else shorten_log(shown_row.log_tail),
         notes=cell.notes,
         checks=build_check_lines(checks),
+        errors=tuple(map(_format_error, errors)),
+    )
+
+
+def _format_error(row: ParameterRow) -> GradientError:
+    error, allowed = row.error or 0.0, row.allowed or math.inf
+    known = math.isfinite(error)
+    return GradientError(
+        row.name,
+        f"{error:.1e}" if known else "not a number",
+        f"{allowed:.1e}",
+        f"{100 * error / allowed:.0f} %" if known else "beyond",
     )
 
 
@@ -104,9 +132,9 @@ def _list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str
 def _list_study_times(
     platform: Platform, workload: Workload, impl: Implementation
 ) -> Iterator[tuple[str, str]]:
-    """Yield the study's times for the same framework, model, batch size and kind of device."""
+    """Yield the study's times for the same framework, model, batch size, device and precision."""
     study = load_published()
-    if platform.device != study.device:
+    if (platform.device, platform.dtype) != (study.device, study.dtype):
         return
     for phase in PHASES:
         text = study.text(impl.framework, workload.model, workload.batch_size, phase)

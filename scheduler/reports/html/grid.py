@@ -26,7 +26,7 @@ from velodrome.scheduler.reports.html.formatting import (
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import PHASES, choose_mark
-from velodrome.scheduler.results.typed_rows import TaskRow
+from velodrome.scheduler.results.typed_rows import ParameterRow, TaskRow
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
 NOT_HERE = "not in this sweep"
@@ -93,9 +93,14 @@ class Grid:
 
 
 Checks = Callable[[Iterable[str]], Sequence[TaskRow]]  # by task ids: rows with the column `checks`
+Errors = Callable[[Iterable[str]], Sequence[ParameterRow]]  # by task ids: rows of `parameters`
 
 
 def read_no_checks(task_ids: Iterable[str]) -> Sequence[TaskRow]:
+    return ()
+
+
+def read_no_errors(task_ids: Iterable[str]) -> Sequence[ParameterRow]:
     return ()
 
 
@@ -106,6 +111,7 @@ def build_grid(
     room: int,
     checks: Checks = read_no_checks,
     unit: GridUnit = GridUnit.TIME,
+    errors: Errors = read_no_errors,
 ) -> Grid:
     """Build a grid. first: the number of its first cell on the page. unit: of its cells.
 
@@ -115,7 +121,9 @@ def build_grid(
     across = {impl: place for place, impl in enumerate(group.implementations)}
     in_order = sorted(group.rows, key=lambda place: (down[place[0]], across[place[1]]))
     detailed = sorted(in_order, key=lambda place: group.cells[place].with_number > 0)[:room]
-    found = _read_checks(checks, [row for place in detailed for row in group.rows[place]])
+    detailed_rows = [row for place in detailed for row in group.rows[place]]
+    found = _read_checks(checks, detailed_rows)
+    parameters = _read_errors(errors, detailed_rows)
     details = {
         (workload, impl): collect_evidence(
             cell_number,
@@ -128,6 +136,11 @@ def build_grid(
                 found[run]
                 for row in group.rows[workload, impl]
                 if (run := _identify_run(row)) in found
+            ],
+            [
+                parameter
+                for task_id in dict.fromkeys(row.task_id for row in group.rows[workload, impl])
+                for parameter in parameters.get(task_id, ())
             ],
         )
         for cell_number, (workload, impl) in enumerate(detailed, first)
@@ -148,6 +161,14 @@ def _read_checks(checks: Checks, rows: Sequence[TaskRow]) -> dict[Run, Sequence[
     """Read the checks of the runs that recorded any."""
     found = checks(row.task_id for row in rows)
     return {_identify_run(row): entries for row in found if (entries := row.checks)}
+
+
+def _read_errors(errors: Errors, rows: Sequence[TaskRow]) -> dict[str, list[ParameterRow]]:
+    """Read the gradient errors by task; they are equal in all repeats that compute alike."""
+    found: dict[str, list[ParameterRow]] = {}
+    for parameter in errors(row.task_id for row in rows):
+        found.setdefault(parameter.task_id, []).append(parameter)
+    return found
 
 
 def _identify_run(row: TaskRow) -> Run:

@@ -65,7 +65,12 @@ def group_rows(
         PlatformCells(platform, cells, found[platform])
         for platform, cells in collect_cells(rows, history).items()
     ]
-    return tuple(sorted(groups, key=lambda group: (not group.with_number, group.platform)))
+    return tuple(
+        sorted(
+            groups,
+            key=lambda group: (not group.with_number, cell_keys.platform_order(group.platform)),
+        )
+    )
 
 
 def list_implementations(groups: Sequence[PlatformCells]) -> tuple[cell_keys.Implementation, ...]:

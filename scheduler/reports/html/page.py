@@ -14,7 +14,14 @@ from velodrome.scheduler.reports.html.figures.chart import FigureSection, Series
 from velodrome.scheduler.reports.html.figures.sections import build_sections
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask, select_traced_tasks
 from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform
-from velodrome.scheduler.reports.html.grid import Checks, Grid, build_grid, read_no_checks
+from velodrome.scheduler.reports.html.grid import (
+    Checks,
+    Errors,
+    Grid,
+    build_grid,
+    read_no_checks,
+    read_no_errors,
+)
 from velodrome.scheduler.reports.html.grouped_rows import (
     PlatformCells,
     group_rows,
@@ -26,6 +33,7 @@ from velodrome.scheduler.reports.html.published import Published, load_published
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.html.study_tables import StudyTable, build_study_tables
 from velodrome.scheduler.reports.html.summary import Sentence, Tile, build_tiles, summarize_sweep
+from velodrome.scheduler.reports.precision_ratios import PrecisionTable, compare_precisions
 from velodrome.scheduler.reports.process_variation import CellHistory
 from velodrome.scheduler.results.typed_rows import NodeRow, ReadingRow, TaskRow
 
@@ -59,6 +67,7 @@ class Page:
     overview: Overview
     unit: str
     grids: tuple[Grid, ...]
+    precisions: tuple[PrecisionTable, ...]
     omitted: tuple[OmittedPlatform, ...]
     more_omitted: int
     reasons: tuple[Reason, ...]
@@ -95,11 +104,12 @@ def build_page(
     history: CellHistory | None = None,
     checks: Checks = read_no_checks,
     unit: GridUnit = GridUnit.TIME,
+    errors: Errors = read_no_errors,
 ) -> Page:
     """Build the page from `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few.
 
     planned: the number of planned runs, 0 if unknown. history: how processes of its cells differed
-    in other sweeps. checks: reads the checks of the cells with details. unit: of the grids.
+    in other sweeps. checks, errors: read those of the cells with details. unit: of the grids.
     """
     groups = group_rows(rows, history)
     shown, omitted = _split_by_room(groups)
@@ -117,7 +127,8 @@ def build_page(
         summary=summarize_sweep(rows, groups, reasons, planned),
         overview=overview,
         unit=unit.value,
-        grids=tuple(_build_grids(shown, checks, unit)),
+        grids=tuple(_build_grids(shown, checks, unit, errors)),
+        precisions=compare_precisions({group.platform: group.cells for group in shown}),
         omitted=tuple(map(_describe_omitted, omitted[:MOST_OMITTED])),
         more_omitted=max(0, len(omitted) - MOST_OMITTED),
         reasons=reasons[:MOST_REASONS],
@@ -134,10 +145,13 @@ def build_page(
     )
 
 
-def _build_grids(shown: Sequence[PlatformCells], checks: Checks, unit: GridUnit) -> Iterator[Grid]:
+def _build_grids(
+    shown: Sequence[PlatformCells], checks: Checks, unit: GridUnit, errors: Errors
+) -> Iterator[Grid]:
     detailed = 0
     for number, group in enumerate(shown, 1):
-        grid = build_grid(group, number, detailed + 1, MOST_DETAILED - detailed, checks, unit)
+        room = MOST_DETAILED - detailed
+        grid = build_grid(group, number, detailed + 1, room, checks, unit, errors)
         detailed += len(grid.evidence)
         yield grid
 

@@ -12,7 +12,7 @@ from velodrome.scheduler.results import typed_rows
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.results.typed_rows import NodeRow, ReadingRow, TaskRow
+from velodrome.scheduler.results.typed_rows import NodeRow, ParameterRow, ReadingRow, TaskRow
 
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
 LOG_CHARACTERS = 8000  # of a log's end; the page shows fewer
@@ -22,6 +22,7 @@ UNUSED = frozenset(
     | {f"{phase}_gpu_{what}" for phase in PHASES for what in _GPU_MEANS}
     | {f"{phase}_{what}" for phase in PHASES for what in ("cpu_percent_mean", "sm_mhz_mean")}
 )
+MOST_ERRORS = 6  # gradients of one task
 READING = ("task_id", "repeat", "at_ns", "phase", "cpu_percent", "gpu_percent")
 
 
@@ -61,6 +62,25 @@ def read_checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Ta
     return typed_rows.task_rows(
         _read_table(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")
     )
+
+
+def read_errors(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[ParameterRow]:
+    """Read the gradient errors of a few tasks that are nearest to their tolerances, over repeats.
+
+    A parameter whose tolerance was not recorded is left out; a NaN is the worst.
+    """
+    ids = ", ".join(map(quote_sql, dict.fromkeys(task_ids)))
+    if not ids:
+        return []
+    query = (
+        "with worst as (select task_id, name, max(coalesce(error, 'inf'::double)) as largest, "
+        f"max(allowed) as bound from parameters where sweep_id = {quote_sql(sweep_id)} "
+        f"and allowed > 0 and task_id in ({ids}) group by task_id, name) "
+        "select task_id, name, largest as error, bound as allowed from worst "
+        "qualify row_number() over (partition by task_id order by largest / bound desc, name) "
+        f"<= {MOST_ERRORS} order by task_id, largest / bound desc, name"
+    )
+    return typed_rows.parameter_rows(run_query(store, query))
 
 
 def _read_table(store: Store, query: str, sweep_id: str, rest: str = "") -> pa.Table:

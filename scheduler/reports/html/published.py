@@ -14,6 +14,7 @@ from velodrome.agents.environments.versions import split
 FIGURES = Path(__file__).with_name("published.toml")
 NOT_IN_STUDY = "not in the study"
 NOT_GIVEN = "not published"
+_FIELDS = ("work", "source", "machine", "device", "dtype", "frameworks")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Published:
     source: str
     machine: str
     device: str
+    dtype: str
     definition: tuple[str, ...]
     frameworks: Mapping[str, str]
     values: Mapping[tuple[str, str, int, str], float]
@@ -53,5 +55,5 @@ def load_published() -> Published:
         for phase in ("forward", "gradient", "total")
         for framework, ms in model.get(phase, {}).items()
     }
-    fields = {name: found[name] for name in ("work", "source", "machine", "device", "frameworks")}
+    fields = {name: found[name] for name in _FIELDS}
     return Published(**fields, definition=tuple(found["definition"]), values=values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from velodrome.adapters.models import MODELS, list_families
-from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload, platform_order
 from velodrome.scheduler.reports.cell_times import Time, add_times
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import (
@@ -71,7 +71,7 @@ def _group(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[Platform
             found.setdefault(group.platform.node_type, []).append(group)
     for own in found.values():
         names = dict.fromkeys(group.platform.hardware for group in own)
-        in_order = sorted(own, key=lambda group: (group.platform.device, group.platform.threads))
+        in_order = sorted(own, key=lambda group: platform_order(group.platform))
         yield " and ".join(names), in_order[:MOST_PLACES]
 
 
@@ -180,7 +180,7 @@ def _build_encoder(
 
 
 def _build_memory(where: str, groups: Sequence[PlatformCells], number: int) -> Iterator[StudyTable]:
-    """Build the table of peak memory: the largest over batch sizes, threads and repeats."""
+    """Build the table of peak memory: the largest over all settings and repeats."""
     implementations = list_implementations(groups)
     models = list(dict.fromkeys(workload.model for g in groups for workload in g.workloads))
     columns = []
@@ -228,7 +228,7 @@ def _choose_size(model: str, sizes: Sequence[int]) -> int:
 
 def _name_place(group: PlatformCells) -> str:
     platform = group.platform
-    return f"{platform.device_name}, {show_count(platform.threads, 'thread')}"
+    return f"{platform.device_and_dtype}, {show_count(platform.threads, 'thread')}"
 
 
 def _build_cell(cell: CellResult | None, phase: str) -> StudyCell:

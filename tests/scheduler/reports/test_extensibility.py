@@ -146,3 +146,12 @@ def test_outcomes_follow_the_order_of_the_probes() -> None:
         typed([row("torch", "probe-gru"), row("torch", "probe-lrn")])
     )
     assert [one.probe for one in found] == ["probe-lrn", "probe-gru"]
+
+
+def test_each_precision_has_a_grid_of_its_own() -> None:
+    lacks = {"dtype": "float16", "status": "unsupported", "reason": "no Lrn in float16"}
+    found = build_grids(collect_outcomes(typed([row("torch"), row("torch", **lacks)])))
+    assert [(grid.device, grid.count_outcomes("torch")) for grid in found] == [
+        ("cpu", (1, 0, 1)),
+        ("cpu float16", (0, 0, 1)),
+    ]

@@ -22,7 +22,7 @@ _TEXTS = {
     "distance": (
         "Relative times",
         "Gradient time (forward time for a model without gradient) relative to the best of the "
-        "same line: same model, batch size, hardware, device and threads.",
+        "same line: same model, batch size, hardware, device, threads and precision.",
         "No line has two times to compare.",
     ),
     "batch-sizes": (

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import vl_convert
 from html_pages import EVIL, SWEEP, Element, change_task, make_cell, read_specs, write_page_of
+from made_measurements import make_times
 from made_rows import typed
 
-from velodrome.adapters.protocol import Checked, Figure
+from velodrome.adapters.protocol import Checked, Figure, ParameterError
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError
@@ -19,6 +20,9 @@ from velodrome.scheduler.reports.html.page import MOST_CELLS, build_page
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import task_rows
+
+HALF = {"dtype": "bfloat16"}
+PLACE = "Some CPU, cpu, 1 thread"
 
 
 def test_the_page_has_every_part_of_a_report(tree: Element) -> None:
@@ -69,6 +73,39 @@ def test_a_cell_without_a_time_shows_its_reason_and_details(tree: Element) -> No
     words = tree.by_id("reasons").text
     assert words.index("crashed") < words.index("no lengths of its own")  # surprises first
     assert "Expected: unsupported: neon has no LSTM" in words
+
+
+def test_details_of_a_cell_show_the_gradients_nearest_to_their_tolerances(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    errors = [ParameterError(f"l{n}.weight", (1,), 1.0, n * 1e-3, 8e-3) for n in range(9)]
+    errors += [ParameterError("old.weight", (1,), 1.0, 1e-3)]  # its tolerance was not recorded
+    with store.hold_sweep(SWEEP):
+        store.put(SWEEP, make_cell("torch", "eager", "lenet", parameters=tuple(errors)))
+    card = next(write_page_of(root, tmp_path).all(of="card"))
+    (listed,) = [one for one in card.all("details") if one.text.startswith("Gradient errors")]
+    lines = [line.text.split() for line in listed.all("tr")][1:]
+    assert lines[0] == ["l8.weight", "8.0e-03", "8.0e-03", "100", "%"]
+    assert lines[1] == ["l7.weight", "7.0e-03", "8.0e-03", "88", "%"]
+    assert len(lines) == 6
+
+
+def test_precisions_have_a_grid_each_and_a_table_of_their_ratios(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    with store.hold_sweep(SWEEP):
+        store.put(SWEEP, make_cell("torch", "eager", "lenet"))
+        half = change_task(make_cell("torch", "eager", "lenet", **make_times(1, 1.5)), **HALF)
+        store.put(SWEEP, half)
+    grid = write_page_of(root, tmp_path).by_id("grid")
+    platforms = [one.text for one in grid.all("span", of="where")]
+    assert platforms == ["cpu, 1 thread, float32", "cpu, 1 thread, bfloat16", PLACE]
+    (table,) = grid.all("table", of="precisions")
+    lines = [" ".join(line.text.split()) for line in table.all("tr")][1:]
+    assert lines == [
+        "lenet batch 64 forward bfloat16 1.00x",
+        "lenet batch 64 gradient bfloat16 0.50x",
+    ]
 
 
 def test_details_of_a_cell_list_the_checks_of_its_times(
