@@ -100,7 +100,7 @@ def _select(rows: Sequence[TaskRow], side: Side, sweep_ids: Sequence[str]) -> li
 
 
 def _refuse(rows: Sequence[TaskRow], criterion: Criterion, found: Recommendation) -> ConfigError:
-    what = "energy" if criterion is Criterion.ENERGY else f"{found.phase} time"
+    what = "known energy" if criterion is Criterion.ENERGY else f"{found.phase} time"
     reasons = dict.fromkeys(
         row.energy_reason if criterion is Criterion.ENERGY else row.reason for row in rows
     )

@@ -86,7 +86,7 @@ def summarize(found: Recommendation) -> str:
     name = f"{found.unit}s/s" if found.criterion is Criterion.SPEED else f"J per {found.unit}"
     text = (
         f"{BEST[found.criterion]} of {len(found.ranked)} for {found.model}: "
-        f"{_name(first.configuration)}, {format_cost(found, first.cost)} {name}"
+        f"{_name(first.configuration)}, {format_cost(found, first.cost, name)}"
     )
     rest = f" and {len(unsure) - MOST_NAMED} more" if len(unsure) > MOST_NAMED else ""
     doubt = f"; cannot tell it from {', '.join(unsure[:MOST_NAMED])}{rest}" if unsure else ""
@@ -97,12 +97,16 @@ def summarize(found: Recommendation) -> str:
     return f"{text}{doubt}{why}."
 
 
-def format_cost(found: Recommendation, cost: Time) -> str:
-    """Format units per second, or J per unit, with the uncertainty."""
+def format_cost(found: Recommendation, cost: Time, name: str = "") -> str:
+    """Format units per second, or J per unit, with the uncertainty. name: of the unit."""
     if found.criterion is Criterion.ENERGY:
-        return f"{cost.median_ns:.3g} {format_uncertainty(cost)}"
-    rate = compute_rate(cost, 1.0)
-    return f"{format_amount(rate.per_s, GridUnit.RATE)} {format_rate_uncertainty(rate, cost)}"
+        amount, uncertainty = f"{cost.median_ns:.3g}", format_uncertainty(cost)
+    else:
+        rate = compute_rate(cost, 1.0)
+        amount = format_amount(rate.per_s, GridUnit.RATE)
+        uncertainty = format_rate_uncertainty(rate, cost)
+    shown = uncertainty if uncertainty.startswith("±") else f"({uncertainty})"
+    return " ".join(filter(None, (amount, name, shown)))
 
 
 def _name_rank(found: Recommendation, each: RankedConfiguration) -> str:

@@ -139,7 +139,7 @@ def test_least_energy_is_not_the_fastest(way) -> None:
     assert ranks(by_speed) == {"torch": Rank.BEST, "jax": Rank.WORSE}
     assert ranks(by_energy) == {"jax": Rank.BEST, "torch": Rank.WORSE}
     assert by_energy.ranked[0].cost.median_ns == pytest.approx(0.5)
-    assert "0.5 spread 2.0% J per image" in summarize(by_energy)
+    assert "0.5 J per image (spread 2.0%)" in summarize(by_energy)
 
 
 def test_without_a_meter_the_reason_is_named(way) -> None:
