@@ -182,7 +182,7 @@ BERT_LENGTHS = tuple(range(98, 130, 2))  # four batches of four
 
 TRANSFORMERS: Tuple[Model, ...] = (
     make_vit("vit-b16", Images(3, 224, 224), 16, (12, 768, 12), 1000, (2, 128)),
-    make_bert("bert-base", BERT_LENGTHS, (12, 768, 12), (30522, 512), (4, 64)),
+    make_bert("bert-base", BERT_LENGTHS, (12, 768, 12), (30522, 512), (4, 8)),
     make_gpt2("gpt2-128", 128, GPT2_SIZE, GPT2_WORDS, 8),
     make_gpt2("gpt2-1024", 1024, GPT2_SIZE, GPT2_WORDS, 8),
     make_llama_block("llama-block-128", 128, LLAMA_SIZE, LLAMA_ROTARY),

@@ -18,6 +18,7 @@ from velodrome.adapters.models.layers import (
 )
 from velodrome.adapters.models.lstm import QUANTILES
 from velodrome.adapters.models.probes import PROBED
+from velodrome.adapters.proof.seeding import count_batches
 
 
 @pytest.mark.parametrize(
@@ -226,6 +227,16 @@ def test_the_unit_of_work_follows_from_the_input(
     name: str, batch_size: int, units: tuple[object, ...]
 ) -> None:
     assert products.count_units(MODELS[name], batch_size) == units
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_default_batches_of_every_model_can_be_filled_twice(device: str) -> None:
+    few = [
+        name
+        for name, model in MODELS.items()
+        if count_batches(model, model.default_batch_size(device)) < 2
+    ]
+    assert few == []
 
 
 def test_padding_counts_as_no_token() -> None:
