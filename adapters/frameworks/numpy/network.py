@@ -77,6 +77,7 @@ class Network(object):
         self, model: Model, weights: Dict[str, numpy.ndarray], operations: Dict[type, Operation]
     ) -> None:
         self.model = model
+        self._precision: Optional[Precision] = None
         self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
         self._reads = shapes.list_inputs(model)
         self._needed = shapes.find_gradient_flow(model)
@@ -95,6 +96,7 @@ class Network(object):
 
     def round_products(self, precision: Precision) -> None:
         """Compute all products in a precision from now on; inputs have to be rounded ones, too."""
+        self._precision = precision
         for own in self._weights.values():
             for role in own:
                 own[role] = as_rounded(own[role], precision)
@@ -167,7 +169,12 @@ class Network(object):
         inputs = tuple(values[name] for name in self._reads[layer.name])
         operation = self._operations[layer.name]
         output, saved = operation.forward(layer, self._weights[layer.name], inputs, call)
-        return inputs, output, saved
+        return inputs, self._mark(output), saved
+
+    def _mark(self, values: Array) -> Array:
+        """Return what a layer gives, marked for rounding again where NumPy has lost the mark."""
+        marked: Array = as_rounded(values, self._precision) if self._precision else values
+        return marked
 
     def _backward(
         self,
@@ -183,7 +190,11 @@ class Network(object):
             if of_output is None or not self._needed[layer.name]:
                 continue
             of_inputs, of_roles = self._operations[layer.name].backward(
-                layer, self._weights[layer.name], own, of_output, self._wanted_inputs(layer)
+                layer,
+                self._weights[layer.name],
+                own,
+                self._mark(of_output),
+                self._wanted_inputs(layer),
             )
             for role, key in self._trained[layer.name].items():
                 found[key] = found[key] + of_roles[role] if key in found else of_roles[role]

@@ -12,7 +12,7 @@ arrays, does the same: every other operation stays in float64. Sums within a pro
 Rounding is to nearest, ties to even.
 """
 
-from typing import Any, Dict, NamedTuple, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Tuple, Union
 
 import numpy
 
@@ -75,7 +75,9 @@ class RoundedArray(numpy.ndarray):
             precision = _find_precision(inputs)
             operands = [_round_operand(own, precision) for own in inputs[1:]]
             return _round_result(numpy.einsum(inputs[0], *operands, optimize=True), precision)
-        return super().__array_function__(function, types, inputs, options)
+        result = super().__array_function__(function, types, inputs, options)
+        # numpy.concatenate makes an array of this class that knows nothing of its sources.
+        return as_rounded(result, _find_precision((inputs, tuple(options.values()))))
 
 
 def as_rounded(values: Any, precision: Precision) -> Any:
@@ -104,4 +106,14 @@ def _round_result(product: numpy.ndarray, precision: Precision) -> numpy.ndarray
 
 
 def _find_precision(inputs: Tuple[Any, ...]) -> Precision:
-    return next(own.precision for own in inputs if isinstance(own, RoundedArray))
+    return next(own.precision for own in _list_rounded(inputs))
+
+
+def _list_rounded(inputs: Iterable[Any]) -> Iterator[RoundedArray]:
+    """List the rounded ones of a function's arguments, and of the sequences among them."""
+    for own in inputs:
+        if isinstance(own, RoundedArray):
+            yield own
+        elif isinstance(own, (tuple, list)):
+            for inner in _list_rounded(own):
+                yield inner
