@@ -17,10 +17,19 @@ PREDICTED = "predicted.json"  # in a reference's file, a zip archive
 LOSS_TOLERANCE = 1e-6  # of float32
 GRADIENT_TOLERANCE = 5e-5
 FACTOR = 4.0  # real errors were 0.8 to 3.4 times the predicted ones
-MOST = 0.5  # beyond it a gradient half as long would pass
+MOST = 0.9  # beyond it a gradient of another direction would pass
+# Of the median over the parameters of <g, ref> / <ref, ref>: a missing factor. It is steady where
+# single gradients are not: rounding moved it by 0.01 at most in resnet50-tiny in bfloat16, where it
+# moved single gradients by up to 0.72.
+SCALE_TOLERANCE = 0.25
+# Predicted at least, in a precision below float32, where a ReLU or max-pooling may let one value's
+# gradient jump: if one does is luck, and it moved gradients of small models by up to 0.23 (tf32)
+# and 0.56 (float16) where the prediction by another batch was below 0.01.
+JUMP = 0.15
 WEAK = 0.05  # a larger predicted error hides small mistakes
-# A loss is one number, and may by luck be exact: a share of the unit roundoff is allowed.
-LOSS_FLOORS = {"tf32": 2.0**-14, "bfloat16": 2.0**-11, "float16": 2.0**-14}
+# A loss is one number, and may by luck be exact: the unit roundoff is allowed. Honest losses were
+# off by half of it (vit-b16-tiny and resnet50-tiny in bfloat16).
+LOSS_FLOORS = {"tf32": 2.0**-13, "bfloat16": 2.0**-10, "float16": 2.0**-13}
 
 
 class PredictedErrors(NamedTuple):
@@ -49,10 +58,11 @@ def compute_loss_tolerance(dtype: str, predicted: PredictedErrors) -> float:
 def compute_gradient_tolerance(dtype: str, predicted: PredictedErrors, name: str) -> float:
     """Return the allowed error of a parameter's gradient. KeyError without a prediction.
 
-    A prediction below half of the median is luck: half of the median counts.
+    A prediction below half of the median is luck: half of the median counts. Not the median of
+    what jumps may do, which are no predictions of the gradients behind them.
     """
     if dtype == "float32" and name not in predicted.gradients:
         return GRADIENT_TOLERANCE
-    ordered = sorted(predicted.gradients.values())
+    ordered = sorted(value for value in predicted.gradients.values() if value < JUMP) or [0.0]
     own = max(predicted.gradients[name], ordered[len(ordered) // 2] / 2)
     return min(MOST, max(GRADIENT_TOLERANCE, FACTOR * own))

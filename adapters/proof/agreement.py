@@ -1,45 +1,32 @@
 """Verification of a framework's loss and gradients against the reference, before timing."""
 
 import math
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy
 
 from velodrome.adapters.contract import Adapter, Handle
-from velodrome.adapters.models import MODELS, shapes
-from velodrome.adapters.models.layers import Dropout, Model
+from velodrome.adapters.models import MODELS
 from velodrome.adapters.proof import seeding
+from velodrome.adapters.proof.disagreement import Disagreed as Disagreed
+from velodrome.adapters.proof.disagreement import format_table
 from velodrome.adapters.proof.prediction import list_weak
 from velodrome.adapters.proof.reference import ExpectedResults, Reference, draw_signs
 from velodrome.adapters.proof.sketch import compute_sketch
 from velodrome.adapters.protocol import ParameterError, Verified, monotonic_ns
-
-_SIGMAS = 5.0
-
-
-class Disagreed(Exception):
-    """The framework computes something other than the model. The text is one line for a table."""
-
-    def __init__(
-        self,
-        reason: str,
-        parameters: Tuple[ParameterError, ...] = (),
-        loss_error: float = float("nan"),
-        detail: str = "",
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.parameters = parameters
-        self.loss_error = loss_error
-        self.detail = detail or reason
+from velodrome.adapters.tolerances import SCALE_TOLERANCE
 
 
 class ResultErrors(NamedTuple):
-    """Errors of one result: of its loss, and of the gradient nearest to or beyond its tolerance."""
+    """Errors of one result: of its loss, and of the gradient nearest to or beyond its tolerance.
+
+    scale: the median over the parameters of <g, ref> / <ref, ref>.
+    """
 
     loss: float
     gradient: float = 0.0
     parameter: str = ""
+    scale: float = 1.0
 
     def list_faults(self, reference: Reference) -> Tuple[str, ...]:
         """Describe each error beyond tolerance; empty if there is none. nan is beyond."""
@@ -51,6 +38,9 @@ class ResultErrors(NamedTuple):
         if self.parameter and not self.gradient <= allowed:
             text = "the gradient of {} is off by {:.2g} (allowed {:.2g})"
             found.append(text.format(self.parameter, self.gradient, allowed))
+        elif not abs(self.scale - 1.0) <= SCALE_TOLERANCE:
+            text = "most gradients are {:.2g} times as long as the reference's"
+            found.append(text.format(self.scale))
         return tuple(found)
 
 
@@ -69,7 +59,7 @@ def verify(reference: Reference, adapter: Adapter) -> Verified:
         collector.take(index, adapter)
     parameters = _parameter_errors(reference, collector.worst)
     loss_error = _worst(error for _, error in collector.losses)
-    _require(reference, parameters, loss_error)
+    _require(reference, parameters, loss_error, collector.scale)
     return Verified(
         collector.losses[0][0],
         loss_error,
@@ -93,12 +83,15 @@ def measure_gradient_errors(
     """Return the errors of a gradient call. Disagreed if names or shapes are not the model's."""
     worst = ResultErrors(compute_relative_error(adapter.loss(handle), expected.losses[place]))
     largest = 0.0
+    scales = []
     for name, gradient in iterate_gradients(reference, adapter, handle):
-        error = measure_gradient_error(name, gradient, expected.sketches[name][place])
+        found, wanted = compute_sketch(name, gradient), expected.sketches[name][place]
+        error = _measure_distance(found, wanted)
+        scales.append(_measure_scale(found, wanted))
         share = error / reference.gradient_tolerance(name)
         if not share <= largest:
             worst, largest = worst._replace(gradient=error, parameter=name), share
-    return worst
+    return worst._replace(scale=float(numpy.median(scales)) if scales else 1.0)
 
 
 def iterate_gradients(
@@ -121,11 +114,18 @@ def iterate_gradients(
         raise Disagreed("no gradient of {}".format(", ".join(sorted(missing))))
 
 
-def measure_gradient_error(name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> float:
-    """Return |gradient - reference| / |reference|. expected: the reference's sketch."""
-    distance = float(numpy.linalg.norm(compute_sketch(name, gradient) - expected))
+def _measure_distance(found: numpy.ndarray, expected: numpy.ndarray) -> float:
+    """Return |gradient - reference| / |reference| from the sketches of both."""
+    distance = float(numpy.linalg.norm(found - expected))
     length = float(numpy.linalg.norm(expected))
     return distance / length if length else (0.0 if distance == 0.0 else float("inf"))
+
+
+def _measure_scale(found: numpy.ndarray, expected: numpy.ndarray) -> float:
+    """Return <gradient, reference> / <reference, reference>, 1 if the reference is 0."""
+    square = float((expected * expected).sum())
+    with numpy.errstate(invalid="ignore"):
+        return float((found * expected).sum()) / square if square else 1.0
 
 
 def compute_relative_error(value: float, expected: float) -> float:
@@ -141,41 +141,13 @@ def require_copy(output: numpy.ndarray, expected: numpy.ndarray) -> None:
         raise Disagreed("{} of {} values are not the input's".format(wrong, expected.size))
 
 
-def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[str, ...]:
-    """Turn dropout on, compare it with the model and leave it on. Return notes of the results.
-
-    Each layer's kept share must be within 5 standard deviations of 1 - rate, and two calls of
-    forward must differ in their loss, so that the timed call does drop. The number of inputs that
-    are not zero is unknown: a quarter of the examples is taken, few enough behind a ReLU.
-    """
-    layers = [layer for layer in model.layers if isinstance(layer, Dropout)]
-    if not layers:
-        return ()
-    adapter.set_dropout(True)
-    shares = adapter.kept_shares()
-    sizes = shapes.compute_output_shapes(model)
-    notes = tuple(
-        _share_note(
-            layer, shares.get(layer.name), shapes.count_values(sizes[layer.name]) * batch_size / 4
-        )
-        for layer in layers
-    )
-    first, second = (adapter.loss(adapter.forward(0)) for _ in range(2))
-    if first == second:
-        raise Disagreed(
-            "forward drops nothing: two calls with dropout active gave the same loss {!r}".format(
-                first
-            )
-        )
-    return notes
-
-
 class _ErrorCollector(object):
     """Errors over batches: of each loss, and the worst per parameter."""
 
     def __init__(self, reference: Reference) -> None:
         self.losses: List[Tuple[float, float]] = []
         self.worst: Dict[str, float] = {}
+        self.scale = 1.0  # of the batch whose median is farthest from 1
         self._reference = reference
         self._signs = draw_signs(len(reference.losses), reference.seed)
         self._total: Dict[str, numpy.ndarray] = {}
@@ -187,20 +159,27 @@ class _ErrorCollector(object):
             return
         handle = adapter.gradient(index)
         self._take_loss(index, adapter.loss(handle))
+        scales = []
         for name, gradient in iterate_gradients(self._reference, adapter, handle):
-            self._take_gradient(index, name, gradient)
+            scales += self._take_gradient(index, name, gradient)
+        if scales:
+            self.scale = max(self.scale, float(numpy.median(scales)), key=_measure_offset)
         if index == len(self._reference.losses) - 1:
             for name, added in self._total.items():
-                self._note(name, added, self._reference.total[name])
+                self._note(name, compute_sketch(name, added), self._reference.total[name])
 
     def _take_loss(self, index: int, loss: float) -> None:
         self.losses.append((loss, compute_relative_error(loss, self._reference.losses[index])))
 
-    def _take_gradient(self, index: int, name: str, gradient: numpy.ndarray) -> None:
+    def _take_gradient(self, index: int, name: str, gradient: numpy.ndarray) -> List[float]:
+        """Note the error; return the scale if the batch is a checked one, else nothing."""
         reference = self._reference
+        scales = []
         if index in reference.checked:
-            place = reference.checked.index(index)
-            self._note(name, gradient, reference.sketches[name][place])
+            expected = reference.sketches[name][reference.checked.index(index)]
+            found = compute_sketch(name, gradient)
+            self._note(name, found, expected)
+            scales.append(_measure_scale(found, expected))
         if reference.total:
             if name not in self._total:
                 self._total[name] = numpy.zeros(gradient.shape, numpy.float32)
@@ -208,23 +187,11 @@ class _ErrorCollector(object):
                 self._total[name] += gradient
             else:
                 self._total[name] -= gradient
+        return scales
 
-    def _note(self, name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> None:
-        error = measure_gradient_error(name, gradient, expected)
+    def _note(self, name: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
+        error = _measure_distance(found, expected)
         self.worst[name] = _larger(self.worst.get(name, 0.0), error)
-
-
-def _share_note(layer: Dropout, share: Optional[float], count: float) -> str:
-    if share is None:
-        raise Disagreed("the adapter gives no kept share of dropout {}".format(layer.name))
-    expected = 1.0 - layer.rate
-    allowed = _SIGMAS * math.sqrt(layer.rate * expected / count)
-    text = "dropout {} kept {:.4f} of its inputs, {:.2f} +- {:.4f} expected".format(
-        layer.name, share, expected, allowed
-    )
-    if not abs(share - expected) <= allowed:
-        raise Disagreed(text)
-    return text
 
 
 def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
@@ -239,6 +206,10 @@ def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
 def _larger(left: float, right: float) -> float:
     """Return the larger value; nan if either is nan, unlike max."""
     return float(numpy.maximum(left, right))
+
+
+def _measure_offset(scale: float) -> float:
+    return math.inf if math.isnan(scale) else abs(scale - 1.0)
 
 
 def _worst(errors: Iterator[float]) -> float:
@@ -262,7 +233,10 @@ def _parameter_errors(reference: Reference, worst: Dict[str, float]) -> Tuple[Pa
 
 
 def _require(
-    reference: Reference, parameters: Tuple[ParameterError, ...], loss_error: float
+    reference: Reference,
+    parameters: Tuple[ParameterError, ...],
+    loss_error: float,
+    scale: float,
 ) -> None:
     """Raise Disagreed, naming the worst error, unless all are within tolerance. nan never is."""
     faults = []
@@ -274,28 +248,10 @@ def _require(
                 len(bad), len(parameters), worst.name, worst.error, worst.allowed
             )
         )
-    faults += ResultErrors(loss_error).list_faults(reference)
+    faults += ResultErrors(loss_error, scale=1.0 if bad else scale).list_faults(reference)
     if faults:
-        detail = _table(parameters, loss_error)
+        detail = format_table(parameters, loss_error)
         raise Disagreed("; ".join(faults), parameters, loss_error, detail)
-
-
-def _table(parameters: Tuple[ParameterError, ...], loss_error: float) -> str:
-    width = max([len("parameter")] + [len(entry.name) for entry in parameters])
-    header = "{:{}}  {:>9}  {:>9}  {:>9}  shape"
-    lines = [header.format("parameter", width, "error", "allowed", "|ref|")]
-    lines += [
-        "{:{}}  {:9.2e}  {:9.2e}  {:9.2e}  {}".format(
-            entry.name,
-            width,
-            entry.error,
-            entry.allowed,
-            entry.reference_norm,
-            "x".join(map(str, entry.shape)),
-        )
-        for entry in parameters
-    ]
-    return "\n".join(lines + ["{:{}}  {:9.2e}".format("loss", width, loss_error)])
 
 
 def _tie_notes(reference: Reference) -> Tuple[str, ...]:

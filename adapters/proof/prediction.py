@@ -11,7 +11,7 @@ from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model, SquaredError, StepCrossEntropy
 from velodrome.adapters.proof import tie_distance
-from velodrome.adapters.tolerances import WEAK, PredictedErrors
+from velodrome.adapters.tolerances import JUMP, WEAK, PredictedErrors
 
 PARTIAL_SUMS = 64
 
@@ -58,6 +58,22 @@ def measure_errors(
         abs(rounded[0] - loss) / abs(loss) if loss else abs(rounded[0]),
         {name: _measure_distance(rounded[1][name], own) for name, own in gradients.items()},
     )
+
+
+def cover_jumps(model: Model, dtype: str, predicted: PredictedErrors) -> PredictedErrors:
+    """Raise the predictions of gradients that can jump to what a jump may do.
+
+    To the largest in the model at least, as a jump moves all gradients before it.
+    """
+    before = set(tie_distance.list_before_jumps(model))
+    if dtype == "float32" or not before:
+        return predicted
+    least = max([JUMP, *predicted.gradients.values()])
+    raised = {
+        name: least if name.rsplit(".", 1)[0] in before else error
+        for name, error in predicted.gradients.items()
+    }
+    return predicted._replace(gradients=raised)
 
 
 def round_inputs(batch: Batch, dtype: str) -> Batch:

@@ -145,7 +145,8 @@ def _predict_errors(network: Network, batch: Batch, bare: Reference) -> Predicte
     found = prediction.measure_errors(
         accumulate_gradients(network, batch), accumulate_gradients(rounded, batch, bare.dtype)
     )
-    return found._replace(loss=max(found.loss, least))
+    covered = prediction.cover_jumps(model, bare.dtype, found)
+    return covered._replace(loss=max(found.loss, least))
 
 
 def draw_signs(batches: int, seed: int) -> numpy.ndarray:

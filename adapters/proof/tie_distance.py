@@ -35,6 +35,12 @@ MARGIN = 3.0
 _PER_ROOT_PRODUCT = 0.3 * 2.0**-24
 
 
+def list_before_jumps(model: Model) -> Tuple[str, ...]:
+    """List the layers before the last one where a gradient can jump: theirs may jump."""
+    jumping, names = _list_jumping_layers(model), [layer.name for layer in model.layers]
+    return tuple(names[: names.index(jumping[-1])]) if jumping else ()
+
+
 def can_jump(model: Model) -> bool:
     """Return True if a gradient of a single example, computed alone, can jump."""
     return bool(_list_jumping_layers(model)) and not needs_whole_batch(model)

@@ -12,7 +12,7 @@ DETAIL_LENGTH = 20000  # characters: compilers quote whole programs in their err
 # failed. A bare name matches a class of any module.
 STATUS_OF_CLASS = {
     "velodrome.adapters.contract.Unsupported": "unsupported",
-    "velodrome.adapters.proof.agreement.Disagreed": "disagreed",
+    "velodrome.adapters.proof.disagreement.Disagreed": "disagreed",
     "ImportError": "environment_failed",
     "MemoryError": "out_of_memory",
     "OutOfMemoryError": "out_of_memory",  # torch

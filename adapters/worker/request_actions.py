@@ -8,7 +8,14 @@ import numpy
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
-from velodrome.adapters.proof import agreement, check_sequence, reference, reference_file, seeding
+from velodrome.adapters.proof import (
+    agreement,
+    check_sequence,
+    dropout_shares,
+    reference,
+    reference_file,
+    seeding,
+)
 from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase
 from velodrome.adapters.protocol import (
     Built,
@@ -147,7 +154,7 @@ def verify_adapter(
     for phase, call in reversed(list_timed_calls(adapter, model)):
         time_first_call(phase, call, adapter, send)
     verified = agreement.verify(stored, adapter)
-    notes = agreement.check_dropout(model, adapter, request.batch_size)
+    notes = dropout_shares.check_dropout(model, adapter, request.batch_size)
     send(verified._replace(notes=verified.notes + notes))
 
 

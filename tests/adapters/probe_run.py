@@ -11,7 +11,7 @@ from importlib import import_module
 
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models.probes import PROBES
-from velodrome.adapters.proof import agreement, reference, seeding
+from velodrome.adapters.proof import agreement, dropout_shares, reference, seeding
 
 
 def outcome(adapter_of, model, known, variant):
@@ -21,7 +21,7 @@ def outcome(adapter_of, model, known, variant):
         adapter.load(seeding.draw_batches(model, model.batch_size, 0, known.draws))
         adapter.set_dropout(False)
         verified = agreement.verify(known, adapter)
-        agreement.check_dropout(model, adapter, model.batch_size)
+        dropout_shares.check_dropout(model, adapter, model.batch_size)
     except Unsupported as error:
         return "unsupported", str(error), ()
     except agreement.Disagreed as error:

@@ -10,7 +10,7 @@ from velodrome.adapters.frameworks.numpy.operation import Operation
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Dropout, Linear, Model, Relu
-from velodrome.adapters.proof import agreement
+from velodrome.adapters.proof import agreement, dropout_shares
 
 COPY = MODELS["copy"]._replace(
     name="copy-small", input=kinds.Vectors(1000, "uniform"), batch_size=BATCH
@@ -53,13 +53,13 @@ WIDE = IMAGES._replace(
 
 
 def _check_dropout(kind: type[Adapter], model: Model = WIDE) -> tuple[str, ...]:
-    return agreement.check_dropout(model, ready(kind, model), BATCH)
+    return dropout_shares.check_dropout(model, ready(kind, model), BATCH)
 
 
 def test_dropout_at_its_rate_is_noted_and_stays_on() -> None:
     adapter = ready(Adapter, WIDE)
     still = adapter.loss(adapter.forward(0))
-    (note,) = agreement.check_dropout(WIDE, adapter, BATCH)
+    (note,) = dropout_shares.check_dropout(WIDE, adapter, BATCH)
     assert note.startswith("dropout drop kept 0.")
     assert adapter.loss(adapter.forward(0)) != still
 

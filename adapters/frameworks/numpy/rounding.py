@@ -12,7 +12,7 @@ arrays, does the same: every other operation stays in float64. Sums within a pro
 Rounding is to nearest, ties to even.
 """
 
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Tuple, Union
 
 import numpy
 
@@ -63,20 +63,24 @@ class RoundedArray(numpy.ndarray):
         bare = [numpy.asarray(own) if isinstance(own, RoundedArray) else own for own in inputs]
         if "out" in options:
             options["out"] = tuple(numpy.asarray(own) for own in options["out"])
-        result = getattr(ufunc, method)(*bare, **options)
+        result: numpy.ndarray = getattr(ufunc, method)(*bare, **options)
         if method == "at":
             return result
-        return as_rounded(result, _find_precision(inputs + options.get("out", ())))
+        rounded: numpy.ndarray = as_rounded(
+            result, _find_precision(inputs + options.get("out", ()))
+        )
+        return rounded
 
     def __array_function__(
-        self, function: Any, types: Any, inputs: Tuple[Any, ...], options: Dict[str, Any]
+        self, function: Any, types: Any, inputs: Iterable[Any], options: Mapping[str, Any]
     ) -> Any:
         if function is numpy.einsum:
-            precision = _find_precision(inputs)
-            operands = [_round_operand(own, precision) for own in inputs[1:]]
-            return _round_result(numpy.einsum(inputs[0], *operands, optimize=True), precision)
+            subscripts, *bare = inputs
+            precision = _find_precision(tuple(bare))
+            operands = [_round_operand(own, precision) for own in bare]
+            return _round_result(numpy.einsum(subscripts, *operands, optimize=True), precision)
         result = super().__array_function__(function, types, inputs, options)
-        # numpy.concatenate makes an array of this class that knows nothing of its sources.
+        # numpy.concatenate, where and pad give an array that is none of this class.
         return as_rounded(result, _find_precision((inputs, tuple(options.values()))))
 
 
