@@ -55,7 +55,8 @@ def test_the_page_has_each_precision_and_the_factors_of_its_tolerances() -> None
     assert f"the loss is multiplied by {LOSS_SCALE:g} before" in prose
 
 
-def test_the_sweep_of_the_page_runs_its_models() -> None:
+def test_the_sweep_of_the_page_runs_its_models_in_two_precisions() -> None:
     sweep = load_sweep(ROOT / "sweeps" / "today.yaml")
     assert {*sweep.models} < {model.name for model in TODAY}
+    assert sweep.dtypes == ("float32", "bfloat16")
     assert "velodrome run sweeps/today.yaml" in TEXT
