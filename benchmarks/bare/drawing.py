@@ -1,4 +1,4 @@
-"""Random inputs of the models in NumPy: digits, pixels in a row, sentences."""
+"""Random inputs of the models in NumPy: digits, photographs, pixels in a row, sentences, texts."""
 
 import numpy as np
 
@@ -11,6 +11,18 @@ def digits(batch_size):
     """Images (batch, 1, 28, 28) float32, standard normal, and labels (batch,) int32, 0 to 9."""
     images = np.random.standard_normal((batch_size, 1, 28, 28)).astype(np.float32)
     return images, np.random.randint(10, size=batch_size).astype(np.int32)
+
+
+def photographs(batch_size):
+    """Images (batch, 3, 224, 224) float32, standard normal, and labels (batch,), 0 to 999."""
+    images = np.random.standard_normal((batch_size, 3, 224, 224)).astype(np.float32)
+    return images, np.random.randint(1000, size=batch_size).astype(np.int32)
+
+
+def texts(batch_size, length):
+    """Words (batch, length) int32 of GPT-2's vocabulary, and as many labels."""
+    words = np.random.randint(50257, size=(2, batch_size, length)).astype(np.int32)
+    return words[0], words[1]
 
 
 def pixels(batch_size):

@@ -1,19 +1,17 @@
-"""LeNet, an auto-encoder's fine-tuning and an LSTM by hand in JAX: pure functions, compiled.
+"""Models by hand in JAX: pure functions, compiled. The large ones are in jax_large.
 
 python jax_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--samples 10]
 """
 
 import jax
 import jax.numpy as jnp
+import jax_large
 from drawing import bias, digits, pixels, sentences, weight
 from jax import lax
+from jax_large import channels_last, cross_entropy, linear
 from loop import Calls, main
 
 STEPS = 8  # a sequence is padded to a multiple: XLA compiles anew for each length
-
-
-def linear(layer, x):
-    return x @ layer["w"] + layer["b"]
 
 
 def convolution(layer, x):
@@ -24,12 +22,6 @@ def convolution(layer, x):
 
 def halved(x):
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
-
-
-def cross_entropy(logits, labels):
-    """Compute the loss as Optax does."""
-    of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    return (jax.nn.logsumexp(logits, axis=1) - of_label).mean()
 
 
 def layer(*shape):
@@ -92,10 +84,6 @@ def padded(tokens, lengths, labels):
     return jnp.pad(tokens, ((0, behind), (0, 0))), lengths, labels
 
 
-def channels_last(images, labels):
-    return images.transpose(0, 2, 3, 1), labels
-
-
 MODELS = {
     "lenet": (lenet, lenet_parameters, lambda size: [channels_last(*digits(size))]),
     "autoencoder-400-200-100/finetune": (
@@ -108,6 +96,7 @@ MODELS = {
         sentiment_parameters,
         lambda size: [padded(*own) for own in sentences(size)],
     ),
+    **jax_large.MODELS,
 }
 
 

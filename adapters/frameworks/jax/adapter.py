@@ -6,30 +6,33 @@ variant eager. A handle is what it gave: the loss, or the loss and the gradients
 
 import jax
 import jaxlib
+import numpy
 
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
-from velodrome.adapters.frameworks.graph import require_options
-from velodrome.adapters.frameworks.jax.network import Network
+from velodrome.adapters.frameworks.graph import is_time_first, require_options
+from velodrome.adapters.frameworks.jax.network import LENGTH_MULTIPLE, Network
 from velodrome.adapters.frameworks.jax.notes import notes
+from velodrome.adapters.frameworks.jax.precision import MATMUL_PRECISIONS
 from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 
 VARIANTS = ("jit", "eager")
-
-# XLA compiles once per shape, here for about a second. So sequences are padded to few different
-# lengths, by a twentieth for those of `lstm`.
-LENGTH_MULTIPLE = 8
+DTYPES = {
+    "cpu": ("float32", "bfloat16", "float16"),
+    "gpu": ("float32", "tf32", "bfloat16", "float16"),
+}
 
 
 class Adapter(contract.Adapter):
     """The agent sets the threads: XLA reads NPROC once, when it is imported."""
 
     def __init__(self, model, variant, device, threads, dtype):
-        require_options("jax", (variant, VARIANTS), (device, ("cpu", "gpu")), (dtype, ("float32",)))
-        self._model, self._variant = model, variant
-        self._device = _device(device)
+        require_options("jax", (variant, VARIANTS), (device, tuple(DTYPES)))
+        require_options("jax", (dtype, DTYPES[device]))
+        self._model, self._variant, self._dtype = model, variant, dtype
+        self._device = _device(device, dtype)
         self._gpu = device == "gpu"
-        self._network = Network(model, device)
+        self._network = Network(model, device, dtype)
         self._forward = self._gradient = None  # made with the first batches
 
     @staticmethod
@@ -75,9 +78,8 @@ class Adapter(contract.Adapter):
 
     def output(self, handle):
         """Return the output; a handle of None stands for the memory that a copy fills."""
-        return channels_last.restore_output(
-            jax.device_get(self._carried["kept"] if handle is None else handle)
-        )
+        array = jax.device_get(self._carried["kept"] if handle is None else handle)
+        return channels_last.restore_output(array.astype(numpy.float32))
 
     def kept_shares(self):
         rates = self._network.rates(active=True)
@@ -93,7 +95,7 @@ class Adapter(contract.Adapter):
         return ("xla via jaxlib {}".format(jaxlib.__version__),)
 
     def notes(self):
-        return tuple(notes(self._model, self._variant, self._gpu, LENGTH_MULTIPLE))
+        return tuple(notes(self._model, self._variant, self._gpu, self._dtype))
 
     def _function(self, function):
         """Return the timed call of a function. Carried buffers are donated."""
@@ -109,7 +111,12 @@ class Adapter(contract.Adapter):
         return WarmCompiledFunction(call, self._batches)
 
     def _load_batch(self, batch):
-        found = {"inputs": channels_last.convert_inputs(batch.inputs, LENGTH_MULTIPLE)}
+        time_first = is_time_first(self._model)
+        multiple = 1 if batch.lengths is None else LENGTH_MULTIPLE
+        inputs = channels_last.convert_inputs(batch.inputs, multiple, time_first)
+        if time_first and inputs.ndim == 3:
+            inputs = inputs.swapaxes(0, 1)
+        found = {"inputs": inputs}
         if batch.labels is not None:
             found["labels"] = batch.labels
         if batch.lengths is not None:
@@ -117,12 +124,12 @@ class Adapter(contract.Adapter):
         return jax.device_put(found, self._device)
 
 
-def _device(device):
-    """Return the first device of its kind, set to float32 products without TF32.
+def _device(device, dtype):
+    """Return the first device of its kind, set to the dtype's precision of float32 products.
 
     Queued calls are disabled on the CPU: they would need one more thread.
     """
-    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISIONS[dtype])
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_cpu_enable_async_dispatch", False)  # noqa: FBT003

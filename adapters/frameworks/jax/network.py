@@ -5,23 +5,41 @@ import jax.numpy as jnp
 
 from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks import channels_last
-from velodrome.adapters.frameworks.graph import find_entry, locate_parameters
+from velodrome.adapters.frameworks.graph import (
+    find_entry,
+    is_time_first,
+    locate_parameters,
+    share_tied,
+)
+from velodrome.adapters.frameworks.jax import precision
 from velodrome.adapters.frameworks.jax.operations import LOSSES, JaxContext, choice
+from velodrome.adapters.frameworks.jax.transformer_layers import make_rotary_tables
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
+
+# XLA compiles once per shape, here for about a second. So sequences of many lengths are padded to
+# few, by a twentieth for those of `lstm`.
+LENGTH_MULTIPLE = 8
 
 
 class Network(object):
     """Functions of a model, to be compiled or not. Their arguments:
 
-    trained, frozen: arrays by `layer.role`, as `weights` gives them. rates: per dropout layer.
+    trained, frozen: arrays by `layer.role`, as `weights` gives them. The tables of rotary positions
+    are frozen ones. rates: per dropout layer.
     batch: `inputs` and, where there are some, `labels` and `lengths`. carried: see `carried`.
     """
 
-    def __init__(self, model, platform):
-        """Raise Unsupported if a layer or the loss is of a kind without an operation."""
-        self._model = model
-        self._steps = [(layer, _require_known(choice, layer, platform)) for layer in model.layers]
+    def __init__(self, model, platform, dtype):
+        """Raise Unsupported if a layer or the loss is of a kind without an operation or type."""
+        precision.require_products(model, platform, dtype)
+        self._model, self._dtype = model, dtype
+        self._time_first = is_time_first(model)
+        self._loss_scale = precision.LOSS_SCALES.get(dtype, 1.0)
+        self._steps = [
+            (layer, _require_known(choice, layer, platform, self._time_first))
+            for layer in model.layers
+        ]
         self._loss = find_entry(LOSSES, model.loss, "jax")
         self._reads = shapes.list_inputs(model)
         self._parameters = {
@@ -29,6 +47,7 @@ class Network(object):
         }
         self._dropouts = [layer.name for layer in model.layers if isinstance(layer, kinds.Dropout)]
         last = model.layers[-1]
+        self._rotary = _make_rotary_tables(model)
         self._kept = last.name if _only_copies(model, last) else ""
 
     def weights(self, given):
@@ -36,7 +55,7 @@ class Network(object):
         trained, frozen = {}, {}
         for name, (_, entry, _) in self._parameters.items():
             (frozen if entry.frozen else trained)[name] = self.in_own_layout(name, given[name])
-        return trained, frozen
+        return trained, dict(frozen, **self._rotary)
 
     def in_own_layout(self, name, array):
         """Convert a parameter's canonical array to JAX's layout."""
@@ -66,12 +85,21 @@ class Network(object):
             values[layer.name] = output
         if self._kept:
             return None, dict(carried, kept=output)
+        if self._time_first and output.ndim == 3:
+            output = output.swapaxes(0, 1)
         return self._loss(self._model.loss, output, values, batch.get("labels")), carried
 
     def gradient(self, trained, frozen, rates, batch, carried):
         """Return ((loss, gradients by trained parameter), the carried values)."""
-        call = jax.value_and_grad(self.forward, has_aux=True)
+
+        def scaled(*arguments):
+            loss, carried = self.forward(*arguments)
+            return loss * self._loss_scale, carried
+
+        call = jax.value_and_grad(self.forward if self._loss_scale == 1 else scaled, has_aux=True)
         (loss, carried), gradients = call(trained, frozen, rates, batch, carried)
+        if self._loss_scale != 1:
+            loss, gradients = jax.tree.map(lambda own: own / self._loss_scale, (loss, gradients))
         return (loss, gradients), carried
 
     def kept_shares(self, trained, frozen, rates, batch, carried):
@@ -93,14 +121,24 @@ class Network(object):
     def _walk(self, trained, frozen, rates, batch, keys):
         """Yield (layer, its inputs, its output) for each layer."""
         values = {"input": batch["inputs"]}
-        by_layer = {layer.name: {} for layer, _ in self._steps}
-        for name, (layer, entry, _) in self._parameters.items():
-            by_layer[layer.name][entry.role] = (frozen if entry.frozen else trained)[name]
-        call = JaxContext(batch.get("lengths"), rates, keys)
+        by_layer = self._weights_by_layer(trained, frozen)
+        dtype = precision.TYPES[self._dtype]
+        call = JaxContext(batch.get("lengths"), rates, keys, dtype, self._time_first)
         for layer, operation in self._steps:
             read = [values[name] for name in self._reads[layer.name]]
             values[layer.name] = operation(layer, by_layer[layer.name], call, *read)
             yield layer, read, values[layer.name]
+
+    def _weights_by_layer(self, trained, frozen):
+        """Return the parameters and tables of each layer by role."""
+        by_layer = {layer.name: {} for layer, _ in self._steps}
+        for name, (layer, entry, _) in self._parameters.items():
+            by_layer[layer.name][entry.role] = (frozen if entry.frozen else trained)[name]
+        share_tied(self._model, by_layer)
+        for name in self._rotary:
+            layer, role = name.rsplit(".", 1)
+            by_layer[layer][role] = frozen[name]
+        return by_layer
 
     def _keys(self, carried):
         """Return a fresh key for each dropout layer, and the carried values with a fresh key."""
@@ -108,6 +146,23 @@ class Network(object):
             return {}, carried
         key, *keys = jax.random.split(carried["key"], 1 + len(self._dropouts))
         return dict(zip(self._dropouts, keys)), dict(carried, key=key)
+
+
+def _make_rotary_tables(model):
+    """Return the tables of each attention with rotary positions, by `layer.role`."""
+    outputs = shapes.compute_output_shapes(model)
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, kinds.Attention) and layer.rotary:
+            time, n = outputs[layer.name]
+            for role, table in make_rotary_tables(layer, _round_up(time), n).items():
+                found["{}.{}".format(layer.name, role)] = table
+    return found
+
+
+def _round_up(length):
+    """Return a multiple of LENGTH_MULTIPLE: no batch is padded to more steps."""
+    return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
 
 def _only_copies(model, layer):

@@ -1,16 +1,19 @@
 """Layers and losses in JAX: an entry of OPERATIONS or LOSSES for each kind.
 
 Operations take the layer, its weights by role, the Call, and what the layer reads. Images are
-(batch, height, width, channels), which XLA's kernels for the CPU want; sequences come time first.
+(batch, height, width, channels), which XLA's kernels for the CPU want; sequences are batch first,
+or time first where a recurrent layer reads them.
 """
 
+from functools import partial
 from typing import Any, Dict, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from velodrome.adapters.frameworks.jax import probe_layers
+from velodrome.adapters.frameworks.jax import probe_layers, transformer_layers
+from velodrome.adapters.frameworks.jax.precision import multiply
 from velodrome.adapters.models import layers as kinds
 
 
@@ -20,10 +23,13 @@ class JaxContext(NamedTuple):
     lengths: Any  # (batch,) int32, None where there are no sequences
     rates: Dict[str, Any]  # per dropout layer, a float32 that is 0 while dropout is off
     keys: Dict[str, Any]  # per dropout layer, the key of its random numbers in this call
+    dtype: Any  # the type of products
+    time_first: bool  # sequences are (time, batch, n), not (batch, time, n)
 
 
 def _conv(layer, weights, call, x):
-    return _convolve(layer, x, weights["weight"], layer.groups) + weights["bias"]
+    product = _convolve(layer, x, weights["weight"], layer.groups, call.dtype)
+    return product + weights["bias"] if layer.bias else product
 
 
 def _conv_by_group(layer, weights, call, x):
@@ -33,14 +39,15 @@ def _conv_by_group(layer, weights, call, x):
     groups = zip(
         jnp.split(x, layer.groups, axis=3), jnp.split(weights["weight"], layer.groups, axis=3)
     )
-    parts = [_convolve(layer, own, weight, 1) for own, weight in groups]
-    return jnp.concatenate(parts, axis=3) + weights["bias"]
+    parts = [_convolve(layer, own, weight, 1, call.dtype) for own, weight in groups]
+    product = jnp.concatenate(parts, axis=3)
+    return product + weights["bias"] if layer.bias else product
 
 
-def _convolve(layer, x, weight, groups):
+def _convolve(layer, x, weight, groups, dtype):
     return lax.conv_general_dilated(
-        x,
-        weight,
+        x.astype(dtype),
+        weight.astype(dtype),
         window_strides=(layer.stride, layer.stride),
         padding=[(layer.padding, layer.padding)] * 2,
         dimension_numbers=probe_layers.LAYOUT,
@@ -49,17 +56,19 @@ def _convolve(layer, x, weight, groups):
 
 
 def _linear(layer, weights, call, x):
-    product = x.reshape(x.shape[0], -1) @ weights["weight"]
+    product = multiply(x.reshape(x.shape[0], -1), weights["weight"], call.dtype)
     return product + weights["bias"] if layer.bias else product
 
 
 def _max_pool(layer, weights, call, x):
     window, strides = (1, layer.size, layer.size, 1), (1, layer.stride, layer.stride, 1)
-    return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, "VALID")
+    edges = [(0, 0), (layer.padding, layer.padding), (layer.padding, layer.padding), (0, 0)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, edges)
 
 
 def _lrn(layer, weights, call, x):
     """Compose LRN from a window over the channels, in a fifth of the time of shifted sums."""
+    x = x.astype(jnp.float32)
     around = (layer.size // 2, (layer.size - 1) // 2)
     total = lax.reduce_window(
         x * x, 0.0, lax.add, (1, 1, 1, layer.size), (1, 1, 1, 1), [(0, 0), (0, 0), (0, 0), around]
@@ -76,8 +85,8 @@ def _embedding(layer, weights, call, x):
     return jnp.take(weights["weight"], x, axis=0, mode="clip")
 
 
-@jax.jit
-def _scan(x, weight_input, weight_hidden, bias):
+@partial(jax.jit, static_argnames="dtype")
+def _scan(x, dtype, weight_input, weight_hidden, bias):
     """Map x (time, batch, in) to h (time, batch, units). Eager runs compile it too, as any scan.
 
     The input's products are one product before the loop. It runs on through the padding, which
@@ -86,18 +95,23 @@ def _scan(x, weight_input, weight_hidden, bias):
 
     def step(state, before):
         cell, hidden = state
-        i, f, g, o = jnp.split(before + hidden @ weight_hidden, 4, axis=1)
+        i, f, g, o = jnp.split(before + multiply(hidden, weight_hidden, dtype), 4, axis=1)
         cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
         hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
         return (cell, hidden), hidden
 
-    zeros = jnp.zeros((x.shape[1], weight_hidden.shape[0]), x.dtype)
-    return lax.scan(step, (zeros, zeros), x @ weight_input + bias)[1]
+    zeros = jnp.zeros((x.shape[1], weight_hidden.shape[0]), jnp.float32)
+    return lax.scan(step, (zeros, zeros), multiply(x, weight_input, dtype) + bias)[1]
 
 
 def _mean_over_time(layer, weights, call, x):
-    within = jnp.arange(x.shape[0])[:, None] < call.lengths
-    return jnp.where(within[:, :, None], x, 0.0).sum(0) / call.lengths[:, None]
+    time = 0 if call.time_first else 1
+    if call.lengths is None:
+        return jnp.mean(x, axis=time, dtype=jnp.float32)
+    steps = jnp.arange(x.shape[time])
+    within = steps[:, None] < call.lengths if call.time_first else steps < call.lengths[:, None]
+    total = jnp.sum(x, axis=time, dtype=jnp.float32, where=within[:, :, None])
+    return total / call.lengths[:, None]
 
 
 OPERATIONS = {
@@ -111,43 +125,58 @@ OPERATIONS = {
     kinds.Relu: lambda layer, weights, call, x: jax.nn.relu(x),
     kinds.Tanh: lambda layer, weights, call, x: jnp.tanh(x),
     kinds.Sigmoid: lambda layer, weights, call, x: jax.nn.sigmoid(x),
+    kinds.Gelu: lambda layer, weights, call, x: jax.nn.gelu(x, approximate=True),
+    kinds.Silu: lambda layer, weights, call, x: jax.nn.silu(x),
     kinds.Lrn: _lrn,
     kinds.Dropout: _dropout,
     kinds.Embedding: _embedding,
-    kinds.Lstm: lambda layer, weights, call, x: _scan(x, **weights),
+    kinds.Lstm: lambda layer, weights, call, x: _scan(x, call.dtype, **weights),
     kinds.Gru: probe_layers.gru,
-    kinds.Attention: probe_layers.attention,
     kinds.Loop: probe_layers.loop,
     kinds.Add: lambda layer, weights, call, left, right: left + right,
+    kinds.Multiply: lambda layer, weights, call, left, right: left * right,
+    kinds.MeanOverImage: transformer_layers.mean_over_image,
+    kinds.StepLinear: transformer_layers.step_linear,
+    kinds.TiedLinear: transformer_layers.tied_linear,
+    kinds.LayerNorm: transformer_layers.layer_norm,
+    kinds.RmsNorm: transformer_layers.rms_norm,
     kinds.Custom: lambda layer, weights, call, x: probe_layers.signed_square(x),
     kinds.MeanOverTime: _mean_over_time,
     kinds.Duplicate: lambda layer, weights, call, x: jnp.copy(x),
 }
 
 
-def choice(layer, platform):
+def choice(layer, platform, time_first):
     """Choose the operation of a layer on `cpu` or `gpu`; KeyError if its kind has none."""
     if isinstance(layer, kinds.Conv) and layer.groups > 1 and platform == "cpu":
         return _conv_by_group
+    if type(layer) in transformer_layers.OPERATIONS:
+        operation = transformer_layers.OPERATIONS[type(layer)]
+        return transformer_layers.swap_time(operation) if time_first else operation
     return OPERATIONS[type(layer)]
 
 
 def _cross_entropy(loss, output, values, labels):
-    chosen = jnp.take_along_axis(output, labels[:, None], axis=1)[:, 0]
-    return (jax.nn.logsumexp(output, axis=1) - chosen).mean()
+    """Compute the mean over all labels: (batch,), or (batch, time) and the output alike."""
+    output = output.astype(jnp.float32)
+    chosen = jnp.take_along_axis(output, labels[..., None], axis=-1)[..., 0]
+    return (jax.nn.logsumexp(output, axis=-1) - chosen).mean()
 
 
 def _squared_error(loss, output, values, labels):
+    """Add up squares as a product with itself: XLA adds a few hundred one after the other."""
+    output = output.astype(jnp.float32)
     if loss.target != "zero":
         target = lax.stop_gradient(values[loss.target])
         if target.ndim == 4 and output.ndim == 2:
             target = target.transpose(0, 3, 1, 2)
         output = output - target.reshape(output.shape)
-    return jnp.square(output).sum() / (2 * output.shape[0])
+    return jnp.vdot(output, output, precision="highest") / (2 * output.shape[0])
 
 
 LOSSES = {
     kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.StepCrossEntropy: _cross_entropy,
     kinds.SquaredError: _squared_error,
     kinds.NoLoss: lambda loss, output, values, labels: output,
 }

@@ -3,17 +3,21 @@
 Operations as in velodrome.adapters.frameworks.jax.operations. Sequences are (time, batch, n).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from velodrome.adapters.frameworks.jax.precision import multiply
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def dilated_conv(layer, weights, call, x):
     convolved = lax.conv_general_dilated(
-        x,
-        weights["weight"],
+        x.astype(call.dtype),
+        weights["weight"].astype(call.dtype),
         window_strides=(1, 1),
         padding=[(layer.padding, layer.padding)] * 2,
         rhs_dilation=(layer.dilation, layer.dilation),
@@ -25,8 +29,8 @@ def dilated_conv(layer, weights, call, x):
 def transposed_conv(layer, weights, call, x):
     edge = layer.kernel - 1 - layer.padding
     spread = lax.conv_transpose(
-        x,
-        weights["weight"],
+        x.astype(call.dtype),
+        weights["weight"].astype(call.dtype),
         strides=(layer.stride, layer.stride),
         padding=[(edge, edge)] * 2,
         dimension_numbers=LAYOUT,
@@ -37,47 +41,42 @@ def transposed_conv(layer, weights, call, x):
 
 def average_pool(layer, weights, call, x):
     window, strides = (1, layer.size, layer.size, 1), (1, layer.stride, layer.stride, 1)
-    return lax.reduce_window(x, 0.0, lax.add, window, strides, "VALID") / layer.size**2
+    total = lax.reduce_window(x.astype(jnp.float32), 0.0, lax.add, window, strides, "VALID")
+    return total / layer.size**2
 
 
 def batch_norm(layer, weights, call, x):
+    x = x.astype(jnp.float32)
     normalized = jax.nn.standardize(x, axis=(0, 1, 2), epsilon=layer.epsilon)
     return normalized * weights["scale"] + weights["bias"]
 
 
 def gru(layer, weights, call, x):
     """Compute a GRU like the LSTM: one product before the loop, padding included."""
-    return _scan(x, **weights)
+    return _scan(x, call.dtype, **weights)
 
 
-@jax.jit
-def _scan(x, weight_input, weight_hidden, bias, bias_hidden):
+@partial(jax.jit, static_argnames="dtype")
+def _scan(x, dtype, weight_input, weight_hidden, bias, bias_hidden):
     def step(hidden, own):
         own_r, own_z, own_n = jnp.split(own, 3, axis=1)
-        back_r, back_z, back_n = jnp.split(hidden @ weight_hidden + bias_hidden, 3, axis=1)
+        back_r, back_z, back_n = jnp.split(
+            multiply(hidden, weight_hidden, dtype) + bias_hidden, 3, axis=1
+        )
         r, z = jax.nn.sigmoid(own_r + back_r), jax.nn.sigmoid(own_z + back_z)
         n = jnp.tanh(own_n + r * back_n)
         hidden = (1 - z) * n + z * hidden
         return hidden, hidden
 
-    zeros = jnp.zeros((x.shape[1], weight_hidden.shape[0]), x.dtype)
-    return lax.scan(step, zeros, x @ weight_input + bias)[1]
-
-
-def attention(layer, weights, call, x):
-    """Compute attention with JAX's own, on (batch, time, heads, n / heads)."""
-    time, batch, n = x.shape
-    parts = jnp.split(x.swapaxes(0, 1) @ weights["weight_input"], 3, axis=2)
-    query, key, value = (part.reshape(batch, time, layer.heads, -1) for part in parts)
-    mixed = jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=call.lengths)
-    return mixed.reshape(batch, time, n).swapaxes(0, 1) @ weights["weight_output"]
+    zeros = jnp.zeros((x.shape[1], weight_hidden.shape[0]), jnp.float32)
+    return lax.scan(step, zeros, multiply(x, weight_input, dtype) + bias)[1]
 
 
 def loop(layer, weights, call, x):
     def step(count, state):
-        return jnp.tanh(state @ weights["weight"] + weights["bias"])
+        return jnp.tanh(multiply(state, weights["weight"], call.dtype) + weights["bias"])
 
-    return lax.fori_loop(0, layer.steps, step, x)
+    return lax.fori_loop(0, layer.steps, step, x.astype(jnp.float32))
 
 
 @jax.custom_vjp

@@ -1,0 +1,92 @@
+"""Predicted errors of a precision: from cases worked by hand to those of the small models."""
+
+import numpy
+import pytest
+from small_models import VECTOR, ZERO, model_of, wide
+
+from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.layers import Linear
+from velodrome.adapters.proof import prediction, seeding
+from velodrome.adapters.proof.batch_results import accumulate_gradients
+from velodrome.adapters.proof.reference import compute_reference
+from velodrome.adapters.tolerances import DTYPES, PredictedErrors
+
+TWINS = ["gpt2-tiny", "bert-base-tiny", "vit-b16-tiny", "llama-block-tiny"]
+
+
+def predict(model, dtype, weights=None, batch=None):
+    weights = weights or seeding.draw_weights(model, 0)
+    batch = batch or seeding.draw_batches(model, model.batch_size, 0)[0]
+    exact = Network(model, wide(weights), OPERATIONS)
+    rounded = prediction.make_rounded_network(model, weights, dtype)
+    return prediction.measure_errors(
+        accumulate_gradients(exact, batch), accumulate_gradients(rounded, batch, dtype)
+    )
+
+
+def test_errors_are_distances_relative_to_the_exact_values():
+    exact = (2.0, {"w": numpy.array([3.0, 4.0]), "b": numpy.zeros(2), "c": numpy.zeros(2)})
+    rounded = (2.1, {"w": numpy.array([3.0, 4.5]), "b": numpy.zeros(2), "c": numpy.ones(2)})
+    found = prediction.measure_errors(exact, rounded)
+    assert found.loss == pytest.approx(0.05)
+    assert found.gradients == {"w": pytest.approx(0.1), "b": 0.0, "c": float("inf")}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_of_few_bits_have_no_error(dtype):
+    model = model_of(VECTOR, Linear("f", 2), loss=ZERO)
+    weights = {
+        "f.weight": numpy.arange(12, dtype=numpy.float32).reshape(2, 6),
+        "f.bias": numpy.ones(2, numpy.float32),
+    }
+    batch = Batch(numpy.eye(6, dtype=numpy.float32)[:4])
+    assert predict(model, dtype, weights, batch) == PredictedErrors(
+        0.0, {"f.weight": 0.0, "f.bias": 0.0}
+    )
+
+
+def test_a_rounded_input_moves_the_loss_as_worked_by_hand():
+    model = model_of(VECTOR, Linear("f", 1, bias=False), loss=ZERO)
+    weights = {"f.weight": numpy.array([[1, 0, 0, 0, 0, 0]], numpy.float32)}
+    inputs = numpy.zeros((1, 6), numpy.float32)
+    inputs[0, 0] = 1 + 2.0**-8  # bfloat16 rounds it to 1, float16 does not
+    found = predict(model, "bfloat16", weights, Batch(inputs))
+    square = (1 + 2.0**-8) ** 2
+    assert found.loss == pytest.approx((square - 1) / square)
+    assert found.gradients["f.weight"] == pytest.approx((square - 1) / square)
+    # Its square, the weight's gradient, has 16 bits: half a step of 2^-10 is the most.
+    assert predict(model, "float16", weights, Batch(inputs)).gradients["f.weight"] <= 2.0**-11
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_errors_grow_from_float32_to_tf32_to_bfloat16_and_float16_is_an_eighth_of_it(name):
+    found = [predict(MODELS[name], dtype).gradients for dtype in DTYPES]
+    float32, tf32, _, float16 = (numpy.median(list(own.values())) for own in found)
+    assert 0 < float32 < 1e-6
+    assert 1000 * float32 < tf32 < 1.1 * float16  # tf32 rounds operands alone
+    ratios = [found[2][parameter] / found[3][parameter] for parameter in found[2]]
+    assert 6 < numpy.median(ratios) < 10.7
+
+
+@pytest.mark.parametrize("dtype", ["tf32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", TWINS)
+def test_rounding_alone_moves_no_gradient_of_a_small_transformer_far(name, dtype):
+    model = MODELS[name]
+    known = compute_reference(model, model.batch_size, 0, dtype)
+    assert set(known.predicted.gradients) == set(known.shapes)
+    assert prediction.list_weak(known.predicted) == ()
+
+
+def test_a_prediction_is_needed_in_a_lower_precision_and_for_batch_normalization():
+    assert not prediction.needs_prediction(MODELS["gpt2-tiny"], "float32")
+    assert prediction.needs_prediction(MODELS["resnet50-tiny"], "float32")
+    assert prediction.needs_prediction(MODELS["gpt2-tiny"], "bfloat16")
+
+
+def test_weak_gradients_are_counted_and_the_worst_is_named():
+    found = PredictedErrors(0.0, {"a.weight": 0.01, "b.weight": 0.07, "b.bias": 0.4})
+    assert prediction.list_weak(found) == (
+        "weak proof of 2 of 3 gradients: rounding alone moves b.bias by 40%",
+    )
