@@ -102,7 +102,12 @@ def _compare(platform: Platform, precisions: Mapping[str, Cells]) -> Iterator[Pr
     """Yield the table of one device, unless no cell was timed in float32 and another precision."""
     usual = precisions.get(USUAL_DTYPE, {})
     others = {dtype: cells for dtype, cells in precisions.items() if dtype != USUAL_DTYPE}
-    both = {key for cells in others.values() for key in cells if key in usual}
+    both = {
+        (workload, impl)
+        for cells in others.values()
+        for (workload, impl) in cells
+        if any(_divide(usual, cells, workload, impl, phase) for phase in PHASES)
+    }
     implementations = tuple(sorted({impl for _, impl in both}, key=implementation_order))
     lines = [
         PrecisionLine(
@@ -115,8 +120,8 @@ def _compare(platform: Platform, precisions: Mapping[str, Cells]) -> Iterator[Pr
         for phase in PHASES
         for dtype, cells in others.items()
     ]
-    shown = tuple(line for line in lines if any(line.ratios))
-    if shown:
+    if both:
+        shown = tuple(line for line in lines if any(line.ratios))
         yield PrecisionTable(platform, implementations, shown)
 
 

@@ -1,6 +1,6 @@
 """Text tables of a report's cells, the same for the terminal and Markdown."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.models import list_families
@@ -113,7 +113,7 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
         lines.extend(_build_totals(cells, workloads, implementations))
     names = tuple(impl.label for impl in implementations)
     remarks = (
-        *_describe_dtypes(platform, implementations),
+        *_describe_dtypes(platform, {impl for (_, impl), c in cells.items() if c.with_number}),
         *_list_composed(cells, workloads, implementations),
         *proof.describe_undecided_checks(
             [cell.proof for cell in cells.values() if cell.with_number]
@@ -231,14 +231,11 @@ def _describe_outcome(cell: CellResult) -> str:
     return f"{text} (expected {cell.expected})" if cell.expected else text
 
 
-def _describe_dtypes(
-    platform: Platform, implementations: Sequence[Implementation]
-) -> Iterator[str]:
-    """Name variants that compute in another type than that of the weights they are given."""
-    for impl in implementations:
+def _describe_dtypes(platform: Platform, timed: Iterable[Implementation]) -> Iterator[str]:
+    """Name variants with a time that compute in another type than the platform's."""
+    for impl in sorted(timed, key=implementation_order):
         if impl.variant in ("float64", "float16", "bfloat16") and impl.variant != platform.dtype:
-            inputs = f"{platform.dtype} weights and batches"
-            yield f"{impl.label}: computes in {impl.variant}, from {inputs}"
+            yield f"{impl.label}: computes in {impl.variant}, from float32 weights and batches"
 
 
 def _list_composed(

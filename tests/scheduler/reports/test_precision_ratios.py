@@ -66,7 +66,11 @@ def test_overlapping_intervals_are_marked() -> None:
 
 def test_a_cell_without_a_time_in_one_precision_has_no_ratio() -> None:
     rows = [row("torch"), row("jax"), half_failed("torch"), half(row("jax"))]
-    assert texts(rows)[0] == ("forward", "bfloat16", ["-", "1.00x"])
+    assert texts(rows)[0] == ("forward", "bfloat16", ["1.00x"])
+    rows += [row("torch", "lstm"), half(row("torch", "lstm"))]
+    found = texts(rows)
+    assert found[0] == ("forward", "bfloat16", ["-", "1.00x"])
+    assert found[2] == ("forward", "bfloat16", ["1.00x", "-"])
 
 
 def test_nothing_is_compared_without_two_precisions_on_one_device() -> None:

@@ -168,6 +168,12 @@ def test_a_framework_that_computes_in_another_dtype_than_the_title_says_so() -> 
     assert "numpy float64: computes in float64, from float32 weights and batches" in text
 
 
+def test_a_framework_without_a_time_computes_in_no_dtype() -> None:
+    lacks = {"variant": "float64", "dtype": "bfloat16", "status": "unsupported"}
+    text = render_terminal([failed_row("numpy", **lacks), row("torch", dtype="bfloat16")])
+    assert "computes in" not in text
+
+
 def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
     evil = "\x1b]0;owned\x07\x1b[2Jboom\r\nsecond\u202eline"
     rows = [failed_row("torch", reason=evil, rerun=evil, expected="agreed", unexpected=True)]
