@@ -63,7 +63,8 @@ def find_recommendation(
         raise ConfigError(f"{PLACE}, --phase", "energy is known of gradients alone", mend)
     found = recommend(rows, criterion, phase or PHASES[0])
     if not found.ranked and not phase and criterion is Criterion.SPEED:
-        found = recommend(rows, criterion, PHASES[1])
+        forward = recommend(rows, criterion, PHASES[1])
+        found = forward if forward.ranked else found
     if not found.ranked:
         raise _refuse(rows, criterion, found)
     return found

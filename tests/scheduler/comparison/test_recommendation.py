@@ -156,6 +156,12 @@ def test_a_model_without_gradient_is_ranked_by_its_forward_pass(way) -> None:
         find_recommendation(rows, Criterion.SPEED, "gradient")
 
 
+def test_a_model_that_nothing_ran_is_refused_with_the_first_reason(way) -> None:
+    rows = way(A, 10.0, verified=False, reason="the adapter has no LearnedPositions")
+    with pytest.raises(ConfigError, match="has a gradient time: the adapter has no Learned"):
+        find_recommendation(rows, Criterion.SPEED, "")
+
+
 def test_six_processes_give_the_best_an_interval(way) -> None:
     found = recommend(way(A, 10.0, 6), Criterion.SPEED, "gradient")
     low, high = found.ranked[0].cost.bounds
