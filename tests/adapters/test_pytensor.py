@@ -44,3 +44,9 @@ def test_a_gradient_call_does_not_change_the_weights(bench):
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4)
+
+
+def test_a_lower_precision_is_unsupported_and_named(bench):
+    failed = bench.measure("gpt2-tiny", dtype="bfloat16")[-1]
+    assert failed.status == "unsupported"
+    assert failed.reason == "the pytensor adapter has no 'bfloat16', only float32"

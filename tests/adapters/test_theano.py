@@ -48,3 +48,16 @@ def test_direct_convolution_agrees(bench):
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["gpt2-tiny", "bert-base-tiny", "vit-b16-tiny"])
+def test_models_of_today_agree(bench, model):
+    bench.agrees(model)
+
+
+@pytest.mark.parametrize("dtype", ["tf32", "bfloat16", "float16"])
+def test_a_lower_precision_is_unsupported_and_named(bench, dtype):
+    failed = bench.measure("gpt2-tiny", dtype=dtype)[-1]
+    assert failed.status == "unsupported"
+    assert failed.reason == f"the theano adapter has no '{dtype}', only float32"

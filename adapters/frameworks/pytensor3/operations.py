@@ -6,8 +6,11 @@ channels, height, width).
 
 from functools import reduce
 
+import numpy
 from pytensor import tensor
 from pytensor.tensor import special
+
+LEAST = float(numpy.finfo(numpy.float32).min)  # wins over no value in a window
 
 
 def relu(x):
@@ -51,9 +54,10 @@ def conv2d(
     return product.reshape((maps, batch, height, width)).dimshuffle(1, 0, 2, 3)
 
 
-def pool_2d(x, ws, stride, ignore_border, mode):
-    """Pool complete windows only. mode: `max` or `average_exc_pad`."""
+def pool_2d(x, ws, stride, ignore_border, pad, mode):
+    """Pool complete windows only. mode: `max` or, without padding, `average_exc_pad`."""
     joined = tensor.maximum if mode == "max" else tensor.add
+    x = _pad(x, pad, LEAST)
     for axis, behind in ((0, -2), (1, -1)):
         x = reduce(joined, _slices(x, behind, ws[axis], stride[axis]))
     return x if mode == "max" else x / (ws[0] * ws[1])
@@ -76,10 +80,11 @@ def _slices(x, axis, count, stride, dilation=1):
         yield x[(Ellipsis, slice(first, first - reach or None, stride), *behind)]
 
 
-def _pad(x, padding):
+def _pad(x, padding, value=0.0):
     rows, columns = padding
     if not rows and not columns:
         return x
     batch, channels, height, width = (x.shape[axis] for axis in range(4))
-    zeros = tensor.zeros((batch, channels, height + 2 * rows, width + 2 * columns))
-    return zeros[:, :, rows : rows + height, columns : columns + width].set(x)
+    shape = (batch, channels, height + 2 * rows, width + 2 * columns)
+    edge = tensor.full(shape, value, dtype=x.dtype)
+    return edge[:, :, rows : rows + height, columns : columns + width].set(x)

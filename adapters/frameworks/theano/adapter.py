@@ -40,7 +40,7 @@ def _direct_conv(call, layer, weights, x):
         filter_shape=filter_shape,
         border_mode="valid",
     )
-    return y + weights["bias"].dimshuffle("x", 0, "x", "x")
+    return y + weights["bias"].dimshuffle("x", 0, "x", "x") if layer.bias else y
 
 
 def _no_direct(call, layer, weights, x):

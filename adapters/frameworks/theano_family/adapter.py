@@ -9,7 +9,7 @@ import numpy
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
-from velodrome.adapters.frameworks.graph import require_options
+from velodrome.adapters.frameworks.graph import is_time_first, require_options
 from velodrome.adapters.frameworks.theano_family.layers import COMPOSED, LAYERS, LOSSES
 from velodrome.adapters.frameworks.theano_family.network import Network
 
@@ -44,7 +44,8 @@ class FamilyAdapter(contract.Adapter):
 
     def load(self, batches):
         self._network.draw(len(batches[0].inputs))
-        self._batches = tuple(_load_batch(batch) for batch in batches)
+        time_first = is_time_first(self._model)
+        self._batches = tuple(_list_arguments(batch, time_first) for batch in batches)
 
     def set_parameter(self, name, values):
         self._network.assign(name, values)
@@ -105,9 +106,11 @@ class FamilyAdapter(contract.Adapter):
         return function
 
 
-def _load_batch(batch):
-    """Return a function's arguments. Tokens: time first, of the type of row indices."""
+def _list_arguments(batch, time_first):
+    """Return a function's arguments. Tokens are of the type of row indices."""
     inputs = batch.inputs
     if inputs.dtype.kind == "i":
-        inputs = numpy.ascontiguousarray(inputs.T, dtype=numpy.int64)
+        inputs = inputs.astype(numpy.int64)
+    if time_first:
+        inputs = numpy.ascontiguousarray(inputs.swapaxes(0, 1))
     return tuple(array for array in (inputs, batch.labels, batch.lengths) if array is not None)

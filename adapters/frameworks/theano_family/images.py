@@ -22,7 +22,7 @@ def _convolve(call, layer, weights, x, stride, groups=1, dilation=1):
         filter_dilation=(dilation, dilation),
         num_groups=groups,
     )
-    return y + _per_channel(weights["bias"])
+    return y + _per_channel(weights["bias"]) if "bias" in weights else y
 
 
 def transposed_conv(call, layer, weights, x):
@@ -48,7 +48,10 @@ def pool(mode):
 
     def pooled(call, layer, weights, x):
         size, stride = (layer.size, layer.size), (layer.stride, layer.stride)
-        return call.library.pool_2d(x, ws=size, stride=stride, ignore_border=True, mode=mode)
+        padding = getattr(layer, "padding", 0)
+        return call.library.pool_2d(
+            x, ws=size, stride=stride, ignore_border=True, pad=(padding, padding), mode=mode
+        )
 
     return pooled
 

@@ -1,10 +1,14 @@
 """Layers and losses as symbolic graphs: an entry of LAYERS or LOSSES for each kind.
 
 Functions take the Call, the layer, its weights by role, and what the layer reads. All matrices but
-an embedding's are (in, out), as usual here; sequences have time first.
+tables of vectors are (in, out), as usual here; sequences have time first in a model with a
+recurrent layer, else the batch.
 """
 
-from velodrome.adapters.frameworks.theano_family import images, sequences
+import math
+
+from velodrome.adapters.frameworks.theano_family import images, sequences, steps
+from velodrome.adapters.frameworks.theano_family.attention import attention
 from velodrome.adapters.models import layers as kinds
 
 
@@ -13,6 +17,11 @@ def _linear(call, layer, weights, x):
         x = x.flatten(2)
     product = call.library.tensor.dot(x, weights["weight"])
     return product + weights["bias"] if layer.bias else product
+
+
+def _gelu(call, layer, weights, x):
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+    return 0.5 * x * (1 + call.library.tensor.tanh(inner))
 
 
 def _dropout(call, layer, weights, x):
@@ -52,16 +61,28 @@ LAYERS = {
     kinds.Relu: lambda call, layer, weights, x: call.library.nnet.relu(x),
     kinds.Sigmoid: lambda call, layer, weights, x: call.library.sigmoid(x),
     kinds.Tanh: lambda call, layer, weights, x: call.library.tensor.tanh(x),
+    kinds.Gelu: _gelu,
+    kinds.Silu: lambda call, layer, weights, x: x * call.library.sigmoid(x),
     kinds.Dropout: _dropout,
     kinds.Add: lambda call, layer, weights, x, y: x + y,
+    kinds.Multiply: lambda call, layer, weights, x, y: x * y,
+    kinds.MeanOverImage: lambda call, layer, weights, x: x.mean(axis=(2, 3)),
     kinds.Custom: _custom,
     kinds.Duplicate: _duplicate,
-    kinds.Embedding: lambda call, layer, weights, x: weights["weight"][x],
+    kinds.Embedding: steps.embedding,
     kinds.Lstm: sequences.lstm,
     kinds.Gru: sequences.gru,
-    kinds.Attention: sequences.attention,
+    kinds.Attention: attention,
     kinds.Loop: sequences.loop,
-    kinds.MeanOverTime: sequences.mean_over_time,
+    kinds.MeanOverTime: steps.mean_over_time,
+    kinds.StepLinear: steps.step_linear,
+    kinds.TiedLinear: steps.tied_linear,
+    kinds.LayerNorm: steps.layer_norm,
+    kinds.RmsNorm: steps.rms_norm,
+    kinds.LearnedPositions: steps.learned_positions,
+    kinds.Patches: steps.patches,
+    kinds.ClassToken: steps.class_token,
+    kinds.FirstStep: steps.first_step,
 }
 
 # Layers without an operation in any of the family, and how they are composed.
@@ -71,6 +92,10 @@ COMPOSED = {
     kinds.Lstm: "in a scan over all steps of a batch, padding too, its input's product before",
     kinds.Gru: "in a scan over all steps of a batch, padding too, its input's product before",
     kinds.Attention: "of products and a softmax",
+    kinds.LayerNorm: "of means",
+    kinds.RmsNorm: "of a mean",
+    kinds.Gelu: "of a tanh",
+    kinds.Silu: "as a product with a sigmoid",
 }
 
 
@@ -79,16 +104,22 @@ def _cross_entropy(call, loss, output, values, labels):
     return nnet.categorical_crossentropy(nnet.softmax(output), labels).mean()
 
 
+def _step_cross_entropy(call, loss, output, values, labels):
+    flat = output.reshape((output.shape[0] * output.shape[1], output.shape[2]))
+    return _cross_entropy(call, loss, flat, values, labels.flatten())
+
+
 def _squared_error(call, loss, output, values, labels):
     tensor = call.library.tensor
     if loss.target != "zero":
         target = call.library.root.gradient.disconnected_grad(values[loss.target])
-        output = output - (target.flatten(2) if target.ndim > 2 else target)
+        output = output - (target.flatten(2) if target.ndim > output.ndim else target)
     return tensor.sqr(output).sum() / tensor.cast(2 * output.shape[0], output.dtype)
 
 
 LOSSES = {
     kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.StepCrossEntropy: _step_cross_entropy,
     kinds.SquaredError: _squared_error,
     kinds.NoLoss: lambda call, loss, output, values, labels: output,
 }

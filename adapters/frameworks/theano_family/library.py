@@ -20,6 +20,7 @@ class TheanoContext(NamedTuple):
     """Data that a layer may need."""
 
     library: TheanoLibrary
-    lengths: Any  # (batch,) int32, None where there are no sequences
+    lengths: Any  # (batch,) int32, None where there is no padding
+    time_first: bool  # sequences are (time, batch, n), else (batch, time, n)
     rates: Dict[str, Any]  # per dropout layer, a shared scalar that is 0 while dropout is off
     input_shapes: Dict[str, Tuple[int, ...]]  # per layer, what it reads, the batch first

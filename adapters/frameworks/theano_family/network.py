@@ -2,12 +2,20 @@
 
 import numpy
 
-from velodrome.adapters.frameworks.graph import find_entry, locate_parameters
+from velodrome.adapters.frameworks.channels_last import TABLES
+from velodrome.adapters.frameworks.graph import (
+    find_entry,
+    is_time_first,
+    locate_parameters,
+    share_tied,
+)
 from velodrome.adapters.frameworks.theano_family.library import TheanoContext
+from velodrome.adapters.frameworks.theano_family.steps import batch_first
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
-IMAGES, VECTORS, TOKENS = "tensor4", "matrix", "lmatrix"
+SYMBOLS = {kinds.Images: "tensor4", kinds.Vectors: "matrix", kinds.States: "tensor3"}
+TOKENS = "lmatrix"
 
 
 class Network(object):
@@ -34,6 +42,7 @@ class Network(object):
             self._weights[layer.name][entry.role] = shared
             if not entry.frozen:
                 self._trained.append((entry.name, shared, layer))
+        share_tied(model, self._weights)
         self._rates = {
             layer.name: library.root.shared(numpy.float32(0), name=layer.name)
             for layer in self._dropouts()
@@ -74,40 +83,47 @@ class Network(object):
         """
         if self.symbols:
             return
-        tensor = self._library.tensor
-        inputs = getattr(tensor, _kind_of_input(self._model))("inputs")
-        labels = tensor.ivector("labels") if self._model.classes else None
-        lengths = tensor.ivector("lengths") if _kind_of_input(self._model) == TOKENS else None
-        reads, values, self._seen = shapes.list_inputs(self._model), {"input": inputs}, {}
-        known = shapes.compute_output_shapes(self._model)
+        tensor, model = self._library.tensor, self._model
+        inputs = getattr(tensor, SYMBOLS.get(type(model.input), TOKENS))("inputs")
+        labels = self._draw_labels()
+        is_padded = isinstance(model.input, kinds.Sequences)
+        lengths = tensor.ivector("lengths") if is_padded else None
+        reads, values, self._seen = shapes.list_inputs(model), {"input": inputs}, {}
+        known = shapes.compute_output_shapes(model)
         input_shapes = {name: (batch_size,) + known[read[0]] for name, read in reads.items()}
-        call = TheanoContext(self._library, lengths, self._rates, input_shapes)
+        call = TheanoContext(
+            self._library, lengths, is_time_first(model), self._rates, input_shapes
+        )
         for layer, function in self._steps:
             read = [values[name] for name in reads[layer.name]]
             values[layer.name] = function(call, layer, self._weights[layer.name], *read)
             self._seen[layer.name] = (read[0], values[layer.name])
-        output = values[self._model.layers[-1].name]
-        self._result = self._loss(call, self._model.loss, output, values, labels)
+        # Losses read sequences with the batch first, in any model.
+        values = {
+            name: batch_first(call, value) if value.ndim == 3 else value
+            for name, value in values.items()
+        }
+        self._result = self._loss(call, model.loss, values[model.layers[-1].name], values, labels)
         self.symbols = [symbol for symbol in (inputs, labels, lengths) if symbol is not None]
+
+    def _draw_labels(self):
+        tensor = self._library.tensor
+        if isinstance(self._model.loss, kinds.StepCrossEntropy):
+            return tensor.imatrix("labels")
+        return tensor.ivector("labels") if self._model.classes else None
 
     def _dropouts(self):
         return [layer for layer in self._model.layers if isinstance(layer, kinds.Dropout)]
 
 
-def _kind_of_input(model):
-    if isinstance(model.input, kinds.Images):
-        return IMAGES
-    return VECTORS if isinstance(model.input, kinds.Vectors) else TOKENS
-
-
 def _inward(layer, array):
-    """Convert from the canonical layout: matrices are (in, out), except an embedding's."""
-    if array.ndim == 2 and not isinstance(layer, kinds.Embedding):
+    """Convert from the canonical layout: matrices are (in, out), except tables of vectors."""
+    if array.ndim == 2 and not isinstance(layer, TABLES):
         return numpy.ascontiguousarray(array.T)
     return array
 
 
 def _outward(layer, array):
-    if array.ndim == 2 and not isinstance(layer, kinds.Embedding):
+    if array.ndim == 2 and not isinstance(layer, TABLES):
         return array.T
     return array
