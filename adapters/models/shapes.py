@@ -249,7 +249,7 @@ def _parameter_shapes(layer: Layer, shape: Shape) -> Dict[str, Tuple[Shape, int]
     if isinstance(layer, (kinds.LayerNorm, kinds.RmsNorm)):
         return {"scale": (shape[1:], 1), "bias": (shape[1:], 1)}
     if isinstance(layer, kinds.LearnedPositions):
-        return {"weight": ((layer.count, shape[1]), 100)}
+        return {"weight": ((layer.rows, shape[1]), 100)}
     if isinstance(layer, kinds.ClassToken):
         return {"weight": (shape[1:], 100)}
     if isinstance(layer, kinds.Loop):

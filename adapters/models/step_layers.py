@@ -114,10 +114,10 @@ class RmsNorm(NamedTuple):
 
 
 class LearnedPositions(NamedTuple):
-    """y = x + weight[step]. Parameter weight (count, n); rows beyond the input have gradient 0."""
+    """y = x + weight[step]. Parameter weight (rows, n); rows beyond the input have gradient 0."""
 
     name: str
-    count: int
+    rows: int
     inputs: Inputs = ()
 
 

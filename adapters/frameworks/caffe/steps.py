@@ -50,7 +50,7 @@ def positions(layer, bottom, net):
     numbers = net.constant(
         layer.name + "_numbers", numpy.broadcast_to(steps, (len(steps), net.examples))
     )
-    table = L.Embed(numbers, input_dim=layer.count, num_output=net.width(layer), bias_term=False)
+    table = L.Embed(numbers, input_dim=layer.rows, num_output=net.width(layer), bias_term=False)
     net.spec[layer.name + "_table"] = table
     return L.Eltwise(bottom, table)
 

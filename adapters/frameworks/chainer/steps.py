@@ -51,7 +51,7 @@ class LearnedPositionsLink(chainer.Link):
     def __init__(self, layer, units):
         super(LearnedPositionsLink, self).__init__()
         with self.init_scope():
-            self.W = chainer.Parameter(0, (layer.count, units))
+            self.W = chainer.Parameter(0, (layer.rows, units))
 
     def forward(self, x):
         return x + self.W[: x.shape[1]]

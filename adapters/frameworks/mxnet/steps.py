@@ -37,7 +37,7 @@ class LearnedPositionsBlock(HybridBlock):
     def __init__(self, layer, units):
         super(LearnedPositionsBlock, self).__init__()
         with self.name_scope():
-            self.weight = self.params.get("weight", shape=(layer.count, units))
+            self.weight = self.params.get("weight", shape=(layer.rows, units))
 
     def hybrid_forward(self, F, x, weight):
         rows = F.slice_like(weight, x, axes=(0,))

@@ -80,7 +80,9 @@ def _sum_shared(layer: kinds.Attention, of_heads: Array) -> Array:
     """Add up the gradients of the heads that share one: the transpose of repeating it."""
     batch, heads, time, size = of_heads.shape
     shared = layer.key_value_heads or heads
-    return of_heads.reshape(batch, shared, heads // shared, time, size).sum(axis=2)
+    grouped: Array = of_heads.reshape(batch, shared, heads // shared, time, size)
+    added: Array = grouped.sum(axis=2)
+    return added
 
 
 def _rotate(layer: kinds.Attention, x: Array, sign: float) -> Array:

@@ -20,7 +20,7 @@ def compute_loss(
         return _softmax_cross_entropy(last, labels)
     if isinstance(model.loss, kinds.StepCrossEntropy):
         flat = last.reshape(-1, last.shape[2])
-        loss, gradient = _softmax_cross_entropy(flat, numpy.ravel(labels))
+        loss, gradient = _softmax_cross_entropy(flat, numpy.asarray(labels).ravel())
         return loss, gradient.reshape(last.shape)
     if isinstance(model.loss, kinds.SquaredError):
         return _squared_error(last, _target(model.loss.target, values, last))

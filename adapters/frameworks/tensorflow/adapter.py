@@ -169,7 +169,7 @@ class Adapter(contract.Adapter):
         padded = shapes.compute_input_shape(self._model)[0]
         padded += -padded % XLA_LENGTH_MULTIPLE
         counts = [
-            layer.count for layer in self._model.layers if isinstance(layer, kinds.LearnedPositions)
+            layer.rows for layer in self._model.layers if isinstance(layer, kinds.LearnedPositions)
         ]
         fits = all(padded <= count for count in counts)
         return XLA_LENGTH_MULTIPLE if self._variant == "xla" and fits else 1
