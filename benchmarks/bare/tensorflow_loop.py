@@ -5,9 +5,9 @@ python tensorflow_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--sam
 
 import drawing
 import tensorflow as tf
-import tensorflow_models
+import tensorflow_large
 from loop import Calls, main
-from tensorflow_models import cross_entropy
+from tensorflow_large import cross_entropy
 
 UNITS = 128
 
@@ -170,7 +170,7 @@ MODELS = {
     "lenet": LeNet,
     "autoencoder-400-200-100/finetune": AutoEncoder,
     "lstm": Sentiment,
-    **tensorflow_models.MODELS,
+    **tensorflow_large.MODELS,
 }
 
 

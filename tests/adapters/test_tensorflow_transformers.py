@@ -20,7 +20,7 @@ def test_a_small_twin_agrees(bench, model):
     bench.agrees(model)
 
 
-@pytest.mark.parametrize("model", TRANSFORMERS)
+@pytest.mark.parametrize("model", TWINS)
 def test_a_small_twin_agrees_in_bfloat16(bench, model):
     assert "products in bfloat16" in " ".join(bench.agrees(model, dtype="bfloat16").notes)
 

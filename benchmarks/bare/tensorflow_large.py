@@ -29,8 +29,7 @@ class Gpt2:
         self.norm = self.scale_and_bias()
         parts = [part for block in self.blocks for pair in block for part in pair]
         self.variables = [self.embedding, self.positions, *parts, *self.norm]
-        words = np.random.randint(WORDS, size=(2, batch_size, LENGTH))
-        self.batches = [tuple(map(tf.constant, words))]
+        self.batches = [tuple(map(tf.constant, drawing.texts(batch_size, LENGTH)))]
         self.signature = [tf.TensorSpec.from_tensor(value) for value in self.batches[0]]
         self.mask = tf.constant(np.triu(np.full((LENGTH, LENGTH), -1e9, np.float32), 1))
 
@@ -90,9 +89,8 @@ class ResNet50:
             ones, zeros = np.ones(shape[3]), np.zeros(shape[3])
             self.norms[name] = self.new(variable(ones)), self.new(variable(zeros))
         self.classifier = self.new(weight(2048, 1000)), self.new(variable(drawing.bias(1000)))
-        images = np.random.standard_normal((batch_size, 224, 224, 3)).astype(np.float32)
-        labels = np.random.randint(1000, size=batch_size)
-        self.batches = [(tf.constant(images), tf.constant(labels))]
+        images, labels = drawing.photographs(batch_size)
+        self.batches = [(tf.constant(images.transpose(0, 2, 3, 1)), tf.constant(labels))]
         self.signature = [tf.TensorSpec.from_tensor(value) for value in self.batches[0]]
 
     def new(self, created):
