@@ -1,13 +1,14 @@
-"""LeNet, an auto-encoder's fine-tuning and an LSTM by hand in PyTorch, as modules in eager mode.
+"""LeNet, an auto-encoder's fine-tuning, an LSTM, GPT-2 and ResNet-50 in PyTorch, in eager mode.
 
 python torch_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--samples 10]
 """
 
 import torch
-from drawing import digits, pixels, sentences
+from drawing import digits, photographs, pixels, sentences, texts
 from loop import Calls, main
 from torch import nn
 from torch.nn import functional
+from torch_networks import Gpt2, resnet50
 
 
 def lenet():
@@ -66,6 +67,8 @@ MODELS = {
     "lenet": lambda size: (lenet(), [tensors(*digits(size))]),
     "autoencoder-400-200-100/finetune": lambda size: (autoencoder(), [tensors(*pixels(size))]),
     "lstm": lambda size: (Sentiment(), [tensors(*own) for own in sentences(size)]),
+    "gpt2-128": lambda size: (Gpt2(), [tensors(*texts(size, 128))]),
+    "resnet50": lambda size: (resnet50(), [tensors(*photographs(size))]),
 }
 
 

@@ -8,12 +8,16 @@ import torch
 from torch import nn
 
 from velodrome.adapters import contract
-from velodrome.adapters.frameworks.graph import require_options
-from velodrome.adapters.frameworks.torch import built_in
+from velodrome.adapters.composed_ops import format_note
+from velodrome.adapters.frameworks.graph import is_time_first, require_options
+from velodrome.adapters.frameworks.torch import built_in, precision
 from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
 from velodrome.adapters.frameworks.torch.network import Network
+from velodrome.adapters.frameworks.torch.steps import ComposedRmsNorm
+from velodrome.adapters.frameworks.torch.version import RELEASE
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.tolerances import DTYPES
 
 VARIANTS = ("eager", "channels_last", "compile")
 
@@ -26,13 +30,14 @@ class Adapter(contract.Adapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         _require(variant, dtype)
-        self._model, self._variant = model, variant
+        self._model, self._variant, self._dtype = model, variant, dtype
         self._device = find(device)
+        precision.require_precision(self._device, dtype)
         self._on_gpu = self._device.type == "cuda"
         self._memory_format = (
             torch.channels_last if variant == "channels_last" else torch.contiguous_format
         )
-        settle(self._device, threads)
+        settle(self._device, threads, dtype)
 
     @staticmethod
     def version():
@@ -49,6 +54,7 @@ class Adapter(contract.Adapter):
         if self._variant == "compile":
             _forbid_fallback()
             self._call = self._network.compile_steps()
+        self._call = precision.run_in_autocast(self._call, self._device, self._dtype)
 
     def load(self, batches):
         self._batches = tuple(self._load_batch(batch) for batch in batches)
@@ -71,7 +77,7 @@ class Adapter(contract.Adapter):
 
     def gradient(self, index):
         loss = self._call(*self._batches[index])
-        return loss, torch.autograd.grad(loss, self._trained)
+        return loss, precision.differentiate(loss, self._trained, self._dtype)
 
     def synchronize(self):
         if self._on_gpu:
@@ -88,7 +94,7 @@ class Adapter(contract.Adapter):
             yield name, gradient.detach().cpu().contiguous().numpy()
 
     def output(self, handle):
-        return handle[0].detach().cpu().contiguous().numpy()
+        return handle[0].detach().float().cpu().contiguous().numpy()
 
     def kept_shares(self):
         shares, hooks, modes = {}, [], []
@@ -119,15 +125,14 @@ class Adapter(contract.Adapter):
 
     def _load_batch(self, batch):
         """Return Network's arguments. torch needs 64-bit integers, and an LSTM time first."""
-        if self._has(kinds.Embedding):
-            inputs = self._tensor(batch.inputs.T.astype("int64"))
-        else:
-            inputs = self._tensor(batch.inputs)
-        labels, lengths = (
-            None if array is None else self._tensor(array.astype("int64"))
-            for array in (batch.labels, batch.lengths)
+        inputs, labels, lengths = batch
+        if is_time_first(self._model):
+            inputs = inputs.swapaxes(0, 1)
+            labels = labels.T if labels is not None else None  # per example, or per step
+        return tuple(
+            None if array is None else self._tensor(_widen(array))
+            for array in (inputs, labels, lengths)
         )
-        return inputs, labels, lengths
 
     def _has(self, kind):
         return any(isinstance(layer, kind) for layer in self._model.layers)
@@ -148,13 +153,15 @@ class Adapter(contract.Adapter):
                 yield "the {} runs through the padding, which the mean leaves out".format(name)
                 if self._variant == "compile":
                     yield "the {} is torch's own; only other operations are compiled".format(name)
-        if self._on_gpu:
-            yield "no TF32; cuDNN times its algorithms to choose one"
+        if any(isinstance(step.module, ComposedRmsNorm) for step in self._network.steps):
+            yield format_note(kinds.RmsNorm, "of the mean of squares, a root and a product")
+        for note in precision.describe(self._device, self._dtype):
+            yield note
 
 
 def _require(variant, dtype):
-    require_options("torch", (variant, VARIANTS), (dtype, ("float32",)))
-    if variant == "compile" and _release() < (2, 1):
+    require_options("torch", (variant, VARIANTS), (dtype, DTYPES))
+    if variant == "compile" and RELEASE < (2, 1):
         raise contract.Unsupported(
             "torch {} loses the gradients of compiled code; compile needs 2.1 or newer".format(
                 torch.__version__
@@ -162,8 +169,8 @@ def _require(variant, dtype):
         )
 
 
-def _release():
-    return tuple(int(part) for part in torch.__version__.split(".")[:2])
+def _widen(array):
+    return array.astype("int64") if array.dtype.kind == "i" else array
 
 
 def _make_hook(name, shares):

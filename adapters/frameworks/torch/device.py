@@ -19,15 +19,15 @@ def find(device):
     return torch.device("cuda", 0)
 
 
-def settle(device, threads):
-    """Set the host's threads. On a GPU: no TF32, and cuDNN times its algorithms."""
+def settle(device, threads, dtype):
+    """Set the host's threads. On a GPU: TF32 only if it is the dtype; cuDNN times algorithms."""
     torch.set_num_threads(threads)
     # Set it only once: torch 2.0 ends the process at the second time.
     if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+        torch.backends.cudnn.allow_tf32 = dtype == "tf32"
         torch.backends.cudnn.benchmark = True
 
 

@@ -4,6 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from velodrome.adapters.frameworks.torch import steps
+from velodrome.adapters.frameworks.torch.attention import AttentionModule
+from velodrome.adapters.frameworks.torch.recurrent import GruModule, LstmModule
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -13,66 +16,6 @@ class FlatLinear(nn.Linear):
 
     def forward(self, x):
         return functional.linear(x.flatten(1), self.weight, self.bias)
-
-
-class LstmModule(nn.LSTM):
-    """An LSTM to h (time, batch, units), from a zero state. torch's gates are i, f, g, o.
-
-    Runs through the padding, which stands behind an example's true steps and so changes none of
-    them; MeanOverTime leaves it out, and no gradient comes from it. Packed sequences would spare
-    the padding, half a percent, and lose oneDNN's kernel: on one core a gradient took 48 ms so and
-    22 ms padded (torch 2.13).
-    """
-
-    ATTRIBUTES = {
-        "weight_input": "weight_ih_l0",
-        "weight_hidden": "weight_hh_l0",
-        "bias": "bias_ih_l0",
-    }
-
-    def settle(self):
-        """Remove the second bias and join the weights to one block of memory, as cuDNN needs it."""
-        zeros = torch.zeros_like(self.bias_ih_l0)
-        self.bias_hh_l0 = nn.Parameter(zeros, requires_grad=False)
-        self.flatten_parameters()
-
-    def forward(self, x):
-        return super(LstmModule, self).forward(x)[0]
-
-
-class GruModule(nn.GRU):
-    """A GRU like LstmModule. torch's gates are r, z, n, and it has both biases."""
-
-    ATTRIBUTES = {
-        "weight_input": "weight_ih_l0",
-        "weight_hidden": "weight_hh_l0",
-        "bias": "bias_ih_l0",
-        "bias_hidden": "bias_hh_l0",
-    }
-
-    def settle(self):
-        self.flatten_parameters()
-
-    def forward(self, x):
-        return super(GruModule, self).forward(x)[0]
-
-
-RECURRENT = (LstmModule, GruModule)  # what torch.compile leaves to torch's own operation
-
-
-class AttentionModule(nn.MultiheadAttention):
-    """Self-attention, from x (time, batch, n) and the true lengths (batch,)."""
-
-    ATTRIBUTES = {"weight_input": "in_proj_weight"}
-
-    def settle(self):
-        """Set the weight of the projection behind the heads, which is an inner module."""
-        self.out_proj.weight = self.weight_output
-
-    def forward(self, x, lengths):
-        beyond = torch.arange(x.shape[0], device=x.device) >= lengths[:, None]
-        own = super(AttentionModule, self).forward
-        return own(x, x, x, key_padding_mask=beyond, need_weights=False)[0]
 
 
 class LoopModule(nn.Module):
@@ -119,12 +62,14 @@ class AddModule(nn.Module):
         return left + right
 
 
-class MeanOverTimeModule(nn.Module):
-    """The mean over true lengths, from x (time, batch, n) and lengths (batch,)."""
+class MultiplyModule(nn.Module):
+    def forward(self, left, right):
+        return left * right
 
-    def forward(self, x, lengths):
-        within = torch.arange(x.shape[0], device=x.device)[:, None] < lengths
-        return (x * within[:, :, None]).sum(0) / lengths[:, None]
+
+class MeanOverImageModule(nn.Module):
+    def forward(self, x):
+        return functional.adaptive_avg_pool2d(x, 1).flatten(1)
 
 
 class CopyModule(nn.Module):
@@ -144,7 +89,13 @@ class CopyModule(nn.Module):
 
 def _conv(layer, source):
     return nn.Conv2d(
-        source[0], layer.maps, layer.kernel, layer.stride, layer.padding, groups=layer.groups
+        source[0],
+        layer.maps,
+        layer.kernel,
+        layer.stride,
+        layer.padding,
+        groups=layer.groups,
+        bias=layer.bias,
     )
 
 
@@ -163,7 +114,7 @@ MODULES = {
         source[0], layer.maps, layer.kernel, layer.stride, layer.padding
     ),
     kinds.Linear: _linear,
-    kinds.MaxPool: lambda layer, source: nn.MaxPool2d(layer.size, layer.stride),
+    kinds.MaxPool: lambda layer, source: nn.MaxPool2d(layer.size, layer.stride, layer.padding),
     kinds.AvgPool: lambda layer, source: nn.AvgPool2d(layer.size, layer.stride),
     kinds.BatchNorm: lambda layer, source: BatchNormModule(
         source[0], layer.epsilon, track_running_stats=False
@@ -171,6 +122,8 @@ MODULES = {
     kinds.Relu: lambda layer, source: nn.ReLU(),
     kinds.Tanh: lambda layer, source: nn.Tanh(),
     kinds.Sigmoid: lambda layer, source: nn.Sigmoid(),
+    kinds.Gelu: lambda layer, source: nn.GELU(approximate="tanh"),
+    kinds.Silu: lambda layer, source: nn.SiLU(),
     kinds.Lrn: lambda layer, source: nn.LocalResponseNorm(
         layer.size, layer.alpha, layer.beta, layer.k
     ),
@@ -178,13 +131,34 @@ MODULES = {
     kinds.Embedding: lambda layer, source: nn.Embedding(layer.vocabulary, layer.units),
     kinds.Lstm: lambda layer, source: LstmModule(source[-1], layer.units),
     kinds.Gru: lambda layer, source: GruModule(source[-1], layer.units),
-    kinds.Attention: lambda layer, source: AttentionModule(source[-1], layer.heads, bias=False),
+    kinds.Attention: AttentionModule,
     kinds.Loop: lambda layer, source: LoopModule(layer.steps),
     kinds.Add: lambda layer, source: AddModule(),
+    kinds.Multiply: lambda layer, source: MultiplyModule(),
+    kinds.MeanOverImage: lambda layer, source: MeanOverImageModule(),
     kinds.Custom: lambda layer, source: CustomModule(),
-    kinds.MeanOverTime: lambda layer, source: MeanOverTimeModule(),
+    kinds.MeanOverTime: lambda layer, source: steps.MeanOverTimeModule(),
+    kinds.StepLinear: lambda layer, source: nn.Linear(source[-1], layer.units, bias=layer.bias),
+    kinds.TiedLinear: lambda layer, source: steps.TiedLinearModule(),
+    kinds.LayerNorm: lambda layer, source: steps.LayerNormModule(source[-1], eps=layer.epsilon),
+    kinds.RmsNorm: steps.make_rms_norm,
+    kinds.LearnedPositions: lambda layer, source: steps.LearnedPositionsModule(),
+    kinds.Patches: lambda layer, source: steps.PatchesModule(),
+    kinds.ClassToken: lambda layer, source: steps.ClassTokenModule(),
+    kinds.FirstStep: lambda layer, source: steps.FirstStepModule(),
     kinds.Duplicate: lambda layer, source: CopyModule(),
 }
+
+# In a model with a recurrent layer sequences are (time, batch, n): what reads them otherwise there,
+# and the kinds that are written for (batch, time, n) alone.
+TIME_FIRST = {kinds.MeanOverTime: lambda layer, source: steps.TimeFirstMeanModule()}
+BATCH_FIRST = (
+    kinds.Attention,
+    kinds.LearnedPositions,
+    kinds.Patches,
+    kinds.ClassToken,
+    kinds.FirstStep,
+)
 
 
 class CrossEntropyModule(nn.Module):
@@ -192,6 +166,13 @@ class CrossEntropyModule(nn.Module):
 
     def forward(self, output, labels):
         return functional.cross_entropy(output, labels)
+
+
+class StepCrossEntropyModule(nn.Module):
+    """The mean cross entropy over all steps, from logits (batch, time, classes)."""
+
+    def forward(self, output, labels):
+        return functional.cross_entropy(output.flatten(0, 1), labels.flatten())
 
 
 class SquaredErrorModule(nn.Module):
@@ -207,6 +188,7 @@ class SquaredErrorModule(nn.Module):
 # Per kind of loss, what makes its module: it reads the last layer's output, then labels or target.
 LOSSES = {
     kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropyModule(),
+    kinds.StepCrossEntropy: lambda loss: StepCrossEntropyModule(),
     kinds.SquaredError: lambda loss: SquaredErrorModule(),
     kinds.NoLoss: lambda loss: nn.Identity(),
 }

@@ -5,14 +5,22 @@ from typing import NamedTuple, Tuple
 import torch
 from torch import nn
 
-from velodrome.adapters.frameworks.graph import find_entry, list_loss_inputs
-from velodrome.adapters.frameworks.torch.modules import RECURRENT
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.graph import (
+    find_entry,
+    is_time_first,
+    list_loss_inputs,
+    share_tied,
+)
+from velodrome.adapters.frameworks.torch.attention import MaskModule
+from velodrome.adapters.frameworks.torch.modules import BATCH_FIRST, TIME_FIRST
+from velodrome.adapters.frameworks.torch.recurrent import RECURRENT
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
-# What a step may read besides `input` and the layers, and what the last one makes. No layer is
-# named like this.
-LABELS, LENGTHS, RESULT = "(labels)", "(lengths)", "(result)"
+# What a step may read besides `input` and the layers, and what the last one makes; the mask of
+# padded sequences is computed once for all attention. No layer is named like this.
+LABELS, LENGTHS, MASK, RESULT = "(labels)", "(lengths)", "(mask)", "(result)"
 
 
 class Step(NamedTuple):
@@ -66,20 +74,23 @@ class Network(object):
 
     def __init__(self, model, modules, losses):
         self.steps = _steps(model, modules, losses)
+        self._is_padded = isinstance(model.input, kinds.Sequences)
 
     def fill(self, model, weights, tensor):
         """Fill in the weights; return trained parameters by key. tensor(array): on the device."""
-        by_layer = {step.name: step.module for step in self.steps}
+        by_layer = {step.name: {} for step in self.steps}
         trained = {}
         for entry in shapes.list_parameters(model):
-            module = by_layer[entry.layer]
             value = nn.Parameter(tensor(weights[entry.name]), requires_grad=not entry.frozen)
-            setattr(module, getattr(module, "ATTRIBUTES", {}).get(entry.role, entry.role), value)
+            by_layer[entry.layer][entry.role] = value
             if not entry.frozen:
                 trained[entry.name] = value
-        for module in by_layer.values():
-            if hasattr(module, "settle"):
-                module.settle()
+        share_tied(model, by_layer)
+        for step in self.steps:
+            for role, value in by_layer[step.name].items():
+                setattr(step.module, getattr(step.module, "ATTRIBUTES", {}).get(role, role), value)
+            if hasattr(step.module, "settle"):
+                step.module.settle()
         return trained
 
     def eager(self):
@@ -97,11 +108,10 @@ class Network(object):
         """Return the function of eager(), compiled by torch.compile with these options.
 
         An LSTM or GRU, which torch does not compile, is a part of its own: what is compiled is so
-        without a break. Sequences are as long as their batch's longest: with sizes left open one
-        compilation serves all, where one for each length would soon reach torch's limit.
+        without a break. Padded sequences are as long as their batch's longest: with sizes left
+        open one compilation serves all, where one for each length would soon reach torch's limit.
         """
-        sequences = any(isinstance(step.module, nn.Embedding) for step in self.steps)
-        options = dict({"fullgraph": True, "dynamic": sequences or None}, **options)
+        options = dict({"fullgraph": True, "dynamic": self._is_padded or None}, **options)
         parts = [
             (torch.compile(part, **options) if part.compilable else part, part.takes, part.gives)
             for part in _parts(self.steps)
@@ -117,13 +127,27 @@ class Network(object):
 
 
 def _steps(model, modules, losses):
+    if is_time_first(model):
+        modules = _put_time_first(modules)
     made = [_module(modules, layer, source) for layer, source in _sources(model)]
     made.append(find_entry(losses, model.loss, "torch")(model.loss))
     reads = _reads(model)
+    if MASK in reads:
+        made.insert(0, MaskModule())
     return tuple(
         Step(name, module, reads[name], spent)
         for name, module, spent in zip(reads, made, _list_spent(reads))
     )
+
+
+def _put_time_first(modules):
+    """Return the modules of a model whose recurrent layer reads sequences (time, batch, n)."""
+
+    def refuse(layer, source):
+        text = "the torch adapter has no {} beside a recurrent layer"
+        raise Unsupported(text.format(type(layer).__name__))
+
+    return {**modules, **TIME_FIRST, **dict.fromkeys(BATCH_FIRST, refuse)}
 
 
 def _sources(model):
@@ -141,10 +165,15 @@ def _module(modules, layer, source):
 def _reads(model):
     """List the inputs of each step by its name, in running order."""
     reads = shapes.list_inputs(model)
-    for layer in model.layers:
-        if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
-            reads[layer.name] += (LENGTHS,)
+    if isinstance(model.input, kinds.Sequences):
+        for layer in model.layers:
+            if isinstance(layer, kinds.MeanOverTime):
+                reads[layer.name] += (LENGTHS,)
+            if isinstance(layer, kinds.Attention) and not layer.causal:
+                reads[layer.name] += (MASK,)
     reads[RESULT] = list_loss_inputs(model, LABELS)
+    if any(MASK in own for own in reads.values()):
+        return dict({MASK: ("input", LENGTHS)}, **reads)
     return reads
 
 

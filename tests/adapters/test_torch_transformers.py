@@ -1,0 +1,114 @@
+"""Workers in PyTorch on small twins of today's models, in each variant and precision."""
+
+import pytest
+
+from velodrome.adapters.protocol import Failed
+
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
+
+TWINS = ("resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny")
+WITH_IMAGES = ("resnet50-tiny", "vit-b16-tiny")
+PRECISIONS = ("float32", "bfloat16", "float16")
+QUICK = (("gpt2-tiny", "bfloat16"),)
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of, request):
+    """Keep compiled code beside pytest's own cache: later runs take a fifth of the time."""
+    return workers_of("torch", TORCHINDUCTOR_CACHE_DIR=str(request.config.cache.mkdir("inductor")))
+
+
+@pytest.mark.parametrize("model", TWINS)
+@pytest.mark.parametrize(
+    "dtype", ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.full)]
+)
+def test_a_small_twin_agrees_in_every_precision(bench, model, dtype):
+    notes = " ".join(bench.agrees(model, dtype=dtype).notes)
+    assert ("autocast to " + dtype in notes) == (dtype != "float32")
+    assert ("multiplied by 1024" in notes) == (dtype == "float16")
+    assert "composed" not in notes
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("model", WITH_IMAGES)
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_a_small_twin_with_images_agrees_in_channels_last_layout(bench, model, dtype):
+    bench.agrees(model, variant="channels_last", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        pytest.param(model, dtype, marks=() if (model, dtype) in QUICK else pytest.mark.full)
+        for model in TWINS
+        for dtype in PRECISIONS
+    ],
+)
+def test_a_compiled_small_twin_agrees_in_every_precision(bench, model, dtype):
+    bench.agrees(model, variant="compile", dtype=dtype)
+
+
+@pytest.mark.full
+def test_padded_sequences_of_every_length_run_through_one_compilation(bench):
+    bench.follows("bert-base-tiny", batch_size=4, variant="compile")
+
+
+@pytest.mark.parametrize("model", ["probe-lstm", "probe-gru"])
+def test_a_recurrent_layer_agrees_in_bfloat16(bench, model):
+    bench.agrees(model, dtype="bfloat16")
+
+
+def test_tf32_is_unsupported_on_a_cpu(bench):
+    failed = bench.measure("gpt2-tiny", dtype="tf32")[-1]
+    assert isinstance(failed, Failed)
+    assert failed.status == "unsupported"
+    assert "TF32 is a precision of GPUs" in failed.reason
+
+
+def test_a_parameter_changed_between_two_calls_counts_in_autocast(bench):
+    script = """
+        import json
+        import numpy
+        from velodrome.adapters.frameworks.torch.adapter import Adapter
+        from velodrome.adapters.models import MODELS
+        from velodrome.adapters.proof import seeding
+
+        model = MODELS["gpt2-tiny"]
+        adapter = Adapter(model, "eager", "cpu", 1, "bfloat16")
+        weights = seeding.draw_weights(model, 0)
+        adapter.build(weights)
+        adapter.load(seeding.draw_batches(model, 2, 0))
+
+        def losses():
+            return [adapter.loss(call(0)) for call in (adapter.forward, adapter.gradient)]
+
+        before = losses()
+        adapter.set_parameter("block1_linear1.weight", 2 * weights["block1_linear1.weight"])
+        changed = losses()
+        adapter.set_parameter("block1_linear1.weight", weights["block1_linear1.weight"])
+        print(json.dumps([before, changed, losses()]))
+    """
+    before, changed, restored = bench.run_script(script)
+    assert before[0] == before[1]
+    assert changed[0] == changed[1]
+    assert changed[0] != before[0]
+    assert restored == before
+
+
+def test_rms_normalization_composed_for_older_torch_equals_the_own_one(bench):
+    script = """
+        import json
+        import torch
+        from velodrome.adapters.frameworks.torch.steps import ComposedRmsNorm, make_rms_norm
+        from velodrome.adapters.models.layers import RmsNorm
+
+        layer = RmsNorm("norm", 0.01)
+        scale = torch.nn.Parameter(torch.randn(16))
+        own, composed = make_rms_norm(layer, (3, 16)), ComposedRmsNorm(layer.epsilon)
+        own.weight = composed.scale = scale
+        x = torch.randn(2, 3, 16)
+        print(json.dumps([type(own).__name__, float((own(x) - composed(x)).abs().max())]))
+    """
+    name, difference = bench.run_script(script)
+    assert name == "RmsNormModule"
+    assert difference < 1e-6
