@@ -58,6 +58,13 @@ def test_a_recurrent_layer_agrees_in_bfloat16(bench, model):
     bench.agrees(model, dtype="bfloat16")
 
 
+def test_an_lstm_agrees_in_float16_or_is_unsupported_by_name(bench):
+    last = bench.measure("probe-lstm", dtype="float16")[-1]
+    if isinstance(last, Failed):  # as oneDNN has it, or not, for this CPU
+        assert last.status == "unsupported"
+        assert "no LSTM in float16" in last.reason
+
+
 def test_tf32_is_unsupported_on_a_cpu(bench):
     failed = bench.measure("gpt2-tiny", dtype="tf32")[-1]
     assert isinstance(failed, Failed)

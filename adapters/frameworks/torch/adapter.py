@@ -47,6 +47,8 @@ class Adapter(contract.Adapter):
         return torch.cuda.get_device_name(self._device) if self._on_gpu else ""
 
     def build(self, weights):
+        if self._has(kinds.Lstm):
+            precision.require_lstm(self._device, self._dtype)
         self._network = Network(self._model, self.modules, self.losses)
         trained = self._network.fill(self._model, weights, self._tensor)
         self._names, self._trained = tuple(trained), tuple(trained.values())

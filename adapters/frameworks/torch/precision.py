@@ -1,6 +1,7 @@
 """Precisions in torch: TF32 of a GPU, and autocast to bfloat16 and float16."""
 
 import torch
+from torch import nn
 
 from velodrome.adapters.contract import LOSS_SCALE, Unsupported
 
@@ -20,6 +21,18 @@ def require_precision(device, dtype):
     if dtype in AUTOCAST and not _casts(device, AUTOCAST[dtype]):
         text = "torch {} has no autocast to {} on this device"
         raise Unsupported(text.format(torch.__version__, dtype))
+
+
+def require_lstm(device, dtype):
+    """Raise Unsupported if an LSTM fails in autocast: oneDNN has none in float16 on many CPUs."""
+    if dtype not in AUTOCAST:
+        return
+    tiny = nn.LSTM(2, 2).to(device)
+    try:
+        run_in_autocast(tiny, device, dtype)(torch.zeros(1, 1, 2, device=device))
+    except RuntimeError as error:
+        text = "torch has no LSTM in {} on this device: {}"
+        raise Unsupported(text.format(dtype, str(error).split(".")[0])) from error
 
 
 def run_in_autocast(call, device, dtype):
