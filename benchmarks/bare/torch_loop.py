@@ -63,6 +63,11 @@ def tensors(*arrays):
     return inputs, labels
 
 
+def cross_entropy(logits, labels):
+    """Return the mean over the batch, or over all steps."""
+    return functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
 MODELS = {
     "lenet": lambda size: (lenet(), [tensors(*digits(size))]),
     "autoencoder-400-200-100/finetune": lambda size: (autoencoder(), [tensors(*pixels(size))]),
@@ -82,11 +87,11 @@ def make(model, batch_size, threads):
     def forward(index):
         inputs, labels = batches[index]
         with torch.no_grad():
-            return functional.cross_entropy(network(*inputs), labels)
+            return cross_entropy(network(*inputs), labels)
 
     def gradient(index):
         inputs, labels = batches[index]
-        loss = functional.cross_entropy(network(*inputs), labels)
+        loss = cross_entropy(network(*inputs), labels)
         return loss, torch.autograd.grad(loss, parameters)
 
     return Calls(forward, gradient, lambda: None, len(batches))

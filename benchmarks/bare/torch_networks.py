@@ -44,7 +44,7 @@ class DecoderBlock(nn.Module):
 
 
 class Gpt2(nn.Module):
-    """Tokens (batch, time) to logits (batch, vocabulary, time), as the loss reads them."""
+    """Tokens (batch, time) to logits (batch, time, vocabulary)."""
 
     def __init__(self):
         super().__init__()
@@ -57,8 +57,7 @@ class Gpt2(nn.Module):
 
     def forward(self, tokens):
         x = self.words(tokens) + self.places(torch.arange(tokens.shape[1]))
-        logits = functional.linear(self.norm(self.blocks(x)), self.words.weight)
-        return logits.transpose(1, 2)
+        return functional.linear(self.norm(self.blocks(x)), self.words.weight)
 
 
 def convolution(before, maps, kernel, stride=1):
