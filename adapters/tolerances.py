@@ -58,11 +58,11 @@ def compute_loss_tolerance(dtype: str, predicted: PredictedErrors) -> float:
 def compute_gradient_tolerance(dtype: str, predicted: PredictedErrors, name: str) -> float:
     """Return the allowed error of a parameter's gradient. KeyError without a prediction.
 
-    A prediction below half of the median is luck: half of the median counts. Not the median of
-    what jumps may do, which are no predictions of the gradients behind them.
+    A prediction below the median of all is luck, as of a bias of two values: the median counts. Not
+    that of what jumps may do, which are no predictions of the gradients behind them.
     """
     if dtype == "float32" and name not in predicted.gradients:
         return GRADIENT_TOLERANCE
     ordered = sorted(value for value in predicted.gradients.values() if value < JUMP) or [0.0]
-    own = max(predicted.gradients[name], ordered[len(ordered) // 2] / 2)
+    own = max(predicted.gradients[name], ordered[len(ordered) // 2])
     return min(MOST, max(GRADIENT_TOLERANCE, FACTOR * own))

@@ -32,6 +32,7 @@ from velodrome.agents.environments.launch import launch_command
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
 FOLLOWING = Path(__file__).with_name("reload_run.py")
+TWINS = Path(__file__).with_name("twin_run.py")
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
 BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 
@@ -128,6 +129,21 @@ class Bench:
         found = {event.name: event for event in events if _failed(event)}
         assert check in found, found
         return found[check]
+
+    def verifies_twins(
+        self, variants: str, dtypes: str, unsupported: str = "", **names: str
+    ) -> Any:
+        """Assert that all twins agree but for `dtype model` words; return the outcomes."""
+        words = [f"--variants={variants}", f"--dtypes={dtypes}"]
+        words += [f"--{name}={value}" for name, value in names.items()]
+        outcomes = self.run_script(str(TWINS), self.framework.adapter, *words)
+        lacking = unsupported.split(",") if unsupported else []
+        for variant in variants.split(","):
+            for dtype in dtypes.split(","):
+                for model, (status, text, _) in outcomes[variant][dtype].items():
+                    expected = "unsupported" if f"{dtype} {model}" in lacking else "agreed"
+                    assert status == expected, (variant, dtype, model, text)
+        return outcomes
 
     def follows(self, model: str, batch_size: int, variant: str = "") -> None:
         """Assert that batches loaded again and a changed parameter count, and nothing is compiled

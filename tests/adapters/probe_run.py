@@ -16,7 +16,7 @@ from velodrome.adapters.proof import agreement, dropout_shares, reference, seedi
 
 def outcome(adapter_of, model, known, variant):
     try:
-        adapter = adapter_of(model, variant, "cpu", 1, "float32")
+        adapter = adapter_of(model, variant, "cpu", 1, known.dtype)
         adapter.build(seeding.draw_weights(model, 0))
         adapter.load(seeding.draw_batches(model, model.batch_size, 0, known.draws))
         adapter.set_dropout(False)
@@ -53,4 +53,5 @@ def main(module, words):
     print(json.dumps(found))
 
 
-main(sys.argv[1], sys.argv[2:])
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
