@@ -4,8 +4,6 @@ import pytest
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
-TINY = ("resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny")
-
 
 @pytest.fixture(scope="module")
 def bench(workers_of):
@@ -52,10 +50,13 @@ def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["ideep", "numpy"])
-@pytest.mark.parametrize("model", TINY)
-def test_a_small_model_of_today_agrees(bench, model, variant):
-    bench.agrees(model, variant=variant)
+def test_every_small_twin_agrees(bench):
+    bench.verifies_twins("ideep,numpy", "float32")
+
+
+@pytest.mark.slow
+def test_a_timed_small_twin_passes_every_check(bench):
+    bench.agrees("gpt2-tiny")
 
 
 def test_a_lower_precision_is_unsupported_by_name(bench):

@@ -9,7 +9,6 @@ from velodrome.adapters.tolerances import GRADIENT_TOLERANCE
 pytestmark = [pytest.mark.framework, pytest.mark.full, pytest.mark.slow]
 
 TWINS = [name for name in MODELS if name.endswith("-tiny")]
-TRANSFORMERS = [name for name in TWINS if not name.startswith("resnet")]
 
 # Prints per layer the types that each product reads and gives, and the other operations of a call.
 LISTED = """
@@ -50,25 +49,28 @@ def bench(workers_of):
     return workers_of("jax", NPROC="1")
 
 
-@pytest.mark.parametrize("variant", ["jit", "eager"])
-@pytest.mark.parametrize("model", TWINS)
-def test_a_model_of_today_agrees(bench, model, variant):
-    bench.agrees(model, variant=variant)
+def test_every_small_twin_agrees_in_every_precision(bench):
+    attending = ["float16 " + name for name in TWINS if not name.startswith("resnet")]
+    outcomes = bench.verifies_twins("jit,eager", "float32,bfloat16,float16", ",".join(attending))
+    for _, error, _ in outcomes["jit"]["bfloat16"].values():
+        assert float(error) > GRADIENT_TOLERANCE  # it is not float32 by another name
+
+
+def test_models_of_the_study_agree_in_a_lower_precision(bench):
+    bench.verifies_twins("jit", "bfloat16,float16", models="probe-lstm,probe-gru,probe-gelu")
 
 
 @pytest.mark.parametrize(
-    ("model", "variant"),
-    [*((name, "jit") for name in TWINS), *((name, "eager") for name in TRANSFORMERS)],
+    ("model", "variant", "dtype"),
+    [
+        ("gpt2-tiny", "jit", "float32"),
+        ("resnet50-tiny", "jit", "bfloat16"),
+        ("resnet50-tiny", "jit", "float16"),
+        ("llama-block-tiny", "eager", "bfloat16"),
+    ],
 )
-def test_a_model_of_today_agrees_in_bfloat16(bench, model, variant):
-    verified = bench.agrees(model, variant=variant, dtype="bfloat16")
-    assert verified.gradient_error > GRADIENT_TOLERANCE  # it is not float32 by another name
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("model", ["lenet", "probe-lstm", "probe-gru"])
-def test_a_model_of_the_study_agrees_in_a_lower_precision(bench, model, dtype):
-    bench.agrees(model, batch_size=4, dtype=dtype)
+def test_a_timed_small_twin_passes_every_check(bench, model, variant, dtype):
+    bench.agrees(model, variant=variant, dtype=dtype)
 
 
 @pytest.mark.parametrize("model", TWINS)

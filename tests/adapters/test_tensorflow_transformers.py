@@ -6,8 +6,7 @@ from velodrome.adapters.protocol import Failed
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
-TRANSFORMERS = ["vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny"]
-TWINS = ["resnet50-tiny", *TRANSFORMERS]
+EVERY = "float32,bfloat16,float16"
 
 
 @pytest.fixture(scope="module")
@@ -15,35 +14,28 @@ def bench(workers_of):
     return workers_of("tensorflow", TF_CPP_MIN_LOG_LEVEL="2")
 
 
-@pytest.mark.parametrize("model", TWINS)
-def test_a_small_twin_agrees(bench, model):
-    bench.agrees(model)
-
-
-@pytest.mark.parametrize("model", TWINS)
-def test_a_small_twin_agrees_in_bfloat16(bench, model):
-    assert "products in bfloat16" in " ".join(bench.agrees(model, dtype="bfloat16").notes)
+def test_every_small_twin_agrees_in_every_precision(bench):
+    outcomes = bench.verifies_twins("graph,eager", EVERY)
+    for _, _, notes in outcomes["graph"]["bfloat16"].values():
+        assert "products in bfloat16" in " ".join(notes)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("model", TRANSFORMERS)
-def test_a_small_twin_agrees_in_float16_with_a_loss_scale(bench, model):
-    bench.agrees(model, dtype="float16")
+def test_every_small_twin_agrees_in_every_precision_by_xla(bench):
+    bench.verifies_twins("xla", EVERY)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("variant", ["eager", "xla"])
-@pytest.mark.parametrize("model", TWINS)
-def test_a_small_twin_agrees_in_another_variant(bench, model, variant):
-    bench.agrees(model, variant=variant)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("variant", ["eager", "xla"])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("model", TRANSFORMERS)
-def test_a_small_twin_agrees_in_another_variant_and_precision(bench, model, dtype, variant):
-    bench.agrees(model, dtype=dtype, variant=variant)
+@pytest.mark.parametrize(
+    ("model", "variant", "dtype"),
+    [
+        ("gpt2-tiny", "graph", "float32"),
+        ("resnet50-tiny", "graph", "bfloat16"),
+        ("llama-block-tiny", "eager", "float16"),
+        pytest.param("gpt2-tiny", "xla", "bfloat16", marks=pytest.mark.full),
+    ],
+)
+def test_a_timed_small_twin_passes_every_check(bench, model, variant, dtype):
+    bench.agrees(model, variant=variant, dtype=dtype)
 
 
 def test_a_processor_has_no_tf32(bench):

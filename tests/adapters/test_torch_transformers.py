@@ -6,17 +6,7 @@ from velodrome.adapters.protocol import Failed
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
-TWINS = ("resnet50-tiny", "vit-b16-tiny", "bert-base-tiny", "gpt2-tiny", "llama-block-tiny")
-WITH_IMAGES = ("resnet50-tiny", "vit-b16-tiny")
-PRECISIONS = ("float32", "bfloat16", "float16")
-QUICK = (("gpt2-tiny", "bfloat16"),)  # compiled
-# Left out: the batch whose errors are predicted has by luck a small one in a bias of two values.
-RUNS = [
-    (model, dtype)
-    for dtype in PRECISIONS
-    for model in TWINS
-    if (model, dtype) != ("bert-base-tiny", "float16")
-]
+EVERY = "float32,bfloat16,float16"
 
 
 @pytest.fixture(scope="module")
@@ -25,30 +15,32 @@ def bench(workers_of, request):
     return workers_of("torch", TORCHINDUCTOR_CACHE_DIR=str(request.config.cache.mkdir("inductor")))
 
 
-@pytest.mark.parametrize(
-    ("model", "dtype"),
-    [pytest.param(*run, marks=pytest.mark.full if run[1] == "float16" else ()) for run in RUNS],
-)
-def test_a_small_twin_agrees_in_every_precision(bench, model, dtype):
-    notes = " ".join(bench.agrees(model, dtype=dtype).notes)
-    assert ("autocast to " + dtype in notes) == (dtype != "float32")
-    assert ("multiplied by 1024" in notes) == (dtype == "float16")
-    assert "composed" not in notes
+def test_every_small_twin_agrees_in_every_precision(bench):
+    outcomes = bench.verifies_twins("eager,channels_last", EVERY)
+    for dtype, found in outcomes["eager"].items():
+        for _, _, notes in found.values():
+            text = " ".join(notes)
+            assert ("autocast to " + dtype in text) == (dtype != "float32")
+            assert ("multiplied by 1024" in text) == (dtype == "float16")
+            assert "composed" not in text
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("model", WITH_IMAGES)
-@pytest.mark.parametrize("dtype", PRECISIONS)
-def test_a_small_twin_with_images_agrees_in_channels_last_layout(bench, model, dtype):
-    bench.agrees(model, variant="channels_last", dtype=dtype)
+def test_every_compiled_small_twin_agrees_in_every_precision(bench):
+    bench.verifies_twins("compile", EVERY)
 
 
 @pytest.mark.parametrize(
-    ("model", "dtype"),
-    [pytest.param(*run, marks=() if run in QUICK else pytest.mark.full) for run in RUNS],
+    ("model", "variant", "dtype"),
+    [
+        ("gpt2-tiny", "eager", "float32"),
+        ("resnet50-tiny", "channels_last", "bfloat16"),
+        ("llama-block-tiny", "eager", "float16"),
+        pytest.param("gpt2-tiny", "compile", "bfloat16", marks=pytest.mark.full),
+    ],
 )
-def test_a_compiled_small_twin_agrees_in_every_precision(bench, model, dtype):
-    bench.agrees(model, variant="compile", dtype=dtype)
+def test_a_timed_small_twin_passes_every_check(bench, model, variant, dtype):
+    bench.agrees(model, variant=variant, dtype=dtype)
 
 
 @pytest.mark.full

@@ -193,7 +193,13 @@ def test_the_sweeps_over_everything_leave_out_no_framework_and_no_model(
 ) -> None:
     cells = expand_cells(load_sweep(SWEEPS / f"{name}.yaml", FRAMEWORKS))
     found = {(cell.framework, cell.model) for cell in cells}
-    assert found == {(one, model) for one in FRAMEWORKS if one != "numpy" for model in models}
+    compiles_for_long = ("theano", "pytensor", "pytensor3")
+    assert found == {
+        (one, model)
+        for one in FRAMEWORKS
+        for model in models
+        if one != "numpy" and not (one in compiles_for_long and model.endswith("-tiny"))
+    }
 
 
 def test_a_number_of_threads_that_only_a_node_can_give_may_be_excluded() -> None:
