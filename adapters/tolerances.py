@@ -17,7 +17,9 @@ PREDICTED = "predicted.json"  # in a reference's file, a zip archive
 LOSS_TOLERANCE = 1e-6  # of float32
 GRADIENT_TOLERANCE = 5e-5
 FACTOR = 4.0  # real errors were 0.8 to 3.4 times the predicted ones
-MOST = 0.9  # beyond it a gradient of another direction would pass
+# A gradient with this much allowed is not proven by itself: its row has a note, and the median of
+# all, below, is what proves it. PyTorch's autocast moved one in resnet50-tiny by 0.81.
+MOST = 2.0
 # Of the median over the parameters of <g, ref> / <ref, ref>: a missing factor. It is steady where
 # single gradients are not: rounding moved it by 0.01 at most in resnet50-tiny in bfloat16, where it
 # moved single gradients by up to 0.72.

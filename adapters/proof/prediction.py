@@ -1,7 +1,7 @@
 """Prediction of a result's errors in a precision: the reference again, with rounded products."""
 
 import math
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 import numpy
 
@@ -14,6 +14,9 @@ from velodrome.adapters.proof import tie_distance
 from velodrome.adapters.tolerances import JUMP, WEAK, PredictedErrors
 
 PARTIAL_SUMS = 64
+# A call of more operations takes seconds in float64. Its parameters have many values, so that the
+# error of none is small by luck.
+LARGE_FLOPS = 2e9
 
 
 def needs_prediction(model: Model, dtype: str) -> bool:
@@ -57,6 +60,14 @@ def measure_errors(
     return PredictedErrors(
         abs(rounded[0] - loss) / abs(loss) if loss else abs(rounded[0]),
         {name: _measure_distance(rounded[1][name], own) for name, own in gradients.items()},
+    )
+
+
+def merge_largest(predicted: Sequence[PredictedErrors]) -> PredictedErrors:
+    """Return the largest error of each kind: in a single batch, one may be small by luck."""
+    return PredictedErrors(
+        max(own.loss for own in predicted),
+        {name: max(own.gradients[name] for own in predicted) for name in predicted[0].gradients},
     )
 
 

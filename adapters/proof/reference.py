@@ -14,7 +14,7 @@ import numpy
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.models import shapes
+from velodrome.adapters.models import products, shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import dropout_gradients, prediction, seeding
 from velodrome.adapters.proof.batch_results import (
@@ -70,7 +70,7 @@ class Reference(NamedTuple):
     changed: ChangedLoss
     dropout: Optional[dropout_gradients.DropoutProfile]  # of the last batch, None without dropout
     dtype: str = "float32"  # the precision of `predicted`
-    predicted: PredictedErrors = PredictedErrors()  # of the first batch
+    predicted: PredictedErrors = PredictedErrors()  # the largest of some batches
 
     @property
     def loss_tolerance(self) -> float:
@@ -129,12 +129,17 @@ def _fill(bare: Reference, network: Network) -> Reference:
         total=_sum_sketches(own, bare.seed) if len(own) > len(checked) else {},
         fresh=_collect(new),
         dropout=_compute_dropout(network, batches[-1], bare.seed),
-        predicted=_predict_errors(network, batches[0], bare),
+        predicted=_predict_errors(
+            network, tuple(batches[number] for number in checked) + others, bare
+        ),
         changed=_compute_changed_loss(network, others[0], bare.seed),
     )
 
 
-def _predict_errors(network: Network, batch: Batch, bare: Reference) -> PredictedErrors:
+def _predict_errors(
+    network: Network, batches: Tuple[Batch, ...], bare: Reference
+) -> PredictedErrors:
+    """Predict the largest errors over the batches; over the first one alone for a large model."""
     model = network.model
     least = prediction.estimate_sum_error(model, bare.batch_size)
     if not shapes.list_trained(model) or not prediction.needs_prediction(model, bare.dtype):
@@ -142,8 +147,16 @@ def _predict_errors(network: Network, batch: Batch, bare: Reference) -> Predicte
     rounded = prediction.make_rounded_network(
         model, seeding.draw_weights(model, bare.seed), bare.dtype
     )
-    found = prediction.measure_errors(
-        accumulate_gradients(network, batch), accumulate_gradients(rounded, batch, bare.dtype)
+    if products.count_gradient_flops(model, bare.batch_size) > prediction.LARGE_FLOPS:
+        batches = batches[:1]
+    found = prediction.merge_largest(
+        [
+            prediction.measure_errors(
+                accumulate_gradients(network, batch),
+                accumulate_gradients(rounded, batch, bare.dtype),
+            )
+            for batch in batches
+        ]
     )
     covered = prediction.cover_jumps(model, bare.dtype, found)
     return covered._replace(loss=max(found.loss, least))
