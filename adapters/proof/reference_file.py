@@ -25,7 +25,9 @@ def save_reference(path: str, reference: Reference) -> None:
         with open(temporary, "wb") as file:
             numpy.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(PREDICTED, json.dumps(reference.predicted._asdict()))
+            # Without the time of writing: equal references are equal files.
+            member = zipfile.ZipInfo(PREDICTED)
+            archive.writestr(member, json.dumps(reference.predicted._asdict(), sort_keys=True))
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
