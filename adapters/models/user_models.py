@@ -7,7 +7,6 @@ syntax, and no other file.
 """
 
 import hashlib
-import importlib.util
 import os
 import re
 from typing import Dict, List, Tuple
@@ -51,17 +50,15 @@ def list_model_files(value: str) -> Tuple[str, ...]:
 
 def read_models(path: str) -> Tuple[Model, ...]:
     """Return the models of a file. ModelFileError if it fails, holds none or an invalid one."""
-    code = "velodrome_user_models_" + hashlib.sha256(path.encode()).hexdigest()[:HASH_LENGTH]
-    spec = importlib.util.spec_from_file_location(code, path)
-    if spec is None or spec.loader is None:
-        raise ModelFileError(path, "is no Python file", "Give a file that ends with .py")
-    module = importlib.util.module_from_spec(spec)
+    names: Dict[str, object] = {"__name__": "velodrome_user_models", "__file__": path}
     try:
-        spec.loader.exec_module(module)
+        # Not by an import: Python takes compiled code for current that is as old as a quick edit.
+        with open(path, encoding="utf-8") as file:
+            exec(compile(file.read(), path, "exec"), names)
     except Exception as error:
         problem = "cannot be run: {}: {}".format(type(error).__name__, error)
         raise ModelFileError(path, problem, "Correct it") from error
-    models = tuple(value for value in vars(module).values() if isinstance(value, Model))
+    models = tuple(value for value in names.values() if isinstance(value, Model))
     if not models:
         raise ModelFileError(path, "holds no Model", "Give one a name, as docs/adding-a-model.md")
     for model in models:

@@ -73,6 +73,18 @@ def test_a_users_definition_has_a_hash_and_velodromes_have_none(tmp_path: Path) 
     assert user_models.hash_definition("lenet") == ""
 
 
+def test_a_file_that_is_edited_within_a_second_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    units = []
+    for layers in ("Linear('a', 3),", "Linear('a', 7),"):
+        write(path, layers=layers)
+        os.utime(path, (1, 1))
+        (model,) = user_models.read_models(str(path))
+        units.append(model.layers[0].units)
+    assert units == [3, 7]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.py"]
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
