@@ -5,7 +5,7 @@ import jax
 from velodrome.adapters.frameworks.jax import adapter
 
 
-def asynchronous(device):
+def asynchronous(device, dtype):
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_platforms", "cpu")
     return jax.devices(device)[0]
