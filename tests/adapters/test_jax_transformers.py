@@ -73,7 +73,7 @@ def test_a_timed_small_twin_passes_every_check(bench, model, variant, dtype):
     bench.agrees(model, variant=variant, dtype=dtype)
 
 
-@pytest.mark.parametrize("model", TWINS)
+@pytest.mark.parametrize("model", ["resnet50-tiny", "llama-block-tiny"])
 def test_no_product_reads_float32_alone_in_a_lower_precision(bench, model):
     products, _ = bench.run_script(LISTED, model, "bfloat16")
     assert products
