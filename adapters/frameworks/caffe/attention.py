@@ -5,6 +5,7 @@ from caffe import layers as L
 from caffe import params as P
 
 from velodrome.adapters.frameworks.caffe.composed import product, reshape
+from velodrome.adapters.frameworks.rotary import compute_rotations
 
 NEVER = -1e4  # whose exponential is 0
 
@@ -59,14 +60,12 @@ def _repeat(top, before, shared, times, size):
 
 def _rotate(layer, top, net, shape):
     """Rotate queries and keys by the angles of their steps. shape: of half of the values."""
-    rates = layer.rotary ** (-numpy.arange(shape[3]) / float(shape[3]))
-    angles = numpy.arange(shape[0])[:, None] * rates
+    tables = compute_rotations(layer.rotary, shape[0], shape[3])
     cosine, sine = (
         net.constant(
-            "{}_{}".format(layer.name, curve.__name__),
-            numpy.broadcast_to(curve(angles)[:, None, None], shape),
+            "{}_{}".format(layer.name, curve), numpy.broadcast_to(table[:, None, None], shape)
         )
-        for curve in (numpy.cos, numpy.sin)
+        for curve, table in zip(("cos", "sin"), tables)
     )
     first, second = L.Slice(top, axis=3, ntop=2)
     return L.Concat(

@@ -7,6 +7,8 @@ import chainer.functions as F
 import chainer.links as L
 import numpy
 
+from velodrome.adapters.frameworks.rotary import compute_rotations
+
 GELU_FACTOR, GELU_CUBE = math.sqrt(2.0 / math.pi), 0.044715
 FAR = -1e30  # added to a score, it makes the share exactly 0
 
@@ -83,12 +85,9 @@ class AttentionLink(chainer.Chain):
         if layer.causal:
             self._causal = FAR * numpy.triu(numpy.ones((length, length), numpy.float32), 1)
         if layer.rotary:
-            half = self._width // 2
-            rates = layer.rotary ** (-numpy.arange(half) / float(half))
-            angles = numpy.arange(length)[:, None] * rates
             self._cosine, self._sine = (
                 numpy.ascontiguousarray(table[:, None], numpy.float32)
-                for table in (numpy.cos(angles), numpy.sin(angles))
+                for table in compute_rotations(layer.rotary, length, self._width // 2)
             )
 
     def forward(self, x, lengths):

@@ -7,6 +7,7 @@ import cntk
 import numpy
 
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.rotary import compute_rotations
 
 FAR = 1e9  # behind any score
 
@@ -70,10 +71,9 @@ def _step_head(layer, shape):
 
 def _make_rotation(base, length, width):
     half = width // 2
-    angles = numpy.arange(length)[:, None] * base ** (-numpy.arange(half) / float(half))
     cosine, sine = (
         cntk.Constant(numpy.ascontiguousarray(table, numpy.float32))
-        for table in (numpy.cos(angles), numpy.sin(angles))
+        for table in compute_rotations(base, length, half)
     )
 
     def rotate(x):

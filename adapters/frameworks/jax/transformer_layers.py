@@ -9,6 +9,7 @@ import numpy
 from jax import lax
 
 from velodrome.adapters.frameworks.jax.precision import multiply
+from velodrome.adapters.frameworks.rotary import compute_rotations
 from velodrome.adapters.models import layers as kinds
 
 
@@ -83,12 +84,10 @@ def attention(layer, weights, call, x):
 
 def make_rotary_tables(layer, steps, n):
     """Return the cosines and sines of rotary positions by role, (steps, 1, d / 2) float32."""
-    half = n // layer.heads // 2
-    rates = layer.rotary ** (-numpy.arange(half) / half)
-    angles = (numpy.arange(steps)[:, None] * rates)[:, None]
+    tables = compute_rotations(layer.rotary, steps, n // layer.heads // 2)
     return {
-        "cosine": numpy.cos(angles).astype(numpy.float32),
-        "sine": numpy.sin(angles).astype(numpy.float32),
+        role: table[:, None].astype(numpy.float32)
+        for role, table in zip(("cosine", "sine"), tables)
     }
 
 

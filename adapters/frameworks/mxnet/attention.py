@@ -1,7 +1,8 @@
 """Self-attention in Gluon, on sequences (time, batch, n)."""
 
-import numpy
 from mxnet.gluon import HybridBlock
+
+from velodrome.adapters.frameworks.rotary import compute_rotations
 
 
 def make_attention(layer, source):
@@ -104,12 +105,13 @@ class GroupedAttentionBlock(AttentionBlock):
     def __init__(self, layer, source):
         super(GroupedAttentionBlock, self).__init__(layer, source)
         if layer.rotary:
-            half = self._width // 2
-            rates = layer.rotary ** (-numpy.arange(half) / float(half))
-            angles = (numpy.arange(source[0])[:, None] * rates)[:, None, None]
+            cosine, sine = (
+                table[:, None, None].astype("f")
+                for table in compute_rotations(layer.rotary, source[0], self._width // 2)
+            )
             with self.name_scope():
-                self.cosine = self.params.get_constant("cosine", numpy.cos(angles).astype("f"))
-                self.sine = self.params.get_constant("sine", numpy.sin(angles).astype("f"))
+                self.cosine = self.params.get_constant("cosine", cosine)
+                self.sine = self.params.get_constant("sine", sine)
 
     def _attend(self, F, together, lengths, **tables):
         heads, shared, width = self._layer.heads, self._shared, self._width

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy
 import tensorflow as tf
 
+from velodrome.adapters.frameworks.rotary import compute_rotations
 from velodrome.adapters.frameworks.tensorflow.precision import add_bias
 
 
@@ -31,11 +32,10 @@ def make_tables(layer, steps, size):
     if layer.causal:
         mask = tf.constant(numpy.triu(numpy.full((steps, steps), tf.float32.min, "float32"), 1))
     if layer.rotary:
-        half = size // 2
-        rates = layer.rotary ** (-numpy.arange(half) / float(half))
-        angles = numpy.arange(steps)[:, None] * rates
-        cosine = tf.constant(numpy.cos(angles).astype(numpy.float32))
-        sine = tf.constant(numpy.sin(angles).astype(numpy.float32))
+        cosine, sine = (
+            tf.constant(table.astype(numpy.float32))
+            for table in compute_rotations(layer.rotary, steps, size // 2)
+        )
     return AttentionTables(mask, cosine, sine)
 
 

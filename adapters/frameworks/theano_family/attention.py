@@ -1,7 +1,6 @@
 """Self-attention over sequences, composed of products and a softmax."""
 
-import numpy
-
+from velodrome.adapters.frameworks.rotary import compute_rotations
 from velodrome.adapters.frameworks.theano_family.steps import (
     batch_first,
     find_true_steps,
@@ -47,11 +46,9 @@ def _rotate(call, layer, x, size):
     """Rotate each pair of values by its step's angle, from a table of all steps."""
     tensor, half = call.library.tensor, size // 2
     longest = call.input_shapes[layer.name][1]
-    rates = layer.rotary ** (-numpy.arange(half) / float(half))
-    angles = numpy.arange(longest)[:, None] * rates
     cosine, sine = (
         tensor.constant(table.astype("float32"))[: x.shape[2]].dimshuffle("x", "x", 0, 1)
-        for table in (numpy.cos(angles), numpy.sin(angles))
+        for table in compute_rotations(layer.rotary, longest, half)
     )
     first, second = x[:, :, :, :half], x[:, :, :, half:]
     rotated = [first * cosine - second * sine, second * cosine + first * sine]

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from velodrome.adapters.frameworks.rotary import compute_rotations
 from velodrome.adapters.frameworks.torch.version import RELEASE
 
 SHARES_HEADS = RELEASE >= (2, 5)  # scaled_dot_product_attention takes fewer keys than queries
@@ -35,15 +36,13 @@ class AttentionModule(nn.Module):
             self.register_parameter(role, None)
 
     def settle(self):
-        """Compute the tables of rotary positions in float64 and keep them in float32."""
+        """Keep the tables of rotary positions in float32, beside the weights."""
         if not self.rotary:
             return
-        half = self.size // 2
-        rates = self.rotary ** (-torch.arange(half, dtype=torch.float64) / half)
-        angles = torch.arange(self.steps, dtype=torch.float64)[:, None] * rates
-        device = self.weight_input.device
-        self.register_buffer("cosine", angles.cos().float().to(device))
-        self.register_buffer("sine", angles.sin().float().to(device))
+        tables = compute_rotations(self.rotary, self.steps, self.size // 2)
+        for role, table in zip(("cosine", "sine"), tables):
+            on_device = torch.from_numpy(table).float().to(self.weight_input.device)
+            self.register_buffer(role, on_device)
 
     def forward(self, x, mask=None):
         product = functional.linear(x, self.weight_input, self.bias_input)
