@@ -13,20 +13,34 @@ from velodrome.adapters.frameworks.numpy.operation import (
 )
 from velodrome.adapters.models import layers as kinds
 
-_OVER = (0, 2, 3)
+_IMAGE_AXES, _STEP_AXES = (0, 2, 3), (2,)  # of which mean and variance are taken
 
 
 def _per_channel(values: Array) -> Array:
     return values[:, None, None]
 
 
+def _standardize(x: Array, axes: Tuple[int, ...], epsilon: float) -> Tuple[Array, Array]:
+    """Return (x - mean) / deviation, and the deviation."""
+    centred = x - x.mean(axis=axes, keepdims=True)
+    deviation = numpy.sqrt((centred * centred).mean(axis=axes, keepdims=True) + epsilon)
+    return centred / deviation, deviation
+
+
+def _standardize_back(
+    normalized: Array, deviation: Array, gradient: Array, axes: Tuple[int, ...]
+) -> Array:
+    """Return the gradient of x, with what flows back through the mean and the variance."""
+    by_mean = gradient.mean(axis=axes, keepdims=True)
+    by_variance = normalized * (gradient * normalized).mean(axis=axes, keepdims=True)
+    of_input: Array = (gradient - by_mean - by_variance) / deviation
+    return of_input
+
+
 def _forward(
     layer: kinds.BatchNorm, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Tuple[Array, Array]]:
-    (x,) = inputs
-    centred = x - x.mean(axis=_OVER, keepdims=True)
-    deviation = numpy.sqrt((centred * centred).mean(axis=_OVER, keepdims=True) + layer.epsilon)
-    normalized = centred / deviation
+    normalized, deviation = _standardize(inputs[0], _IMAGE_AXES, layer.epsilon)
     y = normalized * _per_channel(weights["scale"]) + _per_channel(weights["bias"])
     return y, (normalized, deviation)
 
@@ -40,23 +54,17 @@ def _backward(
 ) -> Gradients:
     normalized, deviation = saved
     of_roles = {
-        "scale": (gradient * normalized).sum(axis=_OVER),
-        "bias": gradient.sum(axis=_OVER),
+        "scale": (gradient * normalized).sum(axis=_IMAGE_AXES),
+        "bias": gradient.sum(axis=_IMAGE_AXES),
     }
     inner = gradient * _per_channel(weights["scale"])
-    # What flows back through the mean, and through the variance.
-    by_mean = inner.mean(axis=_OVER, keepdims=True)
-    by_variance = normalized * (inner * normalized).mean(axis=_OVER, keepdims=True)
-    return ((inner - by_mean - by_variance) / deviation,), of_roles
+    return (_standardize_back(normalized, deviation, inner, _IMAGE_AXES),), of_roles
 
 
 def _layer_forward(
     layer: kinds.LayerNorm, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Tuple[Array, Array]]:
-    (x,) = inputs
-    centred = x - x.mean(axis=2, keepdims=True)
-    deviation = numpy.sqrt((centred * centred).mean(axis=2, keepdims=True) + layer.epsilon)
-    normalized = centred / deviation
+    normalized, deviation = _standardize(inputs[0], _STEP_AXES, layer.epsilon)
     return normalized * weights["scale"] + weights["bias"], (normalized, deviation)
 
 
@@ -73,9 +81,7 @@ def _layer_backward(
         "bias": gradient.sum(axis=(0, 1)),
     }
     inner = gradient * weights["scale"]
-    by_mean = inner.mean(axis=2, keepdims=True)
-    by_variance = normalized * (inner * normalized).mean(axis=2, keepdims=True)
-    return ((inner - by_mean - by_variance) / deviation,), of_roles
+    return (_standardize_back(normalized, deviation, inner, _STEP_AXES),), of_roles
 
 
 def _rms_forward(
