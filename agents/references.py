@@ -44,6 +44,7 @@ SOURCES = (
     "proof/batch_results.py",
     "proof/clear_draws.py",
     "proof/prediction.py",
+    "proof/relative_errors.py",
     "proof/seeding.py",
     "proof/sketch.py",
     "proof/tie_distance.py",
@@ -51,6 +52,7 @@ SOURCES = (
     "models/layers.py",
     "models/step_layers.py",
     "models/shapes.py",
+    "frameworks/graph.py",
     "frameworks/numpy/*.py",
 )
 

@@ -12,6 +12,7 @@ from velodrome.adapters.proof.disagreement import Disagreed as Disagreed
 from velodrome.adapters.proof.disagreement import format_table
 from velodrome.adapters.proof.prediction import list_weak
 from velodrome.adapters.proof.reference import ExpectedResults, Reference, draw_signs
+from velodrome.adapters.proof.relative_errors import compute_relative_error, measure_distance
 from velodrome.adapters.proof.sketch import compute_sketch
 from velodrome.adapters.protocol import ParameterError, Verified, monotonic_ns
 from velodrome.adapters.tolerances import SCALE_TOLERANCE
@@ -86,7 +87,7 @@ def measure_gradient_errors(
     scales = []
     for name, gradient in iterate_gradients(reference, adapter, handle):
         found, wanted = compute_sketch(name, gradient), expected.sketches[name][place]
-        error = _measure_distance(found, wanted)
+        error = measure_distance(found, wanted)
         scales.append(_measure_scale(found, wanted))
         share = error / reference.gradient_tolerance(name)
         if not share <= largest:
@@ -114,22 +115,11 @@ def iterate_gradients(
         raise Disagreed("no gradient of {}".format(", ".join(sorted(missing))))
 
 
-def _measure_distance(found: numpy.ndarray, expected: numpy.ndarray) -> float:
-    """Return |gradient - reference| / |reference| from the sketches of both."""
-    distance = float(numpy.linalg.norm(found - expected))
-    length = float(numpy.linalg.norm(expected))
-    return distance / length if length else (0.0 if distance == 0.0 else float("inf"))
-
-
 def _measure_scale(found: numpy.ndarray, expected: numpy.ndarray) -> float:
     """Return <gradient, reference> / <reference, reference>, 1 if the reference is 0."""
     square = float((expected * expected).sum())
     with numpy.errstate(invalid="ignore"):
         return float((found * expected).sum()) / square if square else 1.0
-
-
-def compute_relative_error(value: float, expected: float) -> float:
-    return abs(value - expected) / abs(expected) if expected else abs(value)
 
 
 def require_copy(output: numpy.ndarray, expected: numpy.ndarray) -> None:
@@ -190,7 +180,7 @@ class _ErrorCollector(object):
         return scales
 
     def _note(self, name: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
-        error = _measure_distance(found, expected)
+        error = measure_distance(found, expected)
         self.worst[name] = _larger(self.worst.get(name, 0.0), error)
 
 

@@ -9,6 +9,7 @@ from velodrome.adapters.contract import Handle
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import agreement, dropout_gradients, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
+from velodrome.adapters.proof.relative_errors import compute_relative_error
 from velodrome.adapters.proof.result_findings import check_agreement, check_copy, judge_errors
 from velodrome.adapters.proof.timed_phase import (
     CallCost,
@@ -172,7 +173,7 @@ def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFi
     found = []
     for number in draw.choice(between, size=min(5, len(between)), replace=False):
         loss = proof.adapter.loss(phase.calls.call(int(number)))
-        errors = ResultErrors(agreement.compute_relative_error(loss, losses[number]))
+        errors = ResultErrors(compute_relative_error(loss, losses[number]))
         found.append(judge_errors(errors, proof, phase.name))
     return found
 

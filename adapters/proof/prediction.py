@@ -11,6 +11,7 @@ from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model, SquaredError, StepCrossEntropy
 from velodrome.adapters.proof import tie_distance
+from velodrome.adapters.proof.relative_errors import compute_relative_error, measure_distance
 from velodrome.adapters.tolerances import JUMP, WEAK, PredictedErrors
 
 PARTIAL_SUMS = 64
@@ -42,7 +43,7 @@ def estimate_sum_error(model: Model, batch_size: int) -> float:
         count *= shapes.count_values(output) / float(PARTIAL_SUMS)
     elif isinstance(model.loss, StepCrossEntropy):
         count *= output[0]
-    return 0.3 * 2.0**-24 * math.sqrt(count)
+    return tie_distance.PER_ROOT_PRODUCT * math.sqrt(count)
 
 
 def make_rounded_network(model: Model, weights: Dict[str, numpy.ndarray], dtype: str) -> Network:
@@ -58,8 +59,12 @@ def measure_errors(
     """Return the distances of a rounded (loss, gradients) from the exact one."""
     loss, gradients = exact
     return PredictedErrors(
-        abs(rounded[0] - loss) / abs(loss) if loss else abs(rounded[0]),
-        {name: _measure_distance(rounded[1][name], own) for name, own in gradients.items()},
+        compute_relative_error(rounded[0], loss),
+        {
+            # Plain arrays: nothing rounds the distance.
+            name: measure_distance(numpy.asarray(rounded[1][name]), own)
+            for name, own in gradients.items()
+        },
     )
 
 
@@ -101,9 +106,3 @@ def list_weak(predicted: PredictedErrors) -> Tuple[str, ...]:
     worst = max(weak, key=lambda name: predicted.gradients[name])
     text = "weak proof of {} of {} gradients: rounding alone moves {} by {:.0%}"
     return (text.format(len(weak), len(predicted.gradients), worst, predicted.gradients[worst]),)
-
-
-def _measure_distance(rounded: numpy.ndarray, exact: numpy.ndarray) -> float:
-    length = float(numpy.linalg.norm(exact))
-    distance = float(numpy.linalg.norm(numpy.asarray(rounded) - exact))
-    return distance / length if length else (0.0 if not distance else float("inf"))

@@ -32,7 +32,7 @@ from velodrome.adapters.models.layers import Layer, MaxPool, Model
 
 # In standard deviations of the rounding above: at 3, a quarter of AlexNet's examples pass.
 MARGIN = 3.0
-_PER_ROOT_PRODUCT = 0.3 * 2.0**-24
+PER_ROOT_PRODUCT = 0.3 * 2.0**-24
 
 
 def list_before_jumps(model: Model) -> Tuple[str, ...]:
@@ -83,7 +83,7 @@ def estimate_rounding(model: Model) -> Dict[str, float]:
     for layer in model.layers:
         before = max(products[name] for name in reads[layer.name])
         products[layer.name] = before + summed.get(layer.name, 0)
-    return {name: _PER_ROOT_PRODUCT * math.sqrt(max(1, n)) for name, n in products.items()}
+    return {name: PER_ROOT_PRODUCT * math.sqrt(max(1, n)) for name, n in products.items()}
 
 
 def _count_products(entry: shapes.Parameter) -> int:

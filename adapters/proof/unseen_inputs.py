@@ -6,8 +6,9 @@ import numpy
 
 from velodrome.adapters.contract import Batch, Handle, Unsupported, map_arrays
 from velodrome.adapters.models.layers import NoLoss
-from velodrome.adapters.proof import agreement, reference, seeding
+from velodrome.adapters.proof import reference, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
+from velodrome.adapters.proof.relative_errors import compute_relative_error
 from velodrome.adapters.proof.result_findings import check_agreement, check_copy
 from velodrome.adapters.proof.timed_phase import (
     TRIES,
@@ -168,10 +169,10 @@ def check_changed_parameter(
 def _check_loss_change(proof: ProofContext, phase: TimedPhase, name: str) -> CheckFinding:
     before, after = proof.reference.fresh.losses[0], proof.reference.changed.loss
     loss = proof.adapter.loss(phase.calls.call(proof.places[0]))
-    error = agreement.compute_relative_error(loss, after)
+    error = compute_relative_error(loss, after)
     figures = (
         ("loss_error", error),
-        ("loss_moved", agreement.compute_relative_error(before, after)),
+        ("loss_moved", compute_relative_error(before, after)),
     )
     faults = ResultErrors(error).list_faults(proof.reference)
     if not faults:

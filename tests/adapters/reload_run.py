@@ -10,7 +10,8 @@ import sys
 from importlib import import_module
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.proof import agreement, reference, seeding
+from velodrome.adapters.proof import reference, seeding
+from velodrome.adapters.proof.relative_errors import compute_relative_error
 
 
 def of_torch(adapter):
@@ -89,10 +90,7 @@ def losses_of(adapter, numbers):
 
 def errors(losses, expected):
     return {
-        phase: [
-            agreement.compute_relative_error(loss, expected[place])
-            for place, loss in enumerate(found)
-        ]
+        phase: [compute_relative_error(loss, expected[place]) for place, loss in enumerate(found)]
         for phase, found in losses.items()
     }
 

@@ -5,6 +5,7 @@ from typing import Dict, FrozenSet, Iterator, NamedTuple, Optional, Tuple
 import numpy
 
 from velodrome.adapters.contract import Batch, Unsupported
+from velodrome.adapters.frameworks.graph import share_tied
 from velodrome.adapters.frameworks.numpy import (
     attention,
     images,
@@ -89,10 +90,8 @@ class Network(object):
             )
             if not entry.frozen:
                 self._trained[entry.layer][entry.role] = entry.name
-        for layer in model.layers:
-            if isinstance(layer, kinds.TiedLinear):
-                self._weights[layer.name] = self._weights[layer.embedding]
-                self._trained[layer.name] = self._trained[layer.embedding]
+        share_tied(model, self._weights)
+        share_tied(model, self._trained)
 
     def round_products(self, precision: Precision) -> None:
         """Compute all products in a precision from now on; inputs have to be rounded ones, too."""
