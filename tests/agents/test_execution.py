@@ -126,8 +126,15 @@ def test_a_task_that_misses_its_target_is_unstable(home: Path) -> None:
     timing = Timing(target=1e-9, min_samples=5, min_seconds=0.0, max_seconds=0.2)
     ended = run(replace(TASK, timing=timing), home)
     assert ended.status is Status.UNSTABLE
-    # Too wide, or on a slow machine too few samples to say even that.
-    assert "1e-07 % after 0.2 s" in ended.reason or "within 0.2 s" in ended.reason
+    # Too wide; on a busy machine the samples may say why before their width does.
+    reasons = (
+        "1e-07 % after 0.2 s",
+        "within 0.2 s",
+        "bimodal samples",
+        "low-frequency noise",
+        "the speed changed",
+    )
+    assert any(reason in ended.reason for reason in reasons)
     assert "gradient" in ended.reason
     assert ended.gradient is not None and not ended.gradient.stable
 
