@@ -84,17 +84,20 @@ class HostStopwatch(object):
 class Adapter(object):
     """One framework's way to run one model.
 
-    The worker calls __init__, build, load, then forward and gradient with the number of a batch.
-    A call may return before the device finishes; only loss, gradients and output read its result,
-    never while the clock runs. Every call does the same work: it caches nothing, adds no gradient
-    to an earlier one and updates no parameter. A method that is missing here and that the model
-    needs ends the task as `unsupported`.
+    The worker calls __init__, build, load, then the timed calls with the number of a batch: forward
+    and gradient; after start_inference, inference; after start_training, update and step. A call
+    may return before the device finishes; only loss, gradients, output and parameters read its
+    result, never while the clock runs. Every call does the same work: it caches nothing, adds no
+    gradient to an earlier one and, but for update and step, changes no parameter. A method that is
+    missing here and that the task needs ends it as `unsupported`.
 
     waits_by_design: the reason why the processor is idle while a call on the CPU runs, if it is;
-    then the processor time that the kernel counts proves nothing.
+    then the processor time that the kernel counts proves nothing. early_epsilon: the framework's
+    AdamW adds epsilon before the correction, as velodrome.adapters.optimizers describes.
     """
 
     waits_by_design = ""
+    early_epsilon = False
 
     def __init__(self, model: Model, variant: str, device: str, threads: int, dtype: str) -> None:
         """Set threads and device. Unsupported if the variant, device or dtype is not available.
@@ -134,7 +137,7 @@ class Adapter(object):
         """Give the trained parameter `layer.role` other float32 values, canonical layout, in place.
 
         The timed calls use them from the next call on, and nothing is built or compiled again.
-        Called once, after all timing. Unsupported if the framework does not allow it.
+        Called after all timing. Unsupported if the framework does not allow it.
         """
         raise Unsupported("this adapter changes no parameter in place")
 
@@ -167,8 +170,58 @@ class Adapter(object):
         raise MissingMethod(type(self), "gradients")
 
     def output(self, handle: Handle) -> numpy.ndarray:
-        """Return the output of a forward call of a model without a loss, on the host."""
+        """Return the output of an inference call, or of a forward call of a model without a loss.
+
+        On the host, float32, canonical layout: (batch, n), (batch, time, n) or images.
+        """
         raise MissingMethod(type(self), "output")
+
+    def start_inference(self, statistics: Dict[str, numpy.ndarray]) -> None:
+        """Prepare calls of inference: evaluation mode from here to end_inference.
+
+        statistics: (channels,) float32, the running mean and variance of each batch normalization,
+        keyed `layer.mean` and `layer.variance`. A second call, after timing, compiles nothing.
+        """
+        raise MissingMethod(type(self), "start_inference")
+
+    def inference(self, index: int) -> Handle:
+        """Run batch `index` through the network to the last layer's output: no loss, no dropout."""
+        raise MissingMethod(type(self), "inference")
+
+    def end_inference(self) -> None:
+        """Return to training mode, with dropout as set_dropout has it."""
+        raise MissingMethod(type(self), "end_inference")
+
+    def start_training(self, optimizer: str, weights: Dict[str, numpy.ndarray]) -> None:
+        """Give every trained parameter its value in `weights`, and the optimizer an empty state.
+
+        optimizer: of velodrome.adapters.optimizers.NAMES, the framework's own, fused where it has
+        one, with the hyperparameters there. weights: as for build. Called before update and step,
+        and again after them, when the later calls see these weights; then it compiles nothing.
+        """
+        raise MissingMethod(type(self), "start_training")
+
+    def keep_gradients(self, index: int) -> Handle:
+        """Compute the gradients of batch `index`, as gradient does, and keep them for update."""
+        raise MissingMethod(type(self), "keep_gradients")
+
+    def update(self) -> Handle:
+        """Take one step of the optimizer by the kept gradients, which stay as they are."""
+        raise MissingMethod(type(self), "update")
+
+    def step(self, index: int) -> Handle:
+        """Compute batch `index`'s gradients and take the optimizer's step, as one call.
+
+        The handle's loss is that before the step.
+        """
+        raise MissingMethod(type(self), "step")
+
+    def parameters(self) -> Iterator[Tuple[str, numpy.ndarray]]:
+        """Yield each trained parameter's key and present values, canonical layout, on the host.
+
+        An array is the caller's: a later call does not change it.
+        """
+        raise MissingMethod(type(self), "parameters")
 
     def kept_shares(self) -> Dict[str, float]:
         """Return per dropout layer the share of its non-zero inputs that are non-zero behind it.

@@ -9,12 +9,13 @@ event is `finished` or `failed`; a stream without either was cut off.
     reference: hello, finished
     check:     hello, imported, finished
 
-A `phase` event precedes the first event of each phase: import, build, verify; for each of forward
-and gradient: warmup, itself and prove; and prove again at the end. A model without a loss or
-without trained parameters has no gradient. `failed` may replace the rest of the events at any
-place; a failed check is sent before it.
+A `phase` event precedes the first event of each phase: import, build, verify; for each timed phase
+that the request names: warmup, itself and prove; and prove again at the end. A model without a loss
+has only forward, one without trained parameters also inference. `failed` may replace the rest of
+the events at any place; a failed check is sent before it.
 
-Version 1 had neither `checked` nor the phase prove; its sessions can still be read.
+Version 1 had neither `checked` nor the phase prove, version 2 only the timed phases forward and
+gradient; their sessions can still be read.
 
 Times are nanoseconds of CLOCK_MONOTONIC, the clock of the agent's utilization samples.
 `tests/adapters/session.jsonl` is a saved session; a test compares it with this page.
@@ -26,9 +27,14 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 from velodrome.adapters.json_fields import READERS, read_tuple
 
-VERSION = 2
+VERSION = 3
 
-PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update", "prove")
+# In the order in which they are timed. forward: with the loss, as in training; gradient: all
+# gradients, too; inference: no loss, evaluation mode, one call a sample; update: the optimizer's
+# step by gradients that are there; step: gradient and update as one call.
+TIMED_PHASES = ("forward", "gradient", "inference", "update", "step")
+USUAL_PHASES = ("forward", "gradient")  # what a request means that names none
+PHASES = ("import", "build", "verify", "warmup") + TIMED_PHASES + ("prove",)
 
 # Checks of a timed phase, described in velodrome.adapters.proof. The agent makes the last one, by
 # its own clock; a worker does not send it.
@@ -81,6 +87,8 @@ class Request(NamedTuple):
     reference: str  # path of an .npz file
     timing: Timing = Timing()
     version: int = VERSION
+    phases: Tuple[str, ...] = USUAL_PHASES  # of TIMED_PHASES
+    optimizer: str = "sgd"  # of velodrome.adapters.optimizers.NAMES, for update and step
 
 
 class Hello(NamedTuple):

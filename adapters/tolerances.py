@@ -57,6 +57,13 @@ def compute_loss_tolerance(dtype: str, predicted: PredictedErrors) -> float:
     return FACTOR * max(LOSS_FLOORS[dtype], predicted.loss)
 
 
+def compute_output_tolerance(dtype: str, predicted: float) -> float:
+    """Return the allowed error of an output of evaluation, whose rounding error is predicted."""
+    if dtype == "float32":
+        return GRADIENT_TOLERANCE
+    return min(MOST, FACTOR * max(LOSS_FLOORS[dtype], predicted))
+
+
 def compute_gradient_tolerance(dtype: str, predicted: PredictedErrors, name: str) -> float:
     """Return the allowed error of a parameter's gradient. KeyError without a prediction.
 

@@ -4,6 +4,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Layer, Model
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 
 Shape = Tuple[int, ...]
 
@@ -90,10 +91,15 @@ def list_trained(model: Model) -> Tuple[Parameter, ...]:
     return tuple(entry for entry in list_parameters(model) if not entry.frozen)
 
 
-def list_timed_phases(model: Model) -> Tuple[str, ...]:
-    """List the timed phases in order; without a loss or trained parameters there is no gradient."""
-    has_gradient = list_trained(model) and not isinstance(model.loss, kinds.NoLoss)
-    return ("forward", "gradient") if has_gradient else ("forward",)
+def list_timed_phases(model: Model, wanted: Tuple[str, ...] = USUAL_PHASES) -> Tuple[str, ...]:
+    """List those of the wanted timed phases that the model has, in order.
+
+    Without a loss there is only forward; without trained parameters there are no gradients.
+    """
+    if isinstance(model.loss, kinds.NoLoss):
+        return ("forward",)
+    own = TIMED_PHASES if list_trained(model) else ("forward", "inference")
+    return tuple(phase for phase in own if phase in wanted) or ("forward",)
 
 
 def count_parameters(model: Model) -> int:

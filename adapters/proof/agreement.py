@@ -99,20 +99,34 @@ def iterate_gradients(
     reference: Reference, adapter: Adapter, handle: Handle
 ) -> Iterator[Tuple[str, numpy.ndarray]]:
     """Yield each trained parameter's gradient. Disagreed if names or shapes are not the model's."""
+    return _iterate_trained("gradient", reference, adapter.gradients(handle))
+
+
+def iterate_parameters(
+    reference: Reference, adapter: Adapter
+) -> Iterator[Tuple[str, numpy.ndarray]]:
+    """Yield each trained parameter's values. Disagreed if names or shapes are not the model's."""
+    return _iterate_trained("value", reference, adapter.parameters())
+
+
+def _iterate_trained(
+    what: str, reference: Reference, found: Iterator[Tuple[str, numpy.ndarray]]
+) -> Iterator[Tuple[str, numpy.ndarray]]:
     missing = set(reference.shapes)
-    for name, gradient in adapter.gradients(handle):
+    for name, values in found:
         if name not in missing:
-            raise Disagreed("gradient of {}, which is not trained or was given before".format(name))
+            text = "{} of {}, which is not trained or was given before"
+            raise Disagreed(text.format(what, name))
         missing.remove(name)
-        if tuple(gradient.shape) != reference.shapes[name]:
+        if tuple(values.shape) != reference.shapes[name]:
             raise Disagreed(
-                "gradient of {} has shape {}, not {}".format(
-                    name, tuple(gradient.shape), reference.shapes[name]
+                "{} of {} has shape {}, not {}".format(
+                    what, name, tuple(values.shape), reference.shapes[name]
                 )
             )
-        yield name, gradient
+        yield name, values
     if missing:
-        raise Disagreed("no gradient of {}".format(", ".join(sorted(missing))))
+        raise Disagreed("no {} of {}".format(what, ", ".join(sorted(missing))))
 
 
 def _measure_scale(found: numpy.ndarray, expected: numpy.ndarray) -> float:

@@ -1,16 +1,23 @@
 """Check that results are ready when the clock stops, and correct, by calls like the timed ones."""
 
 import time
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy
 
-from velodrome.adapters.contract import Handle
+from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import agreement, dropout_gradients, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
+from velodrome.adapters.proof.optimizer_updates import check_updates
+from velodrome.adapters.proof.phase_modes import TRAINING
 from velodrome.adapters.proof.relative_errors import compute_relative_error
-from velodrome.adapters.proof.result_findings import check_agreement, check_copy, judge_errors
+from velodrome.adapters.proof.result_findings import (
+    check_agreement,
+    check_copy,
+    check_output,
+    judge_errors,
+)
 from velodrome.adapters.proof.timed_phase import (
     CallCost,
     CheckFinding,
@@ -79,9 +86,21 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
         is_drained = _judge_drained(*sorted(tries)[len(tries) // 2])
         if not places and is_drained.outcome != PASSED and len(tries) < MAX_TRIES:
             places = [place, -1 - place]
-    if proof.drops and not isinstance(proof.model.loss, NoLoss):
+    if phase.name in TRAINING:
+        return is_drained, check_training(proof, phase)
+    if proof.drops and phase.name != "inference" and not isinstance(proof.model.loss, NoLoss):
         return is_drained, _check_dropout_results(proof, phase)
     return is_drained, merge_findings(found + _check_other_batches(proof, phase))
+
+
+def check_training(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
+    """Check parameters after two steps by the phase's own call, dropout off."""
+    if proof.drops:
+        proof.adapter.set_dropout(False)
+    found = check_updates(proof, phase.name, phase.calls.call)
+    if proof.drops:
+        proof.adapter.set_dropout(True)
+    return found
 
 
 def _judge_drained(beyond: float, first: ResultReading, call_ns: float) -> CheckFinding:
@@ -106,7 +125,14 @@ def _judge_drained(beyond: float, first: ResultReading, call_ns: float) -> Check
 def _check_result(
     proof: ProofContext, phase: TimedPhase, place: int, handle: Handle
 ) -> CheckFinding:
-    """Check a result of the checked batch at `place`; always passed while dropout is active."""
+    """Check a result of the checked batch at `place`; always passed while dropout is active.
+
+    Of a phase that changes parameters, too: check_training begins anew.
+    """
+    if phase.name in TRAINING:
+        return CheckFinding(PASSED)
+    if phase.name == "inference":
+        return check_output(proof, proof.reference.evaluation.outputs[place], handle)
     if isinstance(proof.model.loss, NoLoss):
         return check_copy(proof, proof.batches[proof.places[place]], handle)
     if proof.drops:
@@ -155,16 +181,30 @@ def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
     if isinstance(proof.model.loss, NoLoss):
         adapter.output(handle)
         return 0
-    adapter.loss(handle)
-    for _, gradient in adapter.gradients(handle) if phase == "gradient" else ():
+    if phase == "inference":
+        return int(adapter.output(handle).nbytes)
+    if phase != "update":
+        adapter.loss(handle)
+    for _, gradient in _iterate_results(adapter, phase, handle):
         count += gradient.nbytes
         if count >= READ_BYTES:
             break
     return count
 
 
+def _iterate_results(
+    adapter: Adapter, phase: str, handle: Handle
+) -> Iterator[Tuple[str, numpy.ndarray]]:
+    """Return what a phase leaves on the device: gradients, or changed parameters."""
+    if phase == "gradient":
+        return adapter.gradients(handle)
+    return adapter.parameters() if phase in TRAINING else iter(())
+
+
 def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFinding]:
     """Check the losses of a few batches, drawn by the seed, whose gradients are unknown."""
+    if phase.name not in ("forward", "gradient"):
+        return []
     losses = proof.reference.losses
     between = [number for number in range(len(losses)) if number not in proof.places]
     if not between:

@@ -1,6 +1,6 @@
 """A check that a time is physically possible and that the kernel saw the process work."""
 
-from typing import List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import products
@@ -13,6 +13,13 @@ from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 # Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
 CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
 LOW_SHARE, FAILED_SHARE = 0.5, 0.1  # of processor time in the timed wall time
+FLOPS: Dict[str, Callable[[Model, int], float]] = {
+    "forward": products.count_forward_flops,
+    "gradient": products.count_gradient_flops,
+    "inference": products.count_forward_flops,
+    "update": lambda model, size: 0.0,  # no products, and parameters that may fit a cache
+    "step": products.count_gradient_flops,
+}
 
 
 def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
@@ -45,9 +52,7 @@ def _measure_rates(
     proof: ProofContext, phase: TimedPhase, peak: Optional[peak_rates.PeakRates]
 ) -> Tuple[Tuple[Tuple[str, float], ...], List[str]]:
     model, size = proof.model, proof.request.batch_size
-    flops = (
-        products.count_forward_flops if phase.name == "forward" else products.count_gradient_flops
-    )
+    flops = FLOPS[phase.name]
     margin = CONVOLUTION_MARGIN if _has_convolution(model) else MARGIN
     limits = peak or peak_rates.PeakRates(float("inf"), float("inf"), "")
     figures: Tuple[Tuple[str, float], ...] = ()

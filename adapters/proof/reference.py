@@ -24,13 +24,23 @@ from velodrome.adapters.proof.batch_results import (
     split_batch,
 )
 from velodrome.adapters.proof.clear_draws import find_clear_draws
+from velodrome.adapters.proof.phase_references import (
+    EvaluationResults,
+    StepResult,
+    compute_evaluation,
+    compute_step,
+    sketch_evaluation,
+)
+from velodrome.adapters.protocol import USUAL_PHASES
 from velodrome.adapters.tolerances import (
     PredictedErrors,
     compute_gradient_tolerance,
     compute_loss_tolerance,
+    compute_output_tolerance,
 )
 
-VERSION = 3  # of the file, and of how weights and batches are drawn
+VERSION = 4  # of the file, and of how weights and batches are drawn
+TRAINING_PHASES = frozenset(("update", "step"))
 
 
 class ExpectedResults(NamedTuple):
@@ -71,6 +81,13 @@ class Reference(NamedTuple):
     dropout: Optional[dropout_gradients.DropoutProfile]  # of the last batch, None without dropout
     dtype: str = "float32"  # the precision of `predicted`
     predicted: PredictedErrors = PredictedErrors()  # the largest of some batches
+    evaluation: EvaluationResults = EvaluationResults()
+    step: StepResult = StepResult()
+
+    @property
+    def output_tolerance(self) -> float:
+        """Return the allowed error of an output of evaluation."""
+        return compute_output_tolerance(self.dtype, self.evaluation.predicted)
 
     @property
     def loss_tolerance(self) -> float:
@@ -82,11 +99,17 @@ class Reference(NamedTuple):
 
 
 def compute_reference(
-    model: Model, batch_size: int, seed: int, dtype: str = "float32"
+    model: Model,
+    batch_size: int,
+    seed: int,
+    dtype: str = "float32",
+    phases: Tuple[str, ...] = USUAL_PHASES,
+    optimizer: str = "sgd",
 ) -> Reference:
     """Compute a reference; takes seconds for AlexNet. ValueError if no batch can be filled.
 
-    dtype: of the results that it will be compared with.
+    dtype: of the results that it will be compared with. phases: those that it will be used for; for
+    forward and gradient it is complete without being told.
     """
     network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
     draws, near_ties = find_clear_draws(network, batch_size, seed)
@@ -110,10 +133,16 @@ def compute_reference(
     )
     if isinstance(model.loss, kinds.NoLoss):
         return bare
-    return _fill(bare, network)
+    filled = _fill(bare, network, "inference" in phases)
+    if not TRAINING_PHASES.intersection(shapes.list_timed_phases(model, phases)):
+        return filled
+    batches = seeding.draw_batches(model, batch_size, seed, draws)
+    weighed = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
+    found = compute_step(weighed, batches, optimizer, dtype, filled.predicted)
+    return filled._replace(step=found)
 
 
-def _fill(bare: Reference, network: Network) -> Reference:
+def _fill(bare: Reference, network: Network, evaluates: bool) -> Reference:  # noqa: FBT001
     model, checked = network.model, bare.checked
     batches = seeding.draw_batches(model, bare.batch_size, bare.seed, bare.draws)
     fresh = seeding.draw_fresh_batches(model, bare.batch_size, bare.seed, bare.draws)
@@ -121,7 +150,11 @@ def _fill(bare: Reference, network: Network) -> Reference:
     found = compute_batches(network, batches + others)
     own, new = found[: len(batches)], found[len(batches) :]
     expected = _collect([own[number] for number in checked])
-    return bare._replace(
+    timed = tuple(batches[number] for number in checked)
+    evaluation = EvaluationResults()
+    if evaluates:
+        evaluation = compute_evaluation(network, timed, others, bare.seed, bare.dtype)
+    filled = bare._replace(
         losses=tuple(result.loss for result in own),
         norms=expected.norms,
         sketches=expected.sketches,
@@ -129,11 +162,14 @@ def _fill(bare: Reference, network: Network) -> Reference:
         total=_sum_sketches(own, bare.seed) if len(own) > len(checked) else {},
         fresh=_collect(new),
         dropout=_compute_dropout(network, batches[-1], bare.seed),
-        predicted=_predict_errors(
-            network, tuple(batches[number] for number in checked) + others, bare
-        ),
+        predicted=_predict_errors(network, timed + others, bare),
+        evaluation=evaluation,
         changed=_compute_changed_loss(network, others[0], bare.seed),
     )
+    if not evaluates:
+        return filled
+    changed = sketch_evaluation(network, others[0], evaluation.statistics)
+    return filled._replace(evaluation=evaluation._replace(changed=changed))
 
 
 def _predict_errors(
@@ -228,3 +264,11 @@ def is_reference_of(
     """Return True if a stored reference is still valid for this model."""
     own = (reference.digest, reference.batch_size, reference.seed, reference.dtype)
     return own == (compute_digest(model), batch_size, seed, dtype)
+
+
+def has_phases(reference: Reference, model: Model, phases: Tuple[str, ...], optimizer: str) -> bool:
+    """Return True if the reference holds the results of these phases."""
+    own = shapes.list_timed_phases(model, phases)
+    if "inference" in own and not len(reference.evaluation.outputs):
+        return False
+    return not TRAINING_PHASES.intersection(own) or reference.step.optimizer == optimizer

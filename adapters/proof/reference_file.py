@@ -8,6 +8,7 @@ from typing import Dict, Optional, Tuple
 import numpy
 
 from velodrome.adapters.proof import dropout_gradients
+from velodrome.adapters.proof.phase_references import EvaluationResults, StepResult
 from velodrome.adapters.proof.reference import ChangedLoss, ExpectedResults, Reference
 from velodrome.adapters.tolerances import PREDICTED, read_predicted
 
@@ -56,6 +57,10 @@ def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
     arrays["dtype"] = numpy.array(reference.dtype)
     arrays["fresh:losses"] = numpy.array(reference.fresh.losses)
     arrays["changed:name"], arrays["changed:loss"] = map(numpy.array, reference.changed)
+    for name, value in zip(StepResult._fields, reference.step):
+        arrays["step:" + name] = numpy.array(value)
+    for name in EvaluationResults._fields[1:]:
+        arrays["evaluation:" + name] = numpy.array(getattr(reference.evaluation, name))
     by_name = {
         "norm": reference.norms,
         "sketch": reference.sketches,
@@ -63,6 +68,7 @@ def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
         "total": reference.total,
         "fresh-norm": reference.fresh.norms,
         "fresh-sketch": reference.fresh.sketches,
+        "statistics": reference.evaluation.statistics,
     }
     if reference.dropout:
         arrays["dropout:losses"] = reference.dropout.losses
@@ -98,6 +104,18 @@ def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
         changed=ChangedLoss(str(arrays["changed:name"]), float(arrays["changed:loss"])),
         dropout=_read_profile(arrays),
         dtype=str(arrays["dtype"]),
+        evaluation=EvaluationResults(
+            _select_prefix(arrays, "statistics:"),
+            arrays["evaluation:outputs"],
+            arrays["evaluation:fresh"],
+            arrays["evaluation:changed"],
+            float(arrays["evaluation:predicted"]),
+        ),
+        step=StepResult(
+            str(arrays["step:optimizer"]),
+            float(arrays["step:loss"]),
+            float(arrays["step:allowed"]),
+        ),
     )
 
 

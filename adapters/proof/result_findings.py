@@ -2,10 +2,15 @@
 
 from typing import Tuple
 
+import numpy
+
 from velodrome.adapters.contract import Batch, Handle
 from velodrome.adapters.proof import agreement
 from velodrome.adapters.proof.agreement import Disagreed, ResultErrors
+from velodrome.adapters.proof.phase_references import OUTPUT
 from velodrome.adapters.proof.reference import ExpectedResults
+from velodrome.adapters.proof.relative_errors import measure_distance
+from velodrome.adapters.proof.sketch import compute_sketch
 from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext
 from velodrome.adapters.protocol import FAILED, PASSED
 
@@ -20,6 +25,18 @@ def check_agreement(
             proof.reference, expected, place, proof.adapter, handle
         )
     return judge_errors(errors, proof, phase)
+
+
+def check_output(proof: ProofContext, expected: numpy.ndarray, handle: Handle) -> CheckFinding:
+    """Compare an output of evaluation with the sketch of the reference's."""
+    output = proof.adapter.output(handle)
+    error = measure_distance(compute_sketch(OUTPUT, output), expected)
+    allowed = proof.reference.output_tolerance
+    figures = (("output_error", error), ("output_error_allowed", allowed))
+    if error <= allowed:
+        return CheckFinding(PASSED, figures)
+    text = "the output is off by {:.2g} (allowed {:.2g})"
+    return CheckFinding(FAILED, figures, text.format(error, allowed))
 
 
 def judge_errors(errors: ResultErrors, proof: ProofContext, phase: str) -> CheckFinding:

@@ -2,6 +2,8 @@
 
 from typing import Dict, NamedTuple, Sequence, Tuple
 
+import numpy
+
 from velodrome.adapters.contract import Adapter, Batch
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import dropout_gradients
@@ -15,13 +17,17 @@ MAX_CALLS = 256  # in one sample of a check
 
 
 class ProofContext(NamedTuple):
-    """The data of one request. expected: results of the checked batches, by place."""
+    """The data of one request. expected: results of the checked batches, by place.
+
+    weights: the first ones, float32, if a phase changes them; else empty.
+    """
 
     adapter: Adapter
     model: Model
     reference: Reference
     request: Request
     batches: Tuple[Batch, ...]
+    weights: Dict[str, numpy.ndarray] = {}
 
     @property
     def places(self) -> Tuple[int, ...]:
@@ -75,7 +81,7 @@ def choose_batches(proof: ProofContext, phase: TimedPhase, place: int = -1) -> T
     If a sample is a whole pass, as many as last MIN_SAMPLE_NS.
     """
     places, count = proof.places, phase.samples.timed.calls
-    if not phase.calls.unit:
+    if not phase.calls.unit or phase.calls.is_single:
         count = int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
     count = max(1, min(count, MAX_CALLS))
     end = place % len(places) + 1

@@ -8,8 +8,10 @@ from velodrome.adapters.contract import Batch, Handle, Unsupported, map_arrays
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import reference, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
-from velodrome.adapters.proof.relative_errors import compute_relative_error
-from velodrome.adapters.proof.result_findings import check_agreement, check_copy
+from velodrome.adapters.proof.optimizer_updates import check_one_update
+from velodrome.adapters.proof.phase_modes import TRAINING, phase_mode
+from velodrome.adapters.proof.relative_errors import compute_relative_error, measure_distance
+from velodrome.adapters.proof.result_findings import check_agreement, check_copy, check_output
 from velodrome.adapters.proof.timed_phase import (
     TRIES,
     CallCost,
@@ -45,16 +47,22 @@ def check_unseen_inputs(
     adapter.load(fresh)
     late, right = {}, {}
     for phase in phases:
-        sample = take_retained_sample(phase.calls, proof.places)
-        late[phase.name] = _judge_lateness(proof, to_cost(sample), steady[phase.name])
-        if not proof.drops:  # at once: the next call may overwrite its result
-            right[phase.name] = _check_fresh_result(proof, phase, fresh, sample.handle)
+        with phase_mode(proof, phase.name, -1):
+            sample = take_retained_sample(phase.calls, proof.places)
+            late[phase.name] = _judge_lateness(proof, to_cost(sample), steady[phase.name])
+            # At once: the next call may overwrite its result.
+            if not proof.drops and phase.name not in TRAINING:
+                right[phase.name] = _check_fresh_result(proof, phase, fresh, sample.handle)
     _retry_late(proof, phases, fresh, late)
     if proof.drops:
         adapter.set_dropout(False)
-        for phase in phases:
-            handle = phase.calls.call(proof.places[-1])
-            right[phase.name] = _check_fresh_result(proof, phase, fresh, handle)
+    for phase in phases:
+        if phase.name == "update":
+            right[phase.name] = check_one_update(proof, phase.calls.call, -1)
+        elif phase.name not in right:
+            with phase_mode(proof, phase.name):
+                handle = phase.calls.call(proof.places[-1])
+                right[phase.name] = _check_fresh_result(proof, phase, fresh, handle)
     return {phase.name: _merge(late[phase.name], right[phase.name]) for phase in phases}
 
 
@@ -64,7 +72,8 @@ def _measure_steady(proof: ProofContext, phase: TimedPhase) -> CallCost:
     if phase.calls.unit:
         share = float(count) / phase.samples.timed.calls
         return CallCost(count * phase.call_ns, share * mean_processor_ns(phase))
-    costs = [to_cost(take_retained_sample(phase.calls, proof.places)) for _ in range(TRIES)]
+    with phase_mode(proof, phase.name):
+        costs = [to_cost(take_retained_sample(phase.calls, proof.places)) for _ in range(TRIES)]
     return CallCost(*[min(column) for column in zip(*costs)])
 
 
@@ -88,8 +97,9 @@ def _retry_late(
         timed = {phase.name: _measure_later(proof, phase) for phase in slow}
         proof.adapter.load(tuple(_roll(batch, number) for batch in fresh))
         for phase in slow:
-            first = to_cost(take_retained_sample(phase.calls, proof.places))
-            again = to_cost(take_retained_sample(phase.calls, proof.places))
+            with phase_mode(proof, phase.name, -1):
+                first = to_cost(take_retained_sample(phase.calls, proof.places))
+                again = to_cost(take_retained_sample(phase.calls, proof.places))
             least = CallCost(*[min(pair) for pair in zip(again, timed[phase.name])])
             rounds[phase.name].append((first, least))
     proof.adapter.load(fresh)
@@ -99,8 +109,9 @@ def _retry_late(
 
 def _measure_later(proof: ProofContext, phase: TimedPhase) -> CallCost:
     """Return the cost of a second call on each batch: a first one may fill a cache again."""
-    take_retained_sample(phase.calls, proof.places)
-    return to_cost(take_retained_sample(phase.calls, proof.places))
+    with phase_mode(proof, phase.name):
+        take_retained_sample(phase.calls, proof.places)
+        return to_cost(take_retained_sample(phase.calls, proof.places))
 
 
 def _judge_rounds(proof: ProofContext, rounds: Sequence[Tuple[CallCost, CallCost]]) -> CheckFinding:
@@ -147,6 +158,8 @@ def _check_fresh_result(
     place = len(proof.places) - 1
     if isinstance(proof.model.loss, NoLoss):
         return check_copy(proof, fresh[proof.places[place]], handle)
+    if phase.name == "inference":
+        return check_output(proof, proof.reference.evaluation.fresh[place], handle)
     return check_agreement(proof, phase.name, proof.reference.fresh, place, handle)
 
 
@@ -159,16 +172,46 @@ def check_changed_parameter(
         impossible = CheckFinding(IMPOSSIBLE, (), "the model has no trained parameter")
         return {phase.name: impossible for phase in phases}
     name, values = changed
-    try:
-        proof.adapter.set_parameter(name, values)
-    except Unsupported as error:
-        return {phase.name: CheckFinding(IMPOSSIBLE, (), str(error)) for phase in phases}
-    return {phase.name: _check_loss_change(proof, phase, name) for phase in phases}
+    found = {}
+    for phase in phases:
+        try:
+            with phase_mode(proof, phase.name):
+                proof.adapter.set_parameter(name, values)
+                found[phase.name] = _check_change(proof, phase, name, values)
+        except Unsupported as error:
+            found[phase.name] = CheckFinding(IMPOSSIBLE, (), str(error))
+    return found
 
 
-def _check_loss_change(proof: ProofContext, phase: TimedPhase, name: str) -> CheckFinding:
+def _check_change(
+    proof: ProofContext, phase: TimedPhase, name: str, values: numpy.ndarray
+) -> CheckFinding:
+    """Check a call after parameter `name` got other values."""
+    handle = phase.calls.call(proof.places[0])
+    if phase.name == "update":
+        return _check_update_change(proof, name, values)
+    if phase.name == "inference":
+        found = check_output(proof, proof.reference.evaluation.changed, handle)
+        return found._replace(
+            reason=found.reason and "with other values of {}, {}".format(name, found.reason)
+        )
+    return _check_loss_change(proof, proof.adapter.loss(handle), name)
+
+
+def _check_update_change(proof: ProofContext, name: str, values: numpy.ndarray) -> CheckFinding:
+    """Check that an update began with the new values: it moves them by little."""
+    found = dict(proof.adapter.parameters())[name]
+    error = measure_distance(found, values)
+    moved = measure_distance(proof.weights[name], values)
+    figures = (("distance_to_new", error), ("distance_of_old", moved))
+    if error < 0.5 * moved:
+        return CheckFinding(PASSED, figures)
+    reason = "an update did not begin with the new values of {}".format(name)
+    return CheckFinding(FAILED, figures, reason)
+
+
+def _check_loss_change(proof: ProofContext, loss: float, name: str) -> CheckFinding:
     before, after = proof.reference.fresh.losses[0], proof.reference.changed.loss
-    loss = proof.adapter.loss(phase.calls.call(proof.places[0]))
     error = compute_relative_error(loss, after)
     figures = (
         ("loss_error", error),

@@ -2,7 +2,8 @@
 
 A sample is a number of calls in a row between two moments at which the device is idle. It lasts at
 least MIN_SAMPLE_NS, so that the clock's own cost does not matter, and holds complete passes over
-all batches if these differ in shape. Warm-up samples are discarded.
+all batches if these differ in shape. Warm-up samples are discarded. Latencies are timed call by
+call instead.
 """
 
 import contextlib
@@ -45,13 +46,14 @@ class Calls(NamedTuple):
     """The timed calls: call(index) for index in 0 .. batches - 1.
 
     unit: a sample holds a multiple of so many calls: 1 if all batches cost the same, 0 for a whole
-    pass.
+    pass. is_single: a sample is one such unit, however short, so that quantiles are those of calls.
     """
 
     call: Callable[[int], Any]
     batches: int
     stopwatch: Any  # see contract.Adapter.stopwatch
     unit: int = 0
+    is_single: bool = False
 
     @property
     def calls_per_pass(self) -> int:
@@ -131,7 +133,7 @@ def warm_up(calls: Calls, timing: Timing) -> WarmUp:
             elapsed_ns = take()[1]
             per_pass_ns.append(elapsed_ns / float(passes))
             total_ns += elapsed_ns
-            if elapsed_ns < MIN_SAMPLE_NS:
+            if elapsed_ns < MIN_SAMPLE_NS and not calls.is_single:
                 passes = compute_passes(passes, elapsed_ns)
                 take = make_sampler(calls, passes)
             if len(per_pass_ns) >= check_at and total_ns >= WARMUP_MIN_NS:

@@ -5,19 +5,26 @@ from typing import Any, Callable, Dict, Tuple, Type
 
 import numpy
 
+from velodrome.adapters import optimizers
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
-from velodrome.adapters.models import MODELS, shapes
-from velodrome.adapters.models.layers import Model, NoLoss
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import (
     agreement,
     check_sequence,
     dropout_shares,
+    phase_modes,
     reference,
     reference_file,
     seeding,
 )
-from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase
+from velodrome.adapters.proof.disagreement import Disagreed
+from velodrome.adapters.proof.optimizer_updates import check_updates
+from velodrome.adapters.proof.phase_modes import list_calls
+from velodrome.adapters.proof.result_findings import check_output
+from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase, merge_findings
 from velodrome.adapters.protocol import (
+    FAILED,
     Built,
     Finished,
     FirstCall,
@@ -55,7 +62,12 @@ def make_reference(request: Request, send: Send) -> None:
     send_phase("verify", send)
     model = find_model(request.model)
     found = reference.compute_reference(
-        model, request.batch_size, request.seed, dtype=request.dtype
+        model,
+        request.batch_size,
+        request.seed,
+        dtype=request.dtype,
+        phases=request.phases,
+        optimizer=request.optimizer,
     )
     reference_file.save_reference(request.reference, found)
     send_finished(0, send)
@@ -67,12 +79,14 @@ def measure(request: Request, send: Send) -> None:
     stored = load_reference(request, model)
     adapter = start_adapter(request, model, send)
     batches = seeding.draw_batches(model, request.batch_size, request.seed, draws=stored.draws)
-    build_network(adapter, seeding.draw_weights(model, request.seed), batches, send)
-    verify_adapter(adapter, model, stored, request, send)
+    weights = seeding.draw_weights(model, request.seed)
+    build_network(adapter, weights, batches, send)
     proof = ProofContext(adapter, model, stored, request, batches)
-    phases = [
-        time_phase(phase, call, proof, send) for phase, call in list_timed_calls(adapter, model)
-    ]
+    if phase_modes.trains(request):
+        proof = proof._replace(weights=weights)
+    del weights  # copies of all parameters, which only some phases need
+    verify_adapter(proof, send)
+    phases = [time_phase(phase, call, proof, send) for phase, call in list_calls(proof)]
     peak_bytes = adapter.peak_memory_bytes()  # before the untimed batches are loaded
     send_phase("prove", send)
     check_sequence.check_all(proof, phases, send)
@@ -94,6 +108,12 @@ def load_reference(request: Request, model: Model) -> reference.Reference:
         raise ProtocolError(
             "{} is the reference of another model, batch size, seed or dtype than {} b{} s{} {}. "
             "Compute it again".format(request.reference, model.name, *own[1:])
+        )
+    if not reference.has_phases(stored, model, request.phases, request.optimizer):
+        raise ProtocolError(
+            "{} is a reference without {}. Compute it again".format(
+                request.reference, ", ".join(request.phases)
+            )
         )
     return stored
 
@@ -146,16 +166,39 @@ def build_network(
     send(Built(network_ns + transfer_ns, transfer_ns, monotonic_ns()))
 
 
-def verify_adapter(
-    adapter: Adapter, model: Model, stored: reference.Reference, request: Request, send: Send
-) -> None:
+def verify_adapter(proof: ProofContext, send: Send) -> None:
     """Verify results with dropout off, then dropout itself, which stays on from here."""
     send_phase("verify", send)
-    for phase, call in reversed(list_timed_calls(adapter, model)):
-        time_first_call(phase, call, adapter, send)
-    verified = agreement.verify(stored, adapter)
-    notes = dropout_shares.check_dropout(model, adapter, request.batch_size)
+    adapter, model = proof.adapter, proof.model
+    calls = list_calls(proof)
+    for phase, call in reversed(calls):
+        with phase_modes.phase_mode(proof, phase):
+            time_first_call(phase, call, adapter, send)
+    verified = agreement.verify(proof.reference, adapter)
+    for phase, call in calls:
+        require_agreement(proof, phase, call)
+    notes = dropout_shares.check_dropout(model, adapter, proof.request.batch_size)
+    if proof.weights:
+        notes += (optimizers.describe(proof.request.optimizer),)
     send(verified._replace(notes=verified.notes + notes))
+
+
+def require_agreement(proof: ProofContext, phase: str, call: Callable[[int], Any]) -> None:
+    """Raise Disagreed unless the results of inference, update or step are right, dropout off."""
+    if phase in phase_modes.TRAINING:
+        found = check_updates(proof, phase, call)
+    elif phase == "inference":
+        with phase_modes.phase_mode(proof, phase):
+            found = merge_findings(
+                [
+                    check_output(proof, expected, call(place))
+                    for place, expected in zip(proof.places, proof.reference.evaluation.outputs)
+                ]
+            )
+    else:
+        return
+    if found.outcome == FAILED:
+        raise Disagreed("{}: {}".format(phase, found.reason))
 
 
 def time_first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: Send) -> None:
@@ -171,26 +214,22 @@ def time_phase(
 ) -> TimedPhase:
     """Warm up, time, and prove that the timed calls did the work."""
     calls = call_timing.Calls(
-        call, len(proof.batches), proof.adapter.stopwatch(), seeding.find_sample_unit(proof.model)
+        call,
+        len(proof.batches),
+        proof.adapter.stopwatch(),
+        1 if phase == "update" else seeding.find_sample_unit(proof.model),
+        is_single=phase == "inference",
     )
-    send_phase("warmup", send)
-    warm = call_timing.warm_up(calls, proof.request.timing)
-    send_phase(phase, send)
-    taken = call_timing.take_samples(phase, calls, warm, proof.request.timing, send)
-    send(taken.timed)
-    send_phase("prove", send)
-    timed = TimedPhase(phase, calls, taken)
-    check_sequence.check_phase(proof, timed, send)
+    with phase_modes.phase_mode(proof, phase):
+        send_phase("warmup", send)
+        warm = call_timing.warm_up(calls, proof.request.timing)
+        send_phase(phase, send)
+        taken = call_timing.take_samples(phase, calls, warm, proof.request.timing, send)
+        send(taken.timed)
+        send_phase("prove", send)
+        timed = TimedPhase(phase, calls, taken)
+        check_sequence.check_phase(proof, timed, send)
     return timed
-
-
-def list_timed_calls(
-    adapter: Adapter, model: Model
-) -> Tuple[Tuple[str, Callable[[int], Any]], ...]:
-    """List the timed calls, each with its phase, forward first."""
-    if isinstance(model.loss, NoLoss) or not shapes.list_trained(model):
-        return (("forward", adapter.forward),)
-    return (("forward", adapter.forward), ("gradient", adapter.gradient))
 
 
 def send_phase(phase: str, send: Send) -> None:

@@ -9,10 +9,11 @@ from typing import Dict, Iterator, Optional, Tuple
 
 import numpy
 
-from velodrome.adapters import contract
+from velodrome.adapters import contract, optimizers
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network, Result
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
 
 _DROPOUT_SEED = 0
@@ -69,6 +70,40 @@ class Adapter(contract.Adapter):
     def output(self, handle: Result) -> numpy.ndarray:
         return handle.output
 
+    def start_inference(self, statistics: Dict[str, numpy.ndarray]) -> None:
+        self._statistics = statistics
+
+    def inference(self, index: int) -> Result:
+        output = self._network.evaluate(self._batches[index], self._statistics)
+        return Result(float("nan"), output, {})
+
+    def end_inference(self) -> None:
+        """Do nothing: forward and gradient read no statistics."""
+
+    def start_training(self, optimizer: str, weights: Dict[str, numpy.ndarray]) -> None:
+        self._optimizer, self._updates = optimizer, 0
+        self._moments: Dict[str, optimizers.Moments] = {}
+        for entry in shapes.list_trained(self._model):
+            self._network.put(entry.name, weights[entry.name])
+            self._moments[entry.name] = optimizers.begin(optimizer, weights[entry.name])
+
+    def keep_gradients(self, index: int) -> Result:
+        self._kept = self.gradient(index)
+        return self._kept
+
+    def update(self) -> Result:
+        self._advance(self._kept)
+        return self._kept
+
+    def step(self, index: int) -> Result:
+        result = self.gradient(index)
+        self._advance(result)
+        return result
+
+    def parameters(self) -> Iterator[Tuple[str, numpy.ndarray]]:
+        for entry in shapes.list_trained(self._model):
+            yield entry.name, numpy.array(self._network.read(entry.name))
+
     def kept_shares(self) -> Dict[str, float]:
         dropout = numpy.random.RandomState(_DROPOUT_SEED)
         shares = {}
@@ -79,6 +114,18 @@ class Adapter(contract.Adapter):
 
     def notes(self) -> Tuple[str, ...]:
         return ("float64; threads are set by the BLAS variables of the environment alone",)
+
+    def _advance(self, result: Result) -> None:
+        self._updates += 1
+        for name, gradient in result.gradients.items():
+            values, self._moments[name] = optimizers.advance(
+                self._optimizer,
+                self._network.read(name),
+                gradient,
+                self._moments[name],
+                self._updates,
+            )
+            self._network.put(name, values)
 
 
 def _wide(batch: Batch) -> Batch:

@@ -122,10 +122,49 @@ class Network(object):
         loss, _ = losses.compute_loss(self.model, values, batch.labels)
         return Result(loss, values[self.model.layers[-1].name], {})
 
+    def evaluate(self, batch: Batch, statistics: Dict[str, Array]) -> Array:
+        """Return the last layer's output in evaluation mode.
+
+        statistics: as in velodrome.adapters.contract.Adapter.start_inference.
+        """
+        values = {"input": batch.inputs}
+        call = CallContext(batch.lengths, None, statistics)
+        spent = self._list_spent()
+        for layer in self.model.layers:
+            _, values[layer.name], _ = self._step(layer, values, call)
+            for name in spent[layer.name]:
+                del values[name]
+        return values[self.model.layers[-1].name]
+
+    def measure_statistics(self, batch: Batch) -> Dict[str, Array]:
+        """Return mean and variance of the input of each batch normalization, float32, in training.
+
+        Keys are `layer.mean` and `layer.variance`; empty for a model without one.
+        """
+        found: Dict[str, Array] = {}
+        if any(isinstance(layer, kinds.BatchNorm) for layer in self.model.layers):
+            for layer, inputs, _ in self.steps(batch):
+                if isinstance(layer, kinds.BatchNorm):
+                    found.update(normalization.measure_statistics(layer.name, inputs[0]))
+        return found
+
+    def _list_spent(self) -> Dict[str, Tuple[str, ...]]:
+        """List per layer the values that no later layer reads, so that memory stays small."""
+        last = {name: layer for layer, own in self._reads.items() for name in own}
+        return {
+            layer.name: tuple(name for name, reader in last.items() if reader == layer.name)
+            for layer in self.model.layers
+        }
+
     def put(self, name: str, values: numpy.ndarray) -> None:
         """Set the values of the parameter `layer.role`, in canonical layout."""
         layer, role = name.rsplit(".", 1)
         self._weights[layer][role] = numpy.asarray(values, numpy.float64)
+
+    def read(self, name: str) -> Array:
+        """Return the values of the parameter `layer.role`."""
+        layer, role = name.rsplit(".", 1)
+        return self._weights[layer][role]
 
     def gradient(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
         return self.gradient_behind(0, {"input": batch.inputs}, batch, dropout)

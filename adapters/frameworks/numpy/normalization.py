@@ -40,9 +40,25 @@ def _standardize_back(
 def _forward(
     layer: kinds.BatchNorm, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
 ) -> Tuple[Array, Tuple[Array, Array]]:
-    normalized, deviation = _standardize(inputs[0], _IMAGE_AXES, layer.epsilon)
+    if call.statistics is None:
+        normalized, deviation = _standardize(inputs[0], _IMAGE_AXES, layer.epsilon)
+    else:
+        mean, variance = (
+            call.statistics["{}.{}".format(layer.name, role)].astype(numpy.float64)
+            for role in ("mean", "variance")
+        )
+        deviation = _per_channel(numpy.sqrt(variance + layer.epsilon))
+        normalized = (inputs[0] - _per_channel(mean)) / deviation
     y = normalized * _per_channel(weights["scale"]) + _per_channel(weights["bias"])
     return y, (normalized, deviation)
+
+
+def measure_statistics(name: str, x: Array) -> Weights:
+    """Return mean and variance per channel of images x, as `name.mean` and `name.variance`."""
+    return {
+        "{}.mean".format(name): x.mean(axis=_IMAGE_AXES).astype(numpy.float32),
+        "{}.variance".format(name): x.var(axis=_IMAGE_AXES).astype(numpy.float32),
+    }
 
 
 def _backward(

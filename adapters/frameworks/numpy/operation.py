@@ -13,10 +13,13 @@ class CallContext(NamedTuple):
     """Data that a layer may need besides its input.
 
     lengths: (batch,) the true length of each sequence. dropout: what to draw from, None for off.
+    statistics: as in velodrome.adapters.contract.Adapter.start_inference, for the forward pass of
+    an evaluation; None while training.
     """
 
     lengths: Optional[Array] = None
     dropout: Optional[numpy.random.RandomState] = None
+    statistics: Optional[Dict[str, Array]] = None
 
 
 class Operation(NamedTuple):

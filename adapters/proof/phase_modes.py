@@ -1,0 +1,66 @@
+"""The timed phases of an adapter: their calls, and what has to be set before and after them."""
+
+import contextlib
+from typing import Any, Callable, Dict, Iterator, Tuple
+
+from velodrome.adapters.contract import Adapter, Handle
+from velodrome.adapters.models import shapes
+from velodrome.adapters.proof.timed_phase import ProofContext
+from velodrome.adapters.protocol import Request
+
+Call = Callable[[int], Handle]
+TRAINING = ("update", "step")  # phases that change parameters
+
+
+def list_calls(proof: ProofContext) -> Tuple[Tuple[str, Call], ...]:
+    """List the request's timed phases that the model has, in order, each with its call."""
+    adapter = proof.adapter
+    calls: Dict[str, Call] = {
+        "forward": adapter.forward,
+        "gradient": adapter.gradient,
+        "inference": adapter.inference,
+        "update": _ignore_index(adapter),
+        "step": adapter.step,
+    }
+    names = shapes.list_timed_phases(proof.model, proof.request.phases)
+    return tuple((name, calls[name]) for name in names)
+
+
+def trains(request: Request) -> bool:
+    """Return True if a requested phase changes parameters."""
+    return any(phase in TRAINING for phase in request.phases)
+
+
+@contextlib.contextmanager
+def phase_mode(proof: ProofContext, phase: str, place: int = 0) -> Iterator[Any]:
+    """Set the adapter for calls of a phase; behind it, parameters and mode are as before.
+
+    place: of the checked batch whose gradients `update` uses. The context's value is the handle of
+    those gradients, else None.
+    """
+    kept = None
+    if phase == "inference":
+        proof.adapter.start_inference(proof.reference.evaluation.statistics)
+    elif phase in TRAINING:
+        restart_training(proof)
+        if phase == "update":
+            kept = proof.adapter.keep_gradients(proof.places[place])
+    yield kept
+    if phase == "inference":
+        proof.adapter.end_inference()
+    elif phase in TRAINING:
+        restart_training(proof)
+
+
+def restart_training(proof: ProofContext) -> None:
+    """Give all parameters their first values, and the optimizer an empty state."""
+    proof.adapter.start_training(proof.request.optimizer, proof.weights)
+
+
+def _ignore_index(adapter: Adapter) -> Call:
+    update = adapter.update
+
+    def call(index: int) -> Handle:
+        return update()
+
+    return call
