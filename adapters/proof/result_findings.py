@@ -18,12 +18,13 @@ from velodrome.adapters.protocol import FAILED, PASSED
 def check_agreement(
     proof: ProofContext, phase: str, expected: ExpectedResults, place: int, handle: Handle
 ) -> CheckFinding:
-    if phase == "forward":
-        errors = agreement.measure_forward_errors(expected, place, proof.adapter, handle)
-    else:
+    """Compare a result's loss with the reference's and, of a gradient call, each gradient."""
+    if phase == "gradient":
         errors = agreement.measure_gradient_errors(
             proof.reference, expected, place, proof.adapter, handle
         )
+    else:
+        errors = agreement.measure_forward_errors(expected, place, proof.adapter, handle)
     return judge_errors(errors, proof, phase)
 
 

@@ -15,6 +15,7 @@ from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, set
 from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
 from velodrome.adapters.frameworks.torch.network import Network
 from velodrome.adapters.frameworks.torch.steps import ComposedRmsNorm
+from velodrome.adapters.frameworks.torch.training import Trainer
 from velodrome.adapters.frameworks.torch.version import RELEASE
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.tolerances import DTYPES
@@ -38,6 +39,8 @@ class Adapter(contract.Adapter):
             torch.channels_last if variant == "channels_last" else torch.contiguous_format
         )
         settle(self._device, threads, dtype)
+        self._infer = self._trainer = None
+        self._drops = True  # as torch's modules begin
 
     @staticmethod
     def version():
@@ -70,6 +73,7 @@ class Adapter(contract.Adapter):
 
     def set_dropout(self, active):
         # Only these: cuDNN wants an LSTM in training mode to go backward.
+        self._drops = active
         for _, module in self._dropouts():
             module.train(active)
 
@@ -80,6 +84,52 @@ class Adapter(contract.Adapter):
     def gradient(self, index):
         loss = self._call(*self._batches[index])
         return loss, precision.differentiate(loss, self._trained, self._dtype)
+
+    def start_inference(self, statistics):
+        for step in self._network.steps:
+            step.module.eval()
+            if isinstance(step.module, nn.BatchNorm2d):
+                step.module.running_mean, step.module.running_var = (
+                    self._tensor(statistics["{}.{}".format(step.name, role)])
+                    for role in ("mean", "variance")
+                )
+        if self._infer is None:
+            make = self._network.eager
+            if self._variant == "compile":
+                make = self._network.compile_steps
+            call = make(without_loss=True)
+            self._infer = precision.run_in_autocast(call, self._device, self._dtype)
+
+    def inference(self, index):
+        with torch.inference_mode():
+            return self._infer(*self._batches[index]), ()
+
+    def end_inference(self):
+        for step in self._network.steps:
+            step.module.train(self._drops or not isinstance(step.module, nn.Dropout))
+
+    def start_training(self, optimizer, weights):
+        with torch.no_grad():
+            for name, parameter in zip(self._names, self._trained):
+                parameter.copy_(self._tensor(weights[name]))
+        self._trainer = Trainer(optimizer, self._trained, self._dtype)
+
+    def keep_gradients(self, index):
+        handle = self.gradient(index)
+        self._trainer.keep(handle[1])
+        return handle
+
+    def update(self):
+        self._trainer.update()
+
+    def step(self, index):
+        loss = self._call(*self._batches[index])
+        self._trainer.step(loss)
+        return loss, ()
+
+    def parameters(self):
+        for name, parameter in zip(self._names, self._trained):
+            yield name, parameter.detach().to("cpu", copy=True).contiguous().numpy()
 
     def synchronize(self):
         if self._on_gpu:
@@ -96,7 +146,10 @@ class Adapter(contract.Adapter):
             yield name, gradient.detach().cpu().contiguous().numpy()
 
     def output(self, handle):
-        return handle[0].detach().float().cpu().contiguous().numpy()
+        output = handle[0].detach().float().cpu()
+        if output.ndim == 3 and is_time_first(self._model):
+            output = output.transpose(0, 1)
+        return output.contiguous().numpy()
 
     def kept_shares(self):
         shares, hooks, modes = {}, [], []
@@ -157,6 +210,8 @@ class Adapter(contract.Adapter):
                     yield "the {} is torch's own; only other operations are compiled".format(name)
         if any(isinstance(step.module, ComposedRmsNorm) for step in self._network.steps):
             yield format_note(kinds.RmsNorm, "of the mean of squares, a root and a product")
+        if self._trainer is not None:
+            yield "torch's {} optimizer".format(self._trainer.kind)
         for note in precision.describe(self._device, self._dtype):
             yield note
 

@@ -93,18 +93,25 @@ class Network(object):
                 step.module.settle()
         return trained
 
-    def eager(self):
-        """Return a function of (inputs, labels, lengths) that gives the loss, or the output."""
-        steps = tuple(tuple(step) for step in self.steps)
+    def eager(self, *, without_loss=False):
+        """Return a function of (inputs, labels, lengths) that gives the loss, or the output.
+
+        without_loss: the last layer's output, instead of what the loss makes of it.
+        """
+        steps = tuple(tuple(step) for step in self._up_to(without_loss))
+        result = steps[-1][0]
 
         def call(inputs, labels, lengths):
             values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
             walk(steps, values)
-            return values[RESULT]
+            return values[result]
 
         return call
 
-    def compile_steps(self, **options):
+    def _up_to(self, without_loss):
+        return self.steps[:-1] if without_loss else self.steps
+
+    def compile_steps(self, *, without_loss=False, **options):
         """Return the function of eager(), compiled by torch.compile with these options.
 
         An LSTM or GRU, which torch does not compile, is a part of its own: what is compiled is so
@@ -114,14 +121,15 @@ class Network(object):
         options = dict({"fullgraph": True, "dynamic": self._is_padded or None}, **options)
         parts = [
             (torch.compile(part, **options) if part.compilable else part, part.takes, part.gives)
-            for part in _parts(self.steps)
+            for part in _parts(self._up_to(without_loss))
         ]
+        result = parts[-1][2][-1]
 
         def call(inputs, labels, lengths):
             values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
             for part, takes, gives in parts:
                 values.update(zip(gives, part(*[values[name] for name in takes])))
-            return values[RESULT]
+            return values[result]
 
         return call
 
@@ -193,7 +201,7 @@ def _parts(steps):
         if runs[-1] and (alone or isinstance(runs[-1][-1].module, RECURRENT)):
             runs.append([])
         runs[-1].append(step)
-    parts, needed = [], {RESULT}
+    parts, needed = [], {steps[-1].name}
     for own in reversed(runs):
         parts.append(Part(own, needed))
         needed = needed.union(*[step.reads for step in own])
