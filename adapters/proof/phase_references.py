@@ -120,9 +120,9 @@ def measure_spread(
 ) -> numpy.ndarray:
     """Return by how far a first update may be off, per value, if the gradient is off.
 
-    By its tolerance times its root mean square, either way.
+    By its tolerance times its root mean square, either way. A gradient of 0 is one in float32, too.
     """
-    off = tolerance * float(numpy.sqrt((gradient**2).mean()))
+    off = numpy.where(gradient, tolerance * float(numpy.sqrt((gradient**2).mean())), 0.0)
     moments = optimizers.begin(optimizer, gradient)
     ends = [
         optimizers.advance(optimizer, values, gradient + sign * off, moments, 1)[0]

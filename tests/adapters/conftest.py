@@ -33,6 +33,7 @@ sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
 FOLLOWING = Path(__file__).with_name("reload_run.py")
 TWINS = Path(__file__).with_name("twin_run.py")
+PHASES = Path(__file__).with_name("phase_run.py")
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
 BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 
@@ -145,6 +146,25 @@ class Bench:
                     assert status == expected, (variant, dtype, model, text)
         return outcomes
 
+    def verifies_phases(
+        self, models: str, unsupported: tuple[str, ...] = (), **options: str
+    ) -> dict[str, Any]:
+        """Assert that inference, update and step of small models agree; return the outcomes.
+
+        options: as the script describes. unsupported: words `optimizer model` or `optimizer`.
+        """
+        words = [f"--variants={self.framework.default_variant}", f"--models={models}"]
+        words += [f"--{name}={value}" for name, value in options.items()]
+        outcomes = self.run_script(str(PHASES), self.framework.adapter, *words)
+        for variant, by_dtype in outcomes.items():
+            for dtype, by_optimizer in by_dtype.items():
+                for optimizer, found in by_optimizer.items():
+                    for model, (status, text, _) in found.items():
+                        lacks = {optimizer, f"{optimizer} {model}"}.intersection(unsupported)
+                        expected = "unsupported" if lacks else "agreed"
+                        assert status == expected, (variant, dtype, optimizer, model, text)
+        return outcomes
+
     def follows(self, model: str, batch_size: int, variant: str = "") -> None:
         """Assert that batches loaded again and a changed parameter count, and nothing is compiled
         for them.
@@ -180,11 +200,17 @@ class Bench:
         )
 
     def _refer(self, request: Request) -> str:
-        name = f"{request.model.replace('/', '-')}-{request.batch_size}-{request.dtype}.npz"
-        path = self.folder / name
+        own = (request.model, request.batch_size, request.dtype, *request.phases)
+        name = "-".join(map(str, (*own, request.optimizer))).replace("/", "-")
+        path = self.folder / f"{name}.npz"
         if not path.exists():
             found = reference.compute_reference(
-                MODELS[request.model], request.batch_size, request.seed, request.dtype
+                MODELS[request.model],
+                request.batch_size,
+                request.seed,
+                request.dtype,
+                request.phases,
+                request.optimizer,
             )
             reference_file.save_reference(str(path), found)
         return str(path)

@@ -42,10 +42,12 @@ class Tricks:
     def __init__(self, folder):
         self.folder = folder
 
-    def run(self, body, model=MODEL, batch_size=BATCH, top=""):
+    def run(self, body, model=MODEL, batch_size=BATCH, top="", **others):
+        """others: further fields of the request, such as its phases."""
         bench = Bench(self.folder)
-        reference = self.folder / f"{model.replace('/', '-')}-{batch_size}.npz"
-        changes = {"model": model, "batch_size": batch_size, "reference": str(reference)}
+        name = "-".join([model.replace("/", "-"), str(batch_size), *map(str, others.values())])
+        reference = self.folder / f"{name}.npz"
+        changes = {"model": model, "batch_size": batch_size, "reference": str(reference), **others}
         if not reference.exists():
             bench.refer(**changes)
         bench.write_adapter(textwrap.dedent(ARMED) + textwrap.dedent(body), TOP + top)
