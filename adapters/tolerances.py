@@ -10,7 +10,7 @@ prediction is allowed. All are relative: |loss - ref| / |ref|, |g - ref| / |ref|
 
 import json
 import zipfile
-from typing import Dict, NamedTuple
+from typing import Dict, NamedTuple, Tuple
 
 DTYPES = ("float32", "tf32", "bfloat16", "float16")
 PREDICTED = "predicted.json"  # in a reference's file, a zip archive
@@ -35,10 +35,14 @@ LOSS_FLOORS = {"tf32": 2.0**-13, "bfloat16": 2.0**-10, "float16": 2.0**-13}
 
 
 class PredictedErrors(NamedTuple):
-    """Errors that rounding alone makes of one batch's results; empty if none are predicted."""
+    """Errors that rounding alone makes of one batch's results; empty if none are predicted.
+
+    shapes: of the trained parameters of a model in code, whose data lists none.
+    """
 
     loss: float = 0.0
     gradients: Dict[str, float] = {}
+    shapes: Dict[str, Tuple[int, ...]] = {}
 
 
 def read_predicted(archive: zipfile.ZipFile) -> PredictedErrors:
@@ -47,7 +51,8 @@ def read_predicted(archive: zipfile.ZipFile) -> PredictedErrors:
     KeyError or ValueError if the file is no reference.
     """
     fields = json.loads(archive.read(PREDICTED).decode())
-    return PredictedErrors(float(fields["loss"]), dict(fields["gradients"]))
+    shapes = {name: tuple(shape) for name, shape in fields.get("shapes", {}).items()}
+    return PredictedErrors(float(fields["loss"]), dict(fields["gradients"]), shapes)
 
 
 def compute_loss_tolerance(dtype: str, predicted: PredictedErrors) -> float:

@@ -17,11 +17,15 @@ from filelock import FileLock, Timeout
 
 from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.code_kinds import choose_adapter, is_code
 from velodrome.adapters.models.products import count_gradient_flops
-from velodrome.adapters.protocol import Request
+from velodrome.adapters.protocol import Failed, Request
+from velodrome.adapters.registry import Framework
 from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.cores.core_locks import lock_resources
 from velodrome.agents.environments.disk_layout import home_of
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.frameworks import find_framework
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
@@ -30,6 +34,7 @@ from velodrome.agents.node import Node
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
+from velodrome.agents.worker_report import last
 
 FRAMEWORK = registry.FRAMEWORKS["numpy"]
 DEADLINE_S = 3600.0
@@ -57,6 +62,10 @@ SOURCES = (
 )
 
 
+# What decides a reference of code besides.
+CODE_SOURCES = (*SOURCES, "own_code/*.py", "frameworks/*/own_code.py", "frameworks/torch/rounded*")
+
+
 _used_digests: dict[Path, str] = {}  # of each file that this process has used
 
 
@@ -67,6 +76,14 @@ class StoredReference:
     path: Path
     content: bytes
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """The framework that computes a reference. environment None: its own, for the CPU."""
+
+    framework: Framework
+    environment: Environment | None = None
 
 
 class ReferenceFailed(Exception):
@@ -87,7 +104,8 @@ def obtain_reference(
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and the
     errors of velodrome.agents.cores.core_locks.lock_resources.
     """
-    name = f"{_key(task)}.npz"
+    maker = _choose_maker(task, environments, on_note)
+    name = f"{_key(task, maker)}.npz"
     path = home_of(environments.root) / "references" / name
     image_path = environments.root.parent / "references" / name  # the same, unless in an image
     try:
@@ -99,7 +117,17 @@ def obtain_reference(
     if content is not None:
         return StoredReference(path, content)
     with _locked(path, on_note):
-        return _load_or_compute(task, path, node, environments, on_note)
+        return _load_or_compute(task, path, node, environments, maker, on_note)
+
+
+def _choose_maker(
+    task: Task, environments: EnvironmentStore, on_note: Callable[[str], None]
+) -> _Maker:
+    """Choose NumPy; for a user's code its own framework, in the environment of the task."""
+    if not is_code(MODELS.get(task.model)):
+        return _Maker(FRAMEWORK)
+    environment = environments.build(task.framework, task.device, on_note, task.lock_hash)
+    return _Maker(find_framework(task.framework), environment)
 
 
 def _load_or_compute(
@@ -107,6 +135,7 @@ def _load_or_compute(
     path: Path,
     node: Node,
     environments: EnvironmentStore,
+    maker: _Maker,
     on_note: Callable[[str], None],
 ) -> StoredReference:
     """Lock held: another agent may have computed it in between."""
@@ -116,7 +145,8 @@ def _load_or_compute(
     notes = _change_notes(path)
     for note in notes:
         on_note(note)
-    return StoredReference(path, _compute(task, path, node, environments, on_note), notes)
+    content = _compute(task, path, node, environments, maker, on_note)
+    return StoredReference(path, content, notes)
 
 
 def _change_notes(path: Path) -> tuple[str, ...]:
@@ -152,18 +182,20 @@ def _digest_file(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def _key(task: Task) -> str:
+def _key(task: Task, maker: _Maker) -> str:
     if task.model not in MODELS:
         reason = f"there is no model {task.model!r}. Known: {', '.join(sorted(MODELS))}"
         raise ReferenceFailed(Status.UNSUPPORTED, reason)
-    text = f"{_version()} {MODELS[task.model]!r} {task.batch_size} {task.seed} {task.dtype}"
+    own = maker.environment
+    version = f"{_version(CODE_SOURCES)} {own.name}" if own else _version(SOURCES)
+    text = f"{version} {MODELS[task.model]!r} {task.batch_size} {task.seed} {task.dtype}"
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
 @functools.cache
-def _version() -> str:
+def _version(patterns: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for pattern in SOURCES:
+    for pattern in patterns:
         for file in sorted(Path(registry.HERE).glob(pattern)):
             digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -206,9 +238,10 @@ def _compute(
     path: Path,
     node: Node,
     environments: EnvironmentStore,
+    maker: _Maker,
     on_note: Callable[[str], None],
 ) -> bytes:
-    environment = environments.build(FRAMEWORK.name, "cpu", on_note)
+    environment = maker.environment or environments.build(FRAMEWORK.name, "cpu", on_note)
     need = ResourceRequest(threads=_threads(task, node))
     with (
         lock_resources(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as locks,
@@ -221,18 +254,19 @@ def _compute(
             deadline_s=DEADLINE_S,
             held_fds=locks.descriptors,
         )
-        setting = WorkerSetting(environment, FRAMEWORK, home_of(environments.root), bounds)
-        session = run_session(_request(task, node, temporary), setting, lambda event: None)
+        setting = WorkerSetting(environment, maker.framework, home_of(environments.root), bounds)
+        request = _request(task, node, temporary, maker.framework)
+        session = run_session(request, setting, lambda event: None)
         _require_computed(session, task, bounds)
         return _store(temporary, path)
 
 
-def _request(task: Task, node: Node, path: Path) -> Request:
+def _request(task: Task, node: Node, path: Path, framework: Framework) -> Request:
     return Request(
         action="reference",
-        framework=FRAMEWORK.name,
-        adapter=FRAMEWORK.adapter,
-        variant=FRAMEWORK.default_variant,
+        framework=framework.name,
+        adapter=choose_adapter(framework.adapter, MODELS[task.model]),
+        variant=framework.default_variant,
         model=task.model,
         batch_size=task.batch_size,
         device="cpu",
@@ -244,7 +278,12 @@ def _request(task: Task, node: Node, path: Path) -> Request:
 
 
 def _threads(task: Task, node: Node) -> int:
-    """Return all cores for a large model, else 1: NumPy's BLAS spins to synchronize threads."""
+    """Return all cores for a large model, else 1: NumPy's BLAS spins to synchronize threads.
+
+    Code may be large.
+    """
+    if is_code(MODELS[task.model]):
+        return node.physical
     flops = count_gradient_flops(MODELS[task.model], task.batch_size)
     return node.physical if flops > ONE_CORE_FLOPS else 1
 
@@ -256,4 +295,6 @@ def _require_computed(session: Session, task: Task, bounds: WorkerBounds) -> Non
     )
     if verdict.status is not Status.OK:
         reason = f"its float64 reference could not be computed: {verdict.reason}"
+        if is_code(MODELS[task.model]) and last(session.events, Failed) is not None:
+            reason = verdict.reason  # which names the file and its line
         raise ReferenceFailed(verdict.status, reason, session.log_tail)

@@ -3,6 +3,9 @@
 import shlex
 from decimal import Decimal
 
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.code_kinds import is_code
+from velodrome.adapters.models.user_models import find_file
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.task import Limits, Task
 
@@ -12,10 +15,15 @@ def rerun_command(task: Task) -> str:
 
     It leaves out the node and the choice among equal GPUs.
     """
-    words = ["velodrome", "measure", task.framework, task.model]
+    words = ["velodrome", "measure", task.framework, _name_model(task.model)]
     words += ["--variant", task.variant, "--batch-size", str(task.batch_size)]
     words += ["--device", _device(task), "--threads", str(task.threads)]
     return shlex.join([*words, *_settings(task), *_timing(task.timing), *_limits(task.limits)])
+
+
+def _name_model(model: str) -> str:
+    """Return a model's name; of code its file, which holds no other model."""
+    return find_file(model) if is_code(MODELS.get(model)) else model
 
 
 def _device(task: Task) -> str:

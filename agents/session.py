@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import time
 import zipfile
 from collections.abc import Callable, Collection
@@ -10,7 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from velodrome.adapters.models import user_models
+from velodrome.adapters.models import MODELS, user_models
+from velodrome.adapters.models.code_kinds import choose_adapter
 from velodrome.adapters.protocol import (
     Checked,
     Failed,
@@ -97,7 +97,7 @@ def measure_request(task: Task, framework: Framework) -> Request:
     return Request(
         action="measure",
         framework=framework.name,
-        adapter=framework.adapter,
+        adapter=choose_adapter(framework.adapter, MODELS.get(task.model)),
         variant=task.variant,
         model=task.model,
         batch_size=task.batch_size,
@@ -161,16 +161,18 @@ def run_session(
         )
 
 
-def _copy_models(scratch: Path) -> tuple[tuple[str, str], ...]:
-    """Copy the user's files of models, and return the variable that names the copies.
+def _copy_models(scratch: Path, model: str) -> tuple[tuple[str, str], ...]:
+    """Write the user's files of models, and return the variable that names the copies.
 
-    So every worker reads the same text, and a framework's own tree of files holds it, too.
+    So every worker reads the text that the sweep was planned with, on every node, and a framework's
+    own tree of files holds it, too.
     """
     copies = []
-    for number, path in enumerate(user_models.list_added_files()):
-        folder = scratch / f"models{number}"
-        folder.mkdir()
-        copies.append(str(shutil.copy(path, folder)))
+    for number, (path, text) in enumerate(user_models.list_texts_for(model)):
+        copy = scratch / f"models{number}" / Path(path).name
+        copy.parent.mkdir()
+        copy.write_text(text, encoding="utf-8")
+        copies.append(str(copy))
     return ((user_models.VARIABLE, os.pathsep.join(copies)),) if copies else ()
 
 
@@ -259,7 +261,7 @@ def _prepare(
     try:
         file.write_text(encode_request(request))
         temporary.mkdir()
-        models = _copy_models(scratch)
+        models = _copy_models(scratch, request.model)
         environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StartFailed(f"its files cannot be written: {error}") from error

@@ -36,6 +36,7 @@ MODELS: Dict[str, Model] = {
     )
 }
 
+user_models.add_encoded(MODELS, os.environ.get(user_models.TEXTS_VARIABLE, ""))
 for _file in user_models.list_model_files(os.environ.get(user_models.VARIABLE, "")):
     user_models.add_models(MODELS, _file)
 

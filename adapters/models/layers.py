@@ -8,6 +8,8 @@ sequences (time, n). Convolution is cross-correlation. Canonical parameter layou
 
 from typing import NamedTuple, Tuple, Union
 
+from velodrome.adapters.models.code_kinds import Code as Code
+from velodrome.adapters.models.code_kinds import CodeLoss as CodeLoss
 from velodrome.adapters.models.step_layers import Attention as Attention
 from velodrome.adapters.models.step_layers import ClassToken as ClassToken
 from velodrome.adapters.models.step_layers import Embedding as Embedding
@@ -255,7 +257,7 @@ class NoLoss(NamedTuple):
     """The output itself is the result; only `forward` is timed, and checked value by value."""
 
 
-Loss = Union[SoftmaxCrossEntropy, StepCrossEntropy, SquaredError, NoLoss]
+Loss = Union[SoftmaxCrossEntropy, StepCrossEntropy, SquaredError, NoLoss, CodeLoss]
 
 
 class Images(NamedTuple):
@@ -292,7 +294,7 @@ class States(NamedTuple):
     size: int
 
 
-Input = Union[Images, Vectors, Sequences, Tokens, States]
+Input = Union[Images, Vectors, Sequences, Tokens, States, Code]
 
 
 class Model(NamedTuple):

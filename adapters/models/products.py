@@ -39,7 +39,12 @@ def count_forward_macs(model: Model) -> int:
 
 
 def count_forward_flops(model: Model, batch_size: int) -> float:
-    """Count the operations of one call, two per multiply-add; the mean over the batches."""
+    """Count the operations of one call, two per multiply-add; the mean over the batches.
+
+    Those of code are what its file states; 0 if that states none.
+    """
+    if isinstance(model.input, kinds.Code):
+        return batch_size * model.input.forward_flops
     runs = _count_runs(model, batch_size)
     return (
         2.0 * batch_size * sum(macs * runs[layer.name] for layer, macs in _count_layer_macs(model))
@@ -51,6 +56,8 @@ def count_gradient_flops(model: Model, batch_size: int) -> float:
 
     No gradient is needed with respect to the example itself, nor before the first trained layer.
     """
+    if isinstance(model.input, kinds.Code):
+        return batch_size * model.input.gradient_flops
     reads, needed, runs = (
         list_inputs(model),
         find_gradient_flow(model),
@@ -190,6 +197,10 @@ class CallUnits(NamedTuple):
 def count_units(model: Model, batch_size: int) -> CallUnits:
     """Count what one call works on: tokens of sequences, else images or vectors."""
     source = model.input
+    if isinstance(source, kinds.Code) and not source.tokens:
+        return CallUnits(source.unit, batch_size, None)
+    if isinstance(source, kinds.Code):
+        return CallUnits("token", batch_size, float(batch_size * source.tokens))
     if isinstance(source, kinds.Sequences):
         return CallUnits("token", batch_size, batch_size * compute_mean_length(model, batch_size))
     if isinstance(source, (kinds.Tokens, kinds.States)):

@@ -36,8 +36,10 @@ def count_values(shape: Shape) -> int:
 
 
 def compute_input_shape(model: Model) -> Shape:
-    """Return the shape of one example; the longest time for sequences."""
+    """Return the shape of one example; the longest time for sequences; () for code."""
     source = model.input
+    if isinstance(source, kinds.Code):
+        return ()
     if isinstance(source, kinds.Images):
         return (source.channels, source.height, source.width)
     if isinstance(source, kinds.Vectors):
@@ -94,11 +96,14 @@ def list_trained(model: Model) -> Tuple[Parameter, ...]:
 def list_timed_phases(model: Model, wanted: Tuple[str, ...] = USUAL_PHASES) -> Tuple[str, ...]:
     """List those of the wanted timed phases that the model has, in order.
 
-    Without a loss there is only forward; without trained parameters there are no gradients.
+    Without a loss there is only forward; without trained parameters there are no gradients. Code
+    has no output, so no inference, and only torch has optimizers for it.
     """
     if isinstance(model.loss, kinds.NoLoss):
         return ("forward",)
-    own = TIMED_PHASES if list_trained(model) else ("forward", "inference")
+    own: Tuple[str, ...] = TIMED_PHASES if list_trained(model) else ("forward", "inference")
+    if isinstance(model.input, kinds.Code):
+        own = USUAL_PHASES + (("update", "step") if model.input.framework == "torch" else ())
     return tuple(phase for phase in own if phase in wanted) or ("forward",)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 
 from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models import shapes
+from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof.timed_phase import ProofContext
 from velodrome.adapters.protocol import Request
 
@@ -26,9 +27,9 @@ def list_calls(proof: ProofContext) -> Tuple[Tuple[str, Call], ...]:
     return tuple((name, calls[name]) for name in names)
 
 
-def trains(request: Request) -> bool:
-    """Return True if a requested phase changes parameters."""
-    return any(phase in TRAINING for phase in request.phases)
+def trains(request: Request, model: Model) -> bool:
+    """Return True if a requested phase that the model has changes parameters."""
+    return any(phase in TRAINING for phase in shapes.list_timed_phases(model, request.phases))
 
 
 @contextlib.contextmanager

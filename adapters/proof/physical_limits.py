@@ -73,4 +73,5 @@ def _measure_rates(
 
 def _has_convolution(model: Model) -> bool:
     own = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)
-    return any(isinstance(layer, own) for layer in model.layers)
+    is_code = isinstance(model.input, kinds.Code)  # which may convolve
+    return is_code or any(isinstance(layer, own) for layer in model.layers)

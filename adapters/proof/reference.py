@@ -203,12 +203,20 @@ def draw_signs(batches: int, seed: int) -> numpy.ndarray:
     return 2.0 * seeding.make_stream(seed, "batches").randint(0, 2, size=batches) - 1.0
 
 
-def choose_changed_parameter(model: Model, seed: int) -> Optional[Tuple[str, numpy.ndarray]]:
+def choose_changed_parameter(
+    model: Model, seed: int, known: Optional[Dict[str, Tuple[int, ...]]] = None
+) -> Optional[Tuple[str, numpy.ndarray]]:
     """Choose a trained parameter near the loss and new float32 values for it; None without one.
 
-    A vector if there is one: its layout in memory is the same in every framework.
+    A vector if there is one: its layout in memory is the same in every framework. known: shapes by
+    name, of code, whose data lists no parameter.
     """
     trained = shapes.list_trained(model)
+    if isinstance(model.input, kinds.Code):
+        trained = tuple(
+            shapes.Parameter(name, "", "bias", shape, 1, frozen=False)
+            for name, shape in (known or {}).items()
+        )
     if not trained:
         return None
     entry = ([entry for entry in trained if len(entry.shape) == 1] or list(trained))[-1]

@@ -7,13 +7,14 @@ of old and new frameworks draw alike. Values are drawn in float64 and rounded on
 """
 
 import hashlib
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy
 
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import (
+    Code,
     Model,
     NoLoss,
     Sequences,
@@ -33,8 +34,10 @@ def draw_weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
     """Draw float32 arrays in canonical layout, keyed `layer.role`.
 
     Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE; the scales of a
-    normalization with NORM_SCALE of the value that they are about.
+    normalization with NORM_SCALE of the value that they are about. Code draws its own by a seed.
     """
+    if isinstance(model.input, Code):
+        return {"seed": numpy.array(make_stream(seed, "weights").randint(2**31 - 1))}
     return {entry.name: draw_values(entry, seed) for entry in shapes.list_parameters(model)}
 
 
@@ -130,6 +133,8 @@ def draw_batches(
     draws: (examples,) int, the attempt of each example's stream; None: list_first_attempts.
     `velodrome.adapters.proof.reference` finds those without near-ties.
     """
+    if isinstance(model.input, Code):
+        return _draw_by_code(model, batch_size, seed, range(TIMED))
     drawn = _BatchSource(model, batch_size, seed, draws)
     return tuple(drawn.batch(number) for number in range(count_batches(model, batch_size)))
 
@@ -141,12 +146,24 @@ def draw_fresh_batches(
 
     For sequences, only the checked batches have other values.
     """
+    if isinstance(model.input, Code):
+        return _draw_by_code(model, batch_size, seed, range(TIMED, TIMED + FRESH))
     drawn = _BatchSource(model, batch_size, seed, draws)
     count = count_batches(model, batch_size)
     if not isinstance(model.input, Sequences):
         return tuple(drawn.batch(number) for number in range(count, count + FRESH))
     others = {own: count + i for i, own in enumerate(choose_checked_batches(model, batch_size))}
     return tuple(drawn.batch(others.get(number, number)) for number in range(count))
+
+
+def _draw_by_code(
+    model: Model, batch_size: int, seed: int, numbers: Sequence[int]
+) -> Tuple[Batch, ...]:
+    """Draw batches by the user's code, each from a stream of its own."""
+    from velodrome.adapters.own_code import inputs  # Python 3.8: no other framework needs it
+
+    streams = [make_stream(seed, "batch", number) for number in numbers]
+    return inputs.draw_batches(model, batch_size, streams)
 
 
 class _BatchSource(object):

@@ -167,7 +167,9 @@ def check_changed_parameter(
     proof: ProofContext, phases: Sequence[TimedPhase]
 ) -> Dict[str, CheckFinding]:
     """Check by phase that a fresh batch's loss follows a parameter's new values."""
-    changed = reference.choose_changed_parameter(proof.model, proof.request.seed)
+    changed = reference.choose_changed_parameter(
+        proof.model, proof.request.seed, proof.reference.shapes
+    )
     if changed is None or isinstance(proof.model.loss, NoLoss):
         impossible = CheckFinding(IMPOSSIBLE, (), "the model has no trained parameter")
         return {phase.name: impossible for phase in phases}

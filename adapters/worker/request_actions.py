@@ -8,7 +8,9 @@ import numpy
 from velodrome.adapters import optimizers
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.layers import Model
+from velodrome.adapters.models.layers import Code, Model
+from velodrome.adapters.own_code import reference as code_reference
+from velodrome.adapters.own_code.adapter import FLOAT64, CodeAdapter
 from velodrome.adapters.proof import (
     agreement,
     check_sequence,
@@ -61,16 +63,35 @@ def make_reference(request: Request, send: Send) -> None:
     """Compute the float64 reference and write it to the path of the request."""
     send_phase("verify", send)
     model = find_model(request.model)
-    found = reference.compute_reference(
-        model,
-        request.batch_size,
-        request.seed,
-        dtype=request.dtype,
-        phases=request.phases,
-        optimizer=request.optimizer,
-    )
+    if isinstance(model.input, Code):
+        found = code_reference.compute_code_reference(
+            start_code(request, model),
+            model,
+            request.batch_size,
+            request.seed,
+            request.dtype,
+            request.optimizer if phase_modes.trains(request, model) else "",
+        )
+    else:
+        found = reference.compute_reference(
+            model,
+            request.batch_size,
+            request.seed,
+            dtype=request.dtype,
+            phases=request.phases,
+            optimizer=request.optimizer,
+        )
     reference_file.save_reference(request.reference, found)
     send_finished(0, send)
+
+
+def start_code(request: Request, model: Model) -> CodeAdapter:
+    """Import the framework of a user's code, and set it to compute in float64 on the CPU."""
+    kind = import_adapter(request.adapter)
+    adapter = kind(model, request.variant, "cpu", request.threads, FLOAT64)
+    if not isinstance(adapter, CodeAdapter):
+        raise ProtocolError("{} runs no code of the user's".format(request.adapter))
+    return adapter
 
 
 def measure(request: Request, send: Send) -> None:
@@ -82,8 +103,9 @@ def measure(request: Request, send: Send) -> None:
     weights = seeding.draw_weights(model, request.seed)
     build_network(adapter, weights, batches, send)
     proof = ProofContext(adapter, model, stored, request, batches)
-    if phase_modes.trains(request):
-        proof = proof._replace(weights=weights)
+    if phase_modes.trains(request, model):
+        code = isinstance(model.input, Code)  # which has drawn its own
+        proof = proof._replace(weights=dict(adapter.parameters()) if code else weights)
     del weights  # copies of all parameters, which only some phases need
     verify_adapter(proof, send)
     phases = [time_phase(phase, call, proof, send) for phase, call in list_calls(proof)]

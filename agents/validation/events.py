@@ -67,7 +67,7 @@ def validate(
             if isinstance(event, Verified):
                 require_proof(event, request, predicted)
             if isinstance(event, Failed) and event.parameters:
-                require_known(event, request)
+                require_known(event, request, predicted)
     except ProtocolViolation as error:
         reason = f"the worker broke the protocol: {error}"
         return Validated((_make_failed("crashed", reason, arrivals),))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from velodrome.adapters.models import MODELS, shapes
+from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.protocol import Failed, ParameterError, Request, Verified
 from velodrome.adapters.tolerances import (
     DTYPES,
@@ -19,7 +20,7 @@ def require_proof(verified: Verified, request: Request, predicted: PredictedErro
 
     predicted: the errors in the reference's file, as it was before the worker got a copy.
     """
-    _require_parameters(verified.parameters, request.model)
+    _require_parameters(verified.parameters, _gradients_of(request.model, predicted))
     for entry in verified.parameters:
         tolerance = _tolerance(request.dtype, predicted, entry.name)
         _require_within(f"the gradient of {entry.name}", entry.error, tolerance)
@@ -37,9 +38,9 @@ def require_proof(verified: Verified, request: Request, predicted: PredictedErro
         raise ProtocolViolation(f"`verified` contradicts its parameters: {error}")
 
 
-def require_known(failed: Failed, request: Request) -> None:
+def require_known(failed: Failed, request: Request, predicted: PredictedErrors) -> None:
     """Raise ProtocolViolation for errors of parameters that the model does not train."""
-    wanted = {entry.name: entry.shape for entry in _gradients_of(request.model)}
+    wanted = _gradients_of(request.model, predicted)
     names = [entry.name for entry in failed.parameters]
     unknown = [entry for entry in failed.parameters if wanted.get(entry.name) != entry.shape]
     if unknown or len(names) > len(set(names)):
@@ -64,15 +65,19 @@ def _find_tolerance(dtype: str, predicted: PredictedErrors, name: str) -> float:
         return 0.0
 
 
-def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
-    """List the parameters that have a gradient."""
+def _gradients_of(model: str, predicted: PredictedErrors) -> dict[str, shapes.Shape]:
+    """Map the parameters that have a gradient to their shapes; of code the reference knows them."""
+    if is_code(MODELS[model]):
+        return predicted.shapes
     has_gradient = "gradient" in shapes.list_timed_phases(MODELS[model])
-    return shapes.list_trained(MODELS[model]) if has_gradient else ()
+    trained = shapes.list_trained(MODELS[model]) if has_gradient else ()
+    return {entry.name: entry.shape for entry in trained}
 
 
-def _require_parameters(parameters: Sequence[ParameterError], model: str) -> None:
+def _require_parameters(
+    parameters: Sequence[ParameterError], wanted: dict[str, shapes.Shape]
+) -> None:
     """Raise ProofRejected unless they are exactly the trained parameters."""
-    wanted = {entry.name: entry.shape for entry in _gradients_of(model)}
     names = [entry.name for entry in parameters]
     missing = [name for name in wanted if name not in names]
     if missing:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, list_families
+from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.products import count_forward_macs, count_units
 from velodrome.adapters.models.shapes import count_parameters
@@ -83,8 +84,8 @@ def describe_model(model: Model) -> Row:
     """Return a model's size and defaults. macs: forward, per unit of its input."""
     return {
         "model": model.name,
-        "parameters": count_parameters(model),
-        "macs": count_forward_macs(model),
+        "parameters": None if is_code(model) else count_parameters(model),
+        "macs": None if is_code(model) else count_forward_macs(model),
         "unit": count_units(model, model.batch_size).name,
         "batch_size": model.batch_size,
         "gpu_batch_size": model.gpu_batch_size,
@@ -144,6 +145,8 @@ def _format_memory(node: Node) -> str:
 
 def format_count(value: object) -> str:
     """Format a count with two digits behind the point: 25.56 M."""
+    if value is None:
+        return "unknown"
     count = int(str(value))
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich.text import Text
 
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.protocol import PASSED, Checked, ParameterError, Phase, Timed
 from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
@@ -73,9 +75,12 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         print_lines(f"  expected: {expected.text}: {expected.reason}")
     verified = measurement.verified
     if verified is not None and measurement.status is not Status.DISAGREED:
+        mark, reference = "verified", "the float64 reference"
+        if is_code(MODELS.get(measurement.task.model)):
+            mark, reference = "against itself", "the same code in float64"
         print_lines(
-            f"  verified: loss within {verified.loss_error:.1e}, "
-            f"gradients within {verified.gradient_error:.1e} of the float64 reference",
+            f"  {mark}: loss within {verified.loss_error:.1e}, "
+            f"gradients within {verified.gradient_error:.1e} of {reference}",
             *_describe_tolerance(verified.parameters),
         )
         print_lines(*(f"  note: {note}" for note in measurement.notes))

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import Framework
 from velodrome.adapters.tolerances import DTYPES
@@ -15,7 +17,7 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
-from velodrome.scheduler.sweeps import quantities, settings
+from velodrome.scheduler.sweeps import model_files, quantities, settings
 from velodrome.scheduler.sweeps.quantities import read_option
 from velodrome.scheduler.sweeps.sweep import Device
 
@@ -51,7 +53,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
     framework = _look_up(
         "FRAMEWORK", options.framework, with_version(available_frameworks(), options.framework)
     )
-    model = _look_up("MODEL", options.model, MODELS)
+    model = _find_model(options.model, framework)
     variant = options.variant or framework.default_variant
     _look_up("--variant", variant, dict.fromkeys(framework.variants, variant))
     device = _read_device(options, framework)
@@ -82,6 +84,19 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
         if options.has_canary
         else "",
     )
+
+
+def _find_model(text: str, framework: Framework) -> Model:
+    """Return a model by its name, or that of a file that holds one."""
+    names: tuple[str, ...] = (text,)
+    if model_files.names_file(text):
+        names = model_files.add_model_file(text, Path.cwd(), "command line, MODEL")
+    if len(names) > 1:
+        mend = f"Set VELODROME_MODELS={text}, and name one: {', '.join(names)}."
+        raise _make_error("MODEL", f"{text} holds {len(names)} models", mend)
+    model = _look_up("MODEL", names[0], MODELS)
+    model_files.require_framework(names, [framework.name], "command line, MODEL")
+    return model
 
 
 def _read_device(options: MeasureOptions, framework: Framework) -> Device:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from velodrome.adapters.models import user_models
 from velodrome.agents.node import Node
 from velodrome.scheduler import interrupts
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
@@ -157,16 +158,20 @@ def _find_signal_flag(library: str) -> ctypes.c_bool:
 
 
 def build_runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:
-    """Describe what nodes get from this machine: Velodrome, and the paths of the user's files.
+    """Describe what nodes get from this machine: Velodrome, and the user's files.
 
-    The folders of adapters and the files of models have to exist on the nodes, too. What the
+    Files of models are sent; the folders of adapters have to exist on the nodes, too. What the
     surrounding Ray job already ships is left out: Ray rejects the same entry twice.
     """
     shipped = json.loads(job_config).get("runtime_env") or {}
+    given = {
+        "VELODROME_ADAPTERS": os.environ.get("VELODROME_ADAPTERS", ""),
+        user_models.TEXTS_VARIABLE: user_models.encode_added(),
+    }
     variables = {
-        name: os.environ[name]
-        for name in ("VELODROME_ADAPTERS", "VELODROME_MODELS")
-        if os.environ.get(name) and name not in (shipped.get("env_vars") or {})
+        name: value
+        for name, value in given.items()
+        if value and name not in (shipped.get("env_vars") or {})
     }
     modules = {} if "py_modules" in shipped else {"py_modules": [package]}
     return {**modules, "env_vars": variables}

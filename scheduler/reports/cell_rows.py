@@ -4,7 +4,7 @@ from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_rates import CellWork
 from velodrome.scheduler.reports.cell_times import Time, describe_interval
-from velodrome.scheduler.reports.cells import CellResult
+from velodrome.scheduler.reports.cells import AGAINST_ITSELF, CellResult
 
 
 def build_cell_row(
@@ -29,6 +29,7 @@ def build_cell_row(
         "unexpected": cell.is_unexpected,
         "repeats": cell.repeats,
         "verified": cell.verified,
+        "verified_against": name_reference(cell),
         "proved": "; ".join(cell.proof.proved),
         "unproved": "; ".join(cell.proof.unproved),
         "stable": cell.is_stable,
@@ -43,6 +44,13 @@ def build_cell_row(
         "cpu_percent_mean": cell.cpu_percent_mean,
         "reason": cell.reason,
     }
+
+
+def name_reference(cell: CellResult) -> str | None:
+    """Return what a verified cell was compared with, as the column of `tasks`."""
+    if not cell.verified:
+        return None
+    return AGAINST_ITSELF if cell.is_against_itself else "reference"
 
 
 def _list_times(phase: str, time: Time | None) -> dict[str, object]:

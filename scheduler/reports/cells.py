@@ -31,6 +31,8 @@ from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import ProcessVariation
 from velodrome.scheduler.statistics.stability import Stability, assess_stability
 
+AGAINST_ITSELF = "itself"  # in the column `verified_against`
+
 
 @dataclass(frozen=True)
 class CellResult:
@@ -57,6 +59,7 @@ class CellResult:
     more_repeats: int | None = None
     proof: CellProof = NO_RUNS
     work: CellWork = NO_WORK
+    is_against_itself: bool = False  # a user's code, verified against itself in float64
 
     @property
     def times(self) -> tuple[Time, ...]:
@@ -134,6 +137,7 @@ def _combine_cell(
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         proof=summarize_proof(rows),
         work=read_work(timed or rows),
+        is_against_itself=any(row.verified_against == AGAINST_ITSELF for row in timed),
     )
 
 

@@ -3,7 +3,7 @@
 velodrome.adapters.proof implements the checks; docs/proof.md explains what they prove.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import CANNOT_TELL, CHECKS, IMPOSSIBLE
@@ -87,3 +87,13 @@ def _describe_outcome(proofs: Sequence[CellProof], outcome: str) -> str:
 
 def _count_cells(proofs: Sequence[CellProof]) -> str:
     return f"{len(proofs):,} cell{'' if len(proofs) == 1 else 's'} with a time"
+
+
+def describe_code(models: Iterable[str]) -> Iterator[str]:
+    """Name the models that are verified against themselves; nothing if there is none."""
+    names = list(dict.fromkeys(models))
+    if names:
+        yield (
+            f"against itself (≡): {', '.join(names)}: the user's code, verified against the same "
+            "code in float64, not against an independent reference"
+        )

@@ -15,8 +15,22 @@ from velodrome.scheduler.reports.csv_markdown import (
 from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
 from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
 
-MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
-STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
+MARKS = {
+    "verified": "✓",
+    "itself": "≡",
+    "unstable": "~",
+    "failed": "✗",
+    "expected": "-",
+    "": "",
+}
+STYLES = {
+    "verified": "green",
+    "itself": "cyan",
+    "unstable": "yellow",
+    "failed": "red",
+    "expected": "",
+    "": "dim",
+}
 UNEXPECTED = "!"
 TITLES = {
     GridUnit.TIME: "time: median of one batch",

@@ -106,7 +106,7 @@ def _compute_point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
     model = MODELS.get(workload.model)
     timed = [ns for row in rows if (ns := row.ns(phase))]
     flops = rows[0].number(f"{phase}_flops")
-    if model is None or not timed or not flops:
+    if model is None or not model.layers or not timed or not flops:  # code has no layers
         return None
     return RooflinePoint(
         framework=impl.framework,

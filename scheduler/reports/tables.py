@@ -30,7 +30,7 @@ PHASES = ("forward", "gradient")
 class TableCell:
     """The text and mark of one table cell.
 
-    mark: verified, unstable, failed, or expected for a failure that the sweep declares.
+    mark: verified, itself (verified against itself), unstable, failed, or expected for a failure.
     """
 
     text: str
@@ -115,6 +115,7 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
     remarks = (
         *_describe_dtypes(platform, {impl for (_, impl), c in cells.items() if c.with_number}),
         *_list_composed(cells, workloads, implementations),
+        *proof.describe_code(k[0].model for k, c in _sort_cells(cells) if c.is_against_itself),
         *proof.describe_undecided_checks(
             [cell.proof for cell in cells.values() if cell.with_number]
         ),
@@ -184,7 +185,9 @@ def choose_mark(cell: CellResult, time: Time) -> str:
     """Return the mark of one phase: the proof is the cell's, the stability the phase's own."""
     if not cell.verified:
         return "failed"
-    return "verified" if time.is_stable else "unstable"
+    if not time.is_stable:
+        return "unstable"
+    return "itself" if cell.is_against_itself else "verified"
 
 
 def _note_instabilities(cells: Cells, first: int) -> Instabilities:

@@ -110,6 +110,7 @@ TASKS = _table(
     ("loss_error", _REAL, "relative"),  # against the reference
     ("gradient_error", _REAL, "relative"),  # largest over all parameters
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference
+    ("verified_against", _TEXT, ""),  # `reference`; `itself`: the user's own code in float64
     ("proved", pa.list_(_TEXT), ""),  # checks that passed in every timed phase
     ("unproved", pa.list_(_TEXT), ""),  # other checks: `name phase: outcome: reason`
     ("checks", _CHECKS, ""),  # each check of each timed phase; null: version without checks

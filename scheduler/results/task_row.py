@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from velodrome.adapters.models import MODELS, products, shapes
+from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
@@ -177,15 +178,32 @@ def _list_phase(phase: str, timed: Timed | None) -> Row:
 def _list_proof(measurement: Measurement) -> Row:
     return {
         "verified": measurement.verified is not None,
+        "verified_against": _name_reference(measurement),
         "loss_error": measurement.loss_error,
         "gradient_error": measurement.gradient_error,
         **proof_columns(measurement),
     }
 
 
+def _name_reference(measurement: Measurement) -> str | None:
+    """Return what a verified result was compared with: `reference`, or code with `itself`."""
+    if measurement.verified is None:
+        return None
+    return "itself" if is_code(MODELS.get(measurement.task.model)) else "reference"
+
+
 def _compute_work(measurement: Measurement) -> Row:
-    """Return the work that the model asks for; nothing for a model outside the zoo."""
-    return _compute_model_work(measurement.task.model, measurement.task.batch_size)
+    """Return the work that the model asks for; nothing for a model outside the zoo.
+
+    The parameters of code are known by its proof, its operations if its file states them.
+    """
+    task = measurement.task
+    work = _compute_model_work(task.model, task.batch_size)
+    if not is_code(MODELS.get(task.model)):
+        return work
+    sizes = [math.prod(entry.shape) for entry in measurement.parameters]
+    stated = {name: work[name] or None for name in ("forward_flops", "gradient_flops")}
+    return {**work, **stated, "parameters": sum(sizes) or None}
 
 
 @cache

@@ -128,6 +128,7 @@ class TaskRow(_Row):
     loss_error: float | None
     gradient_error: float | None
     verified: bool | None
+    verified_against: str
     proved: tuple[str, ...]
     unproved: tuple[str, ...]
     checks: tuple[Struct, ...]

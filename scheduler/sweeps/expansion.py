@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.code_kinds import runs_in
 from velodrome.scheduler.sweeps.ceilings import list_ceiling_courses, list_ceiling_entrants
 from velodrome.scheduler.sweeps.conditions import holds, list_fields
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, Threads
@@ -55,12 +56,16 @@ def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
 def count_cells(sweep: Sweep) -> int:
     """Count the cells of `iterate_cells` without making them."""
     batch_sizes = dict(sweep.batch_sizes)
-    courses = sum(len(batch_sizes.get(model) or (0,)) for model in sweep.models)
-    settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
-    ceilings = sum(1 for _ in list_ceiling_courses(sweep)) * _count_variants(
-        list_ceiling_entrants(sweep)
+    cells = sum(
+        len(batch_sizes.get(model) or (0,)) * _count_variants(sweep.entrants, model)
+        for model in sweep.models
     )
-    return courses * _count_variants(sweep.entrants) * settings + ceilings
+    settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
+    entrants = list_ceiling_entrants(sweep)
+    ceilings = sum(
+        _count_variants(entrants, model) for _, _, _, model in list_ceiling_courses(sweep)
+    )
+    return cells * settings + ceilings
 
 
 def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
@@ -74,8 +79,13 @@ def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
     )
 
 
-def _count_variants(entrants: tuple[Entrant, ...]) -> int:
-    return sum(len(entrant.variants) for entrant in entrants)
+def _count_variants(entrants: tuple[Entrant, ...], model: str) -> int:
+    return sum(len(entrant.variants) for entrant in _select_entrants(entrants, model))
+
+
+def _select_entrants(entrants: tuple[Entrant, ...], model: str) -> tuple[Entrant, ...]:
+    """Select the frameworks that can run a model: code runs in its own alone."""
+    return tuple(entrant for entrant in entrants if runs_in(MODELS[model], entrant.framework))
 
 
 def _list_cells(
@@ -87,7 +97,7 @@ def _list_cells(
     model: str,
     batch_size: int,
 ) -> Iterator[CellSpec]:
-    for entrant in entrants:
+    for entrant in _select_entrants(entrants, model):
         for variant in entrant.variants:
             yield CellSpec(
                 framework=entrant.framework,

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from velodrome.adapters.models import MODELS, list_families, user_models
+from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.existing import existing_setting
 from velodrome.agents.environments.frameworks import available_frameworks, with_version
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import settings, value_parsers, yaml_nodes
+from velodrome.scheduler.sweeps import model_files, settings, value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
 from velodrome.scheduler.sweeps.sweep import Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
@@ -70,7 +70,7 @@ def _read_sweep(
     found: Fields, frameworks: Mapping[str, Framework], source: str, text: str
 ) -> Sweep:
     entrants = _read_entrants(found, frameworks, source)
-    models = _read_models(found, source)
+    models = _read_models(found, entrants, source)
     given = {name: value for name in _READERS if (value := found.get(name)) is not None}
     return Sweep(
         name=_read_optional(found, "name", value_parsers.read_text, Path(source).stem),
@@ -165,32 +165,18 @@ def _read_variants(
     }
 
 
-def _read_models(found: Fields, source: str) -> tuple[str, ...]:
+def _read_models(found: Fields, entrants: tuple[Entrant, ...], source: str) -> tuple[str, ...]:
     example = "[lenet, lstm]"
     value = _require(found, "models", example, source)
     allowed = list_model_names()
     for item in value_parsers.read_items(value, "models", example):
-        if isinstance(item, Scalar) and item.text.endswith(user_models.SUFFIX):
-            allowed[item.text] = _add_model_file(item, source)
+        if isinstance(item, Scalar) and model_files.names_file(item.text):
+            folder = Path(source).parent
+            allowed[item.text] = model_files.add_model_file(item.text, folder, item.place)
     allowed.update(list_model_names())  # the file's own names, too
-    return value_parsers.read_names(value, "models", "model", allowed, example)
-
-
-def _add_model_file(item: Scalar, source: str) -> tuple[str, ...]:
-    """Add the models of a file, named as seen from the sweep's file, and return their names.
-
-    Nodes and workers find it through VELODROME_MODELS.
-    """
-    path = str((Path(source).parent / Path(item.text).expanduser()).resolve())
-    if not Path(path).is_file():
-        raise ConfigError(item.place, f"there is no file {path}", "Correct the name.")
-    try:
-        names = user_models.add_models(MODELS, path)
-    except user_models.ModelFileError as error:
-        raise ConfigError(item.place, str(error), "") from None
-    known = [part for part in os.environ.get(user_models.VARIABLE, "").split(os.pathsep) if part]
-    if path not in user_models.list_model_files(os.pathsep.join(known)):
-        os.environ[user_models.VARIABLE] = os.pathsep.join([*known, path])
+    names = value_parsers.read_names(value, "models", "model", allowed, example)
+    frameworks = [entrant.framework for entrant in entrants]
+    model_files.require_framework(names, frameworks, value.place)
     return names
 
 

@@ -11,9 +11,9 @@ import numpy
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.graph import is_time_first, require_options
+from velodrome.adapters.frameworks.jax.device import find_device
 from velodrome.adapters.frameworks.jax.network import LENGTH_MULTIPLE, Network
 from velodrome.adapters.frameworks.jax.notes import notes
-from velodrome.adapters.frameworks.jax.precision import MATMUL_PRECISIONS
 from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 
 VARIANTS = ("jit", "eager")
@@ -30,7 +30,7 @@ class Adapter(contract.Adapter):
         require_options("jax", (variant, VARIANTS), (device, tuple(DTYPES)))
         require_options("jax", (dtype, DTYPES[device]))
         self._model, self._variant, self._dtype = model, variant, dtype
-        self._device = _device(device, dtype)
+        self._device = find_device(device, dtype)
         self._gpu = device == "gpu"
         self._network = Network(model, device, dtype)
         self._forward = self._gradient = None  # made with the first batches
@@ -67,7 +67,7 @@ class Adapter(contract.Adapter):
         return self._gradient(self._batches[index])
 
     def synchronize(self):
-        if self._gpu:  # on the CPU a call returns when it is done, see _device
+        if self._gpu:  # on the CPU a call returns when it is done, see find_device
             self._device.synchronize_all_activity()
 
     def loss(self, handle):
@@ -122,20 +122,3 @@ class Adapter(contract.Adapter):
         if batch.lengths is not None:
             found["lengths"] = batch.lengths
         return jax.device_put(found, self._device)
-
-
-def _device(device, dtype):
-    """Return the first device of its kind, set to the dtype's precision of float32 products.
-
-    Queued calls are disabled on the CPU: they would need one more thread.
-    """
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISIONS[dtype])
-    if device == "cpu":
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_cpu_enable_async_dispatch", False)  # noqa: FBT003
-    try:
-        return jax.devices(device)[0]
-    except RuntimeError as error:
-        raise contract.Unsupported(
-            "JAX {} has no GPU here: {}".format(jax.__version__, error)
-        ) from error

@@ -28,7 +28,14 @@ from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import PHASES, choose_mark
 from velodrome.scheduler.results.typed_rows import ParameterRow, TaskRow
 
-MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
+MARKS = {
+    "verified": "✓",
+    "itself": "≡",
+    "unstable": "~",
+    "failed": "✗",
+    "expected": "-",
+    "absent": "·",
+}
 NOT_HERE = "not in this sweep"
 NO_GRADIENT = "no gradient"
 Run = tuple[str, int, int]  # task, repeat and attempt

@@ -81,6 +81,7 @@ class Page:
     settings: tuple[str, ...]
     treatments: tuple[Treatment, ...]
     queries: Queries
+    has_code: bool  # of a user's, verified against itself
 
     @property
     def has_all_evidence(self) -> bool:
@@ -142,6 +143,7 @@ def build_page(
         settings=tuple(SETTINGS),
         treatments=compare_treatments(groups),
         queries=queries,
+        has_code=any(cell.is_against_itself for group in groups for cell in group.cells.values()),
     )
 
 

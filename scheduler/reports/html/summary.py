@@ -50,13 +50,15 @@ def build_tiles(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> tup
     """Build the key numbers at the top of the page."""
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
-    verified = sum(1 for cell in numbered if cell.verified)
+    own = sum(1 for cell in numbered if cell.verified and cell.is_against_itself)
+    verified = sum(1 for cell in numbered if cell.verified) - own
     frameworks = {impl.framework for impl in list_implementations(groups)}
     models = {workload.model for group in groups for workload in group.workloads}
     return (
         Tile(f"{len(cells):,}", "cells" if len(cells) != 1 else "cell"),
         Tile(f"{len(numbered):,}", "with a time"),
         Tile(f"{verified:,}", "verified"),
+        *([Tile(f"{own:,}", "against itself")] if own else []),
         Tile(f"{len(frameworks):,}", "frameworks" if len(frameworks) != 1 else "framework"),
         Tile(f"{len(models):,}", "models" if len(models) != 1 else "model"),
     )
@@ -128,6 +130,9 @@ def _describe_proof(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
         yield Sentence(f"{count}; {unproven:,} of them are not verified.", is_warning=True)
     else:
         proof = "the loss and all gradients agree with the float64 reference"
+        own = sum(1 for cell in numbered if cell.is_against_itself)
+        if own:
+            proof += f", in {own:,} of them, a user's code, with that of the same code"
         yield Sentence(f"{count}; in each of them {proof}.")
 
 
