@@ -1,7 +1,8 @@
 """Adapter for Chainer: builds a model from weights, computes its loss, output and gradients.
 
 `forward` runs in no_backprop_mode; `gradient` clears the gradients and goes backward from the loss.
-Both in training mode: dropout is off by its rate.
+Both in training mode: dropout is off by its rate. `inference` is not; `step` is `gradient` and the
+update of Chainer's optimizer.
 """
 
 import chainer
@@ -12,6 +13,7 @@ from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.chainer.network import Network
 from velodrome.adapters.frameworks.chainer.operations import LAYERS, LOSSES, on_host
+from velodrome.adapters.frameworks.chainer.optimizers import make_optimizer
 from velodrome.adapters.frameworks.graph import is_time_first, require_options
 from velodrome.adapters.models import layers as kinds
 
@@ -23,6 +25,7 @@ class Adapter(contract.Adapter):
     """A handle is (loss or output, gradients). OMP_ and OPENBLAS_NUM_THREADS set the threads."""
 
     layers, losses = LAYERS, LOSSES
+    early_epsilon = True
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options(
@@ -61,10 +64,40 @@ class Adapter(contract.Adapter):
             return self._network(*self._batches[index]), {}
 
     def gradient(self, index):
-        self._network.cleargrads()
-        loss = self._network(*self._batches[index])
-        loss.backward()
-        return loss, self._network.gradients()
+        return self._go_backward(index), self._network.gradients()
+
+    def start_inference(self, statistics):
+        self._network.set_statistics(statistics, self._device)
+        chainer.config.train = False
+
+    def inference(self, index):
+        inputs, _, lengths = self._batches[index]
+        with chainer.no_backprop_mode():
+            return self._network.infer(inputs, lengths), {}
+
+    def end_inference(self):
+        chainer.config.train = True
+
+    def start_training(self, optimizer, weights):
+        for name in self._network.trained:
+            self._network.assign(name, weights[name], self._device)
+        found = [own for each in self._network.trained.values() for own in each]
+        self._optimizer = make_optimizer(optimizer, found)
+
+    def keep_gradients(self, index):
+        return self.gradient(index)
+
+    def update(self):
+        self._optimizer.update()
+
+    def step(self, index):
+        loss = self._go_backward(index)
+        self._optimizer.update()
+        return loss, {}
+
+    def parameters(self):
+        for name, found in self._network.trained.items():
+            yield name, self._network.canonical([parameter.array for parameter in found])
 
     def synchronize(self):
         """Return at once: a call returns when all is computed."""
@@ -92,6 +125,13 @@ class Adapter(contract.Adapter):
 
     def notes(self):
         return tuple(self._notes())
+
+    def _go_backward(self, index):
+        """Return the loss; each parameter has its gradient, in fresh memory."""
+        self._network.cleargrads()
+        loss = self._network(*self._batches[index])
+        loss.backward()
+        return loss
 
     def _load_batch(self, batch):
         """Return Network's arguments.

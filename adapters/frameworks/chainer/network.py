@@ -16,7 +16,8 @@ LISTED = (kinds.Lstm, kinds.Gru, kinds.MeanOverTime)  # these read lists
 class Network(chainer.Chain):
     """layers, losses: as in velodrome.adapters.frameworks.chainer.operations.
 
-    Unsupported for a kind without an entry.
+    trained: by `layer.role`, lists of the parameters that form it, once it is filled. Unsupported
+    for a kind without an entry.
     """
 
     def __init__(self, model, layers, losses):
@@ -40,34 +41,51 @@ class Network(chainer.Chain):
 
     def fill(self, weights):
         """Set canonical arrays by `layer.role`."""
-        self._trained = {}
+        self.trained = {}
         for entry in shapes.list_parameters(self._model):
             found = parameters(self[entry.layer])[entry.role]
             for parameter, array in zip(found, numpy.split(weights[entry.name], len(found))):
                 parameter.array[...] = array
             if not entry.frozen:
-                self._trained[entry.name] = found
+                self.trained[entry.name] = found
 
     def assign(self, name, values, device):
         """Give a trained parameter other values, canonical layout."""
-        found = self._trained[name]
+        found = self.trained[name]
         for parameter, array in zip(found, numpy.split(values, len(found))):
-            parameter.array = device.send(array)
+            parameter.array = _copy_to(device, array)
+
+    def set_statistics(self, statistics, device):
+        """Set the running mean and variance of each batch normalization, by `layer.role`."""
+        for layer, step in self.steps:
+            if isinstance(layer, kinds.BatchNorm):
+                step.avg_mean = _copy_to(device, statistics[layer.name + ".mean"])
+                step.avg_var = _copy_to(device, statistics[layer.name + ".variance"])
 
     def gradients(self):
         """Return the gradients of a backward pass by `layer.role`, as lists of arrays in memory."""
         return {
-            name: [parameter.grad for parameter in found] for name, found in self._trained.items()
+            name: [parameter.grad for parameter in found] for name, found in self.trained.items()
         }
 
     @staticmethod
     def canonical(parts):
-        """Return an entry of gradients, on the host."""
+        """Return what forms a gradient or a parameter as one array on the host, a copy."""
         return numpy.concatenate([on_host(part) for part in parts])
 
     def walk(self, inputs, labels, lengths):
         """Yield (layer, its inputs, its output) for each layer, then for the loss as layer None."""
-        values = {"input": inputs}
+        values = {"input": inputs, LABELS: labels}
+        for found in self._walk_layers(values, lengths):
+            yield found
+        read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
+        yield None, read, self._loss(*read)
+
+    def infer(self, inputs, lengths):
+        """Return the last layer's output."""
+        return list(self._walk_layers({"input": inputs}, lengths))[-1][-1]
+
+    def _walk_layers(self, values, lengths):
         for layer, step in self.steps:
             read = [values[name] for name in self._reads[layer.name]]
             if self._needed[layer.name]:
@@ -76,12 +94,14 @@ class Network(chainer.Chain):
                 with chainer.no_backprop_mode():
                     values[layer.name] = _call(layer, step, read, lengths)
             yield layer, read, values[layer.name]
-        values[LABELS] = labels
-        read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
-        yield None, read, self._loss(*read)
 
     def forward(self, inputs, labels, lengths):
         return list(self.walk(inputs, labels, lengths))[-1][-1]
+
+
+def _copy_to(device, array):
+    """Return a copy on a device: to send alone may give the array itself, and updates change it."""
+    return device.send(numpy.array(array))
 
 
 def _call(layer, step, read, lengths):
