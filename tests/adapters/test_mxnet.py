@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.adapters.protocol import TIMED_PHASES
+
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
 needs_bfloat16 = pytest.mark.skipif(
@@ -120,3 +122,52 @@ def test_another_precision_is_unsupported_by_name(bench):
     failed = bench.measure("gpt2-tiny", dtype="float16")[-1]
     assert failed.status == "unsupported"
     assert "'float16'" in failed.reason
+
+
+@pytest.mark.slow
+def test_inference_updates_and_steps_agree_in_every_variant(bench):
+    models = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm,probe-pretraining,probe-loop"
+    found = bench.verifies_phases(models, variants="hybrid,imperative,threaded")
+    (note,) = [own for own in found["hybrid"]["float32"]["adamw"]["lenet"][2] if "AdamW" in own]
+    assert "multi_adamw_update" in note
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_updates_of_float32_parameters_by_gradients_of_mixed_precision_agree(bench):
+    bench.verifies_phases("gpt2-tiny", dtypes="bfloat16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "optimizer"), [("hybrid", "adamw"), ("threaded", "sgd")])
+def test_all_phases_of_a_model_that_drops_pass_every_check(bench, variant, optimizer):
+    changes = {"variant": variant, "phases": TIMED_PHASES, "optimizer": optimizer}
+    bench.agrees("probe-dropout", **changes)
+
+
+@pytest.mark.slow
+def test_a_second_start_of_inference_or_training_makes_no_graph_anew(bench):
+    script = """
+        import json
+        from velodrome.adapters.proof import seeding
+        from velodrome.adapters.models import MODELS
+        from velodrome.adapters.frameworks.mxnet.adapter import Adapter
+
+        model = MODELS["probe-lstm"]
+        weights = seeding.draw_weights(model, 0)
+        adapter = Adapter(model, "hybrid", "cpu", 1, "float32")
+        adapter.build(weights)
+        adapter.load(seeding.draw_batches(model, 4, 0))
+        adapter.set_dropout(False)
+        graphs = []
+        for _ in range(2):
+            adapter.start_inference({})
+            adapter.inference(0)
+            adapter.end_inference()
+            adapter.start_training("adamw", weights)
+            adapter.step(0)
+            graphs.append([id(own._cached_op) for own in (adapter._network, adapter._inference)])
+        print(json.dumps(graphs))
+    """
+    first, second = bench.run_script(script)
+    assert first == second

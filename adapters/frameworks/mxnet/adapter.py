@@ -1,7 +1,8 @@
 """Adapter for Apache MXNet (Gluon): builds a model, computes its loss, output and gradients.
 
 `forward` is the network's loss with dropout active and nothing recorded; `gradient` records it and
-goes backward from it, which writes the gradients over those of the call before.
+goes backward from it, which writes the gradients over those of the call before. `inference` is the
+network without its loss, not in training mode; `step` is `gradient` and MXNet's update.
 """
 
 import os
@@ -14,7 +15,8 @@ from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.mxnet import mixed_precision
 from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS, LOSSES
-from velodrome.adapters.frameworks.mxnet.network import Network
+from velodrome.adapters.frameworks.mxnet.network import InferenceBlock, Network
+from velodrome.adapters.frameworks.mxnet.optimizers import Training
 from velodrome.adapters.models import layers as kinds
 
 # The engine runs what the frontend asks for: in place, or queued for threads of its own.
@@ -29,6 +31,7 @@ class Adapter(contract.Adapter):
     """A handle is (loss or output, gradients by name). OMP_NUM_THREADS sets the threads."""
 
     blocks, losses = BLOCKS, LOSSES
+    early_epsilon = True
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options(
@@ -38,6 +41,7 @@ class Adapter(contract.Adapter):
         os.environ["MXNET_ENGINE_TYPE"] = ENGINES[variant]
         self._model, self._variant = model, variant
         self._dtype = dtype
+        self._training = None
         if dtype == "bfloat16":
             mixed_precision.turn_on(model)
 
@@ -49,6 +53,7 @@ class Adapter(contract.Adapter):
         self._network = Network(self._model, self.blocks, self.losses)
         self._network.fill(weights)
         self._gradients = self._network.gradients()
+        self._inference = InferenceBlock(self._network)
 
     def load(self, batches):
         self._batches = tuple(_load_batch(batch) for batch in batches)
@@ -64,12 +69,12 @@ class Adapter(contract.Adapter):
         for layer, block in self._network.steps:
             if isinstance(layer, kinds.Dropout):
                 block._rate = layer.rate if active else 0.0
-        self._training = self._has(kinds.BatchNorm) or (active and self._has(kinds.Dropout))
+        self._train_mode = self._has(kinds.BatchNorm) or (active and self._has(kinds.Dropout))
         if self._variant != "imperative" and not self._has(kinds.Duplicate):
             self._hybridize()
 
     def forward(self, index):
-        with autograd.pause(train_mode=self._training):
+        with autograd.pause(train_mode=self._train_mode):
             return self._network(*self._batches[index]), {}
 
     def gradient(self, index):
@@ -77,6 +82,37 @@ class Adapter(contract.Adapter):
             loss = self._network(*self._batches[index])
         loss.backward()
         return loss, self._gradients
+
+    def start_inference(self, statistics):
+        self._network.set_statistics(statistics)
+
+    def inference(self, index):
+        inputs, _, lengths = self._batches[index]
+        with autograd.pause(train_mode=False):
+            return self._inference(inputs, lengths), {}
+
+    def end_inference(self):
+        """Do nothing: each call says itself in which mode it runs."""
+
+    def start_training(self, optimizer, weights):
+        for name in self._gradients:
+            self._network.assign(name, weights[name])
+        self._training = Training(optimizer, self._network.list_trained())
+
+    def keep_gradients(self, index):
+        return self.gradient(index)
+
+    def update(self):
+        self._training.update()
+
+    def step(self, index):
+        handle = self.gradient(index)
+        self._training.update()
+        return handle
+
+    def parameters(self):
+        for name, values in self._network.values().items():
+            yield name, self._network.canonical(name, values)
 
     def synchronize(self):
         nd.waitall()
@@ -89,7 +125,8 @@ class Adapter(contract.Adapter):
             yield name, self._network.canonical(name, gradient)
 
     def output(self, handle):
-        return handle[0].asnumpy()
+        output = nd.amp_cast(handle[0], dtype="float32").asnumpy()
+        return output.swapaxes(0, 1) if output.ndim == 3 else output  # time is first here
 
     def kept_shares(self):
         shares, before = {}, self._active
@@ -116,14 +153,14 @@ class Adapter(contract.Adapter):
         return tuple(self._notes())
 
     def _hybridize(self):
-        """Let the next call make the graph anew, with memory planned once.
+        """Let the next call make each graph anew, with memory planned once.
 
         Sequences have many lengths: their memory is planned without shapes. foreach loses its steps
         in planned memory.
         """
         static = not self._has(kinds.Loop)
         shaped = static and not isinstance(self._model.input, kinds.Sequences)
-        self._network.hybridize(static_alloc=static, static_shape=shaped)
+        self._inference.hybridize(static_alloc=static, static_shape=shaped)
 
     def _notes(self):
         yield "engine: {}".format(ENGINES[self._variant])
@@ -138,6 +175,8 @@ class Adapter(contract.Adapter):
             yield format_note(kinds.Gelu, "in its tanh form, of products and a sigmoid")
         if self._has(kinds.RmsNorm):
             yield format_note(kinds.RmsNorm, "of a mean of squares, rsqrt and products")
+        if self._training is not None:
+            yield self._training.how
         if self._has(kinds.Duplicate):
             yield "copies into memory that every call reuses, not hybridized"
 

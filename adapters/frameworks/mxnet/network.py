@@ -54,31 +54,60 @@ class Network(HybridBlock):
         block, role, parameter = self._placed[name]
         parameter.set_data(nd.array(_own_layout(block, role, values)))
 
+    def list_trained(self):
+        """List Gluon's parameters that are trained."""
+        return [parameter for _, _, parameter in self._placed.values()]
+
+    def set_statistics(self, statistics):
+        """Set the running mean and variance of each batch normalization, by `layer.role`."""
+        for layer, block in self.steps:
+            if isinstance(layer, kinds.BatchNorm):
+                block.running_mean.set_data(nd.array(statistics[layer.name + ".mean"]))
+                block.running_var.set_data(nd.array(statistics[layer.name + ".variance"]))
+
+    def values(self):
+        """Return the present trained parameters by `layer.role`, on the device."""
+        return {name: parameter.data() for name, (_, _, parameter) in self._placed.items()}
+
     def gradients(self):
         """Return the gradients of a backward pass by `layer.role`, on the device."""
         return {name: parameter.grad() for name, (_, _, parameter) in self._placed.items()}
 
-    def canonical(self, name, gradient):
-        """Return a gradient on the host, in the canonical layout."""
+    def canonical(self, name, array):
+        """Return a copy of a gradient or a parameter on the host, in the canonical layout."""
         block, role, _ = self._placed[name]
         convert = getattr(block, "canonical_layout", lambda role, array: array)
-        return convert(role, gradient.asnumpy())
+        return convert(role, array.asnumpy())
 
     def walk(self, inputs, labels, lengths):
         """Yield (layer, its inputs, its output) for each layer, then for the loss as layer None."""
-        values = {"input": inputs}
+        values = {"input": inputs, LABELS: labels}
+        yield from self.walk_layers(values, lengths)
+        read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
+        yield None, read, self._loss(*read)
+
+    def walk_layers(self, values, lengths):
+        """Yield (layer, its inputs, its output), and add each output to the values by name."""
         for layer, block in self.steps:
             read = [values[name] for name in self._reads[layer.name]]
             if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
                 read.append(lengths)
             values[layer.name] = block(*read)
             yield layer, read, values[layer.name]
-        values[LABELS] = labels
-        read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
-        yield None, read, self._loss(*read)
 
     def hybrid_forward(self, F, inputs, labels, lengths):
         return list(self.walk(inputs, labels, lengths))[-1][-1]
+
+
+class InferenceBlock(HybridBlock):
+    """A network's layers without its loss: a call gives the last layer's output."""
+
+    def __init__(self, network):
+        super(InferenceBlock, self).__init__()
+        self._network = network  # this also registers it as a child
+
+    def hybrid_forward(self, F, inputs, lengths):
+        return list(self._network.walk_layers({"input": inputs}, lengths))[-1][-1]
 
 
 def _own_layout(block, role, array):

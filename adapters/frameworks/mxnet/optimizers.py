@@ -1,0 +1,78 @@
+"""MXNet's own optimizers, with the hyperparameters of velodrome.adapters.optimizers.
+
+Both update several arrays by one operation.
+"""
+
+import math
+
+from mxnet import nd, optimizer
+
+from velodrome.adapters.optimizers import ADAMW, SGD
+
+TOGETHER = 45  # arrays in one operation, of at most 50: what MXNet's own LAMB takes
+
+
+class MultiTensorAdamW(optimizer.Optimizer):
+    """AdamW by MXNet's operator multi_adamw_update, for which MXNet 1.9 has no class.
+
+    The operator does not correct the means for their start: the caller does, by the rate.
+    """
+
+    def __init__(self):
+        super(MultiTensorAdamW, self).__init__(learning_rate=ADAMW.learning_rate)
+        self.aggregate_num = TOGETHER
+        self._one = nd.ones((1,))
+
+    def create_state(self, index, weight):
+        """Return the means of the gradient and of its square."""
+        return tuple(nd.zeros(weight.shape, weight.context, weight.dtype) for _ in range(2))
+
+    def update(self, indices, weights, gradients, states):
+        """Update weights, which are some of all."""
+        self._update_count(indices)
+        number = self._index_update_count[indices[0]]
+        correction = math.sqrt(1 - ADAMW.beta2**number) / (1 - ADAMW.beta1**number)
+        count = len(indices)
+        means, squares = zip(*states)
+        nd.contrib.multi_adamw_update(
+            weights,
+            gradients,
+            means,
+            squares,
+            self._one,
+            out=weights,
+            lrs=[correction] * count,
+            wds=[ADAMW.weight_decay] * count,
+            etas=[self.lr] * count,
+            beta1=ADAMW.beta1,
+            beta2=ADAMW.beta2,
+            epsilon=ADAMW.epsilon,
+        )
+
+
+class Training(object):
+    """An optimizer with its state and the arrays that it updates, as gluon.Trainer holds them.
+
+    Not gluon.Trainer itself, which refuses to take two steps by the same gradients. how: a note.
+    """
+
+    def __init__(self, name, parameters):
+        """name: of velodrome.adapters.optimizers.NAMES. parameters: Gluon's, all trained."""
+        own, self.how = _make(name)
+        self._updater = optimizer.get_updater(own)
+        self._indices = tuple(range(len(parameters)))
+        self._weights = tuple(parameter.data() for parameter in parameters)
+        self._gradients = tuple(parameter.grad() for parameter in parameters)
+
+    def update(self):
+        """Take one step by the parameters' gradients."""
+        self._updater(self._indices, self._gradients, self._weights)
+
+
+def _make(name):
+    """Return an optimizer, and a note on it."""
+    if name == "adamw":
+        text = "AdamW is MXNet's operator multi_adamw_update for {} arrays: it has no class"
+        return MultiTensorAdamW(), text.format(TOGETHER)
+    own = optimizer.SGD(learning_rate=SGD.learning_rate, momentum=SGD.momentum)
+    return own, "SGD updates {} arrays by one operation".format(own.aggregate_num)
