@@ -2,6 +2,7 @@
 
 import pytest
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.adapters.registry import FRAMEWORKS
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
@@ -63,3 +64,50 @@ def test_a_lower_precision_is_unsupported_by_name(bench):
     failed = bench.measure("gpt2-tiny", dtype="bfloat16")[-1]
     assert failed.status == "unsupported"
     assert "'bfloat16'" in failed.reason
+
+
+@pytest.mark.slow
+def test_inference_updates_and_steps_agree(bench):
+    models = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm,probe-pretraining"
+    found = bench.verifies_phases(models)
+    (note,) = [own for own in found["default"]["float32"]["adamw"]["lenet"][2] if "AdamW" in own]
+    assert "universal learner" in note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_all_phases_of_a_model_that_drops_pass_every_check(bench, optimizer):
+    bench.agrees("probe-dropout", phases=TIMED_PHASES, optimizer=optimizer)
+
+
+@pytest.mark.slow
+def test_a_step_drops_when_dropout_is_on_and_not_when_it_is_off(bench):
+    script = """
+        import json
+        from velodrome.adapters.proof import seeding
+        from velodrome.adapters.frameworks.cntk.adapter import Adapter
+        from velodrome.adapters.models import MODELS
+
+        model = MODELS["probe-dropout"]
+        weights = seeding.draw_weights(model, 0)
+        adapter = Adapter(model, "default", "cpu", 1, "float32")
+        adapter.build(weights)
+        adapter.load(seeding.draw_batches(model, 8, 0))
+        found = []
+        for active in (False, True, False):
+            adapter.set_dropout(active)
+            adapter.inference(0)
+            calls = (adapter.forward, adapter.gradient, adapter.step)
+            losses = []
+            for call in calls * 2:
+                adapter.start_training("sgd", weights)
+                losses.append(adapter.loss(call(0)))
+            found.append(losses)
+        print(json.dumps(found))
+    """
+    off, on, off_again = bench.run_script(script)
+    for losses in (off, off_again):
+        assert losses == pytest.approx([off[0]] * 6, rel=1e-6)
+    assert off[0] not in on
+    # Each of the three functions draws its own masks, by the same seed.
+    assert all(first != second for first, second in zip(on[:3], on[3:], strict=True))

@@ -8,16 +8,20 @@ from velodrome.adapters.frameworks.graph import find_entry
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
+DROPOUT_RATE = "dropoutRate"
+
 
 class Network(object):
     """A model. loss: of a batch, or the output if there is no loss. trained: by name.
 
-    dropouts: per dropout layer, (what it reads, its function).
+    output: the last layer's. trained_loss: the loss once more, for a trainer. Both share parameters
+    and inputs with loss, and have dropout functions of their own: CNTK gives a changed rate to only
+    one of the functions of a layer. dropouts: per dropout layer, (what it reads, its function).
     """
 
     def __init__(self, model, weights):
         """Raise Unsupported if a layer or the loss is of a kind without an operation."""
-        self.trained, self.dropouts = {}, {}
+        self.trained, self.dropouts, self._statistics = {}, {}, {}
         self._model = model
         self._inputs = _inputs(model)
         self._reads = shapes.list_inputs(model)
@@ -27,7 +31,9 @@ class Network(object):
         for layer in model.layers:
             values[layer.name] = self._output(layer, values, weights)
         loss = find_entry(LOSSES, model.loss, "cntk")
-        self.loss = loss(model.loss, values[model.layers[-1].name], values)
+        output = values[model.layers[-1].name]
+        self.loss = loss(model.loss, output, values)
+        self.output, self.trained_loss = self._copy(output), self._copy(self.loss)
 
     def arguments(self, batch, device):
         """Map CNTK's inputs to the values of a batch, on the device."""
@@ -60,6 +66,24 @@ class Network(object):
         array = self._in_own_layout(self._entries[name], values)
         self.trained[name].value = numpy.ascontiguousarray(array)
 
+    def set_statistics(self, statistics):
+        """Set the running mean and variance of each batch normalization, by `layer.role`."""
+        for name, constant in self._statistics.items():
+            constant.value = numpy.array(statistics[name])
+
+    def set_rate(self, name, rate):
+        """Set the rate of a dropout layer in all functions."""
+        own = self.dropouts[name][1]
+        copies = [whole.find_by_name(own.name) for whole in (self.output, self.trained_loss)]
+        for function in [own] + [copy for copy in copies if copy is not None]:
+            function.set_attribute(DROPOUT_RATE, rate)
+
+    def _copy(self, function):
+        if not self.dropouts:
+            return function
+        same = {argument: argument for argument in function.arguments}
+        return function.clone(cntk.CloneMethod.share, same)
+
     def _examples(self, batch, device):
         if batch.lengths is None:
             return cntk.Value(batch.inputs.astype("float32"), device=device)
@@ -78,6 +102,9 @@ class Network(object):
         if isinstance(layer, kinds.LearnedPositions):
             read.append(values.get("numbers"))
 
+        if isinstance(layer, kinds.BatchNorm):
+            read += self._make_statistics(layer.name, self._sources[layer.name][:1])
+
         def weight(role):
             owner = layer.embedding if isinstance(layer, kinds.TiedLinear) else layer.name
             return self._weight(self._entries["{}.{}".format(owner, role)], weights)
@@ -86,6 +113,13 @@ class Network(object):
         if isinstance(layer, kinds.Dropout):
             self.dropouts[layer.name] = (read[0], output)
         return output
+
+    def _make_statistics(self, name, shape):
+        """Return constants: the running mean and variance, and from how many values they are."""
+        found = [cntk.Constant(first, shape) for first in (0.0, 1.0)]
+        for role, constant in zip(("mean", "variance"), found):
+            self._statistics["{}.{}".format(name, role)] = constant
+        return found + [cntk.Constant(0.0)]
 
     def _weight(self, entry, weights):
         """Make a Parameter, unless a layer before has it, or a Constant if it is frozen."""

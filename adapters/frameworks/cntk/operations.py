@@ -52,17 +52,19 @@ def _transposed(layer, weight, x):
     return y + weight("bias")
 
 
-def _batch_norm(layer, weight, x):
-    """Normalize by the batch's own statistics; those of earlier batches have no weight."""
-    shape = (x.shape[0],)
+def _batch_norm(layer, weight, x, mean, variance, count):
+    """Normalize by the batch's own statistics; those of earlier batches have no weight.
+
+    mean, variance: what a call for inference normalizes by.
+    """
     return cntk.batch_normalization(
         x,
         weight("scale"),
         weight("bias"),
-        cntk.Constant(0.0, shape),
-        cntk.Constant(1.0, shape),
+        mean,
+        variance,
         spatial=True,
-        running_count=cntk.Constant(0.0),
+        running_count=count,
         normalization_time_constant=0,
         epsilon=layer.epsilon,
         use_cudnn_engine=False,
@@ -168,7 +170,7 @@ OPERATIONS = {
     kinds.ClassToken: steps.add_class_token,
     kinds.FirstStep: steps.take_first_step,
     kinds.Lrn: _lrn,
-    kinds.Dropout: lambda layer, weight, x: cntk.dropout(x, layer.rate),
+    kinds.Dropout: lambda layer, weight, x: cntk.dropout(x, layer.rate, name=layer.name),
     kinds.Embedding: steps.embed,
     kinds.Lstm: _lstm,
     kinds.MeanOverTime: steps.average_steps,
