@@ -39,7 +39,7 @@ class StepResult(NamedTuple):
     """
 
     optimizer: str = ""  # empty if neither update nor step was asked for
-    loss: float = float("nan")
+    loss: float = 0.0
     allowed: float = 0.0
 
 

@@ -7,7 +7,8 @@ import pytest
 from velodrome.adapters import protocol
 from velodrome.adapters.protocol import ParameterError, ProtocolError, Request, Timing
 
-SESSIONS = tuple(Path(__file__).with_name(name) for name in ("session-v1.jsonl", "session.jsonl"))
+NAMES = ("session-v1.jsonl", "session-v2.jsonl", "session.jsonl")
+SESSIONS = tuple(Path(__file__).with_name(name) for name in NAMES)
 PARAMETERS = (ParameterError("fc1.weight", (500, 800), 1.5, 2e-7),)
 EVENTS = (
     protocol.Hello("3.6.15", 4711, protocol.VERSION, 1),
@@ -75,7 +76,7 @@ def test_an_invalid_event_line_is_refused_by_name(line, complaint):
 def test_a_request_of_another_version_is_refused():
     fields = json.loads(protocol.encode_request(REQUEST))
     fields["version"] = 99
-    with pytest.raises(ProtocolError, match="version 2, not 99"):
+    with pytest.raises(ProtocolError, match="version 3, not 99"):
         protocol.decode_request(json.dumps(fields))
 
 
@@ -88,7 +89,10 @@ def test_an_invalid_request_file_is_refused(text):
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)
 def test_a_saved_session_of_each_version_is_read_correctly(session):
     events = [protocol.decode(line) for line in session.read_text().splitlines()]
-    for phase in ("forward", "gradient"):
+    phases = {e.phase for e in events if isinstance(e, protocol.Timed)}
+    is_new = session.stem == "session"
+    assert phases == set(protocol.TIMED_PHASES if is_new else protocol.USUAL_PHASES)
+    for phase in phases:
         (timed,) = (e for e in events if isinstance(e, protocol.Timed) and e.phase == phase)
         chunks = [e for e in events if isinstance(e, protocol.Sampled) and e.phase == phase]
         assert sum(len(chunk.elapsed_ns) for chunk in chunks) == timed.samples

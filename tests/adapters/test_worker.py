@@ -38,6 +38,15 @@ def measured(tmp_path_factory):
     return bench.run()
 
 
+@pytest.fixture(scope="module")
+def measured_in_all_phases(tmp_path_factory):
+    """The same in every timed phase."""
+    bench = Bench(tmp_path_factory.mktemp("phases"))
+    changes = {"phases": protocol.TIMED_PHASES, "optimizer": "adamw"}
+    bench.refer(**changes)
+    return bench.run(**changes)
+
+
 def list_events(lines):
     """The kinds of events in order, phases by name, chunks of samples taken together."""
     events = [protocol.decode(line) for line in lines]
@@ -63,10 +72,12 @@ def test_the_saved_session_follows_the_order_of_the_page():
     assert not follows_the_page("measure", [lines[0], *lines])
 
 
-def test_a_measurement_sends_the_events_of_the_saved_session(measured):
-    assert measured.status == 0
+def test_a_measurement_sends_the_events_of_the_saved_session(measured, measured_in_all_phases):
+    assert measured.status == measured_in_all_phases.status == 0
     assert follows_the_page("measure", measured.lines)
-    assert list_events(measured.lines) == list_events(SESSION.read_text().splitlines())
+    assert list_events(measured_in_all_phases.lines) == list_events(
+        SESSION.read_text().splitlines()
+    )
 
 
 def test_forward_and_gradient_each_have_their_own_warm_up(measured):
@@ -293,7 +304,7 @@ def test_an_invalid_request_file_is_reported_after_hello(bench):
     path.write_text('{"version": 7}')
     outcome = bench.run_file(path)
     assert list_events(outcome.lines) == ["hello", "failed"]
-    assert "version 2, not 7" in outcome.failure().reason
+    assert "version 3, not 7" in outcome.failure().reason
 
 
 @pytest.mark.parametrize("arguments", [[], ["request.json"], ["request.json", "1"]])
