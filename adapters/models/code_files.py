@@ -21,6 +21,17 @@ REQUIRED_FUNCTIONS = {
 OPTIONAL_FUNCTIONS = ("forward", "gradient")
 # What frameworks without modules cannot guess.
 FUNCTIONS_OF = {"numpy": ("forward", "gradient"), "jax": ("forward",)}
+CONSTANTS = (
+    FRAMEWORK,
+    "NAME",
+    "BATCH_SIZE",
+    "GPU_BATCH_SIZE",
+    "UNIT",
+    "TOKENS",
+    "FORWARD_FLOPS",
+    "GRADIENT_FLOPS",
+    "REQUIREMENTS",
+)
 RUNS_CODE = ("torch", "jax", "numpy")
 MOST_BATCH = 2**24
 _UNIT = re.compile(r"[a-z][a-z -]{0,30}")
@@ -70,11 +81,10 @@ def read_code_model(path: str, text: str) -> Model:
     except (ValueError, RecursionError) as error:
         raise CodeFileError(1, "is not Python: {}".format(error), "Correct it") from error
     found = _read_constants(tree)
-    stated = found.get(FRAMEWORK, Constant("not a text that can be read", 1))
-    framework = stated.value
+    framework = found[FRAMEWORK].value
     if framework not in RUNS_CODE:
         problem = "FRAMEWORK is {!r:.80}".format(framework)
-        raise CodeFileError(stated.line, problem, "Give " + _join(RUNS_CODE))
+        raise CodeFileError(found[FRAMEWORK].line, problem, "Give " + _join(RUNS_CODE))
     _require_functions(tree, framework)
     batch_size = _read_count(found, "BATCH_SIZE", 1)
     return Model(
@@ -103,29 +113,44 @@ def _name_after(path: str) -> str:
 
 def _list_targets(node: ast.stmt) -> Tuple[str, ...]:
     """List the names that a statement assigns."""
+    return tuple(name for name, _ in _list_assignments(node))
+
+
+def _list_assignments(node: ast.stmt) -> Tuple[Tuple[str, ast.expr], ...]:
+    """List the names that a statement assigns, each with its value; `a, b = 1, 2` assigns two."""
     if isinstance(node, ast.Assign):
         targets: List[ast.expr] = list(node.targets)
+        value = node.value
     elif isinstance(node, ast.AnnAssign) and node.value is not None:
-        targets = [node.target]
+        targets, value = [node.target], node.value
     else:
         return ()
-    return tuple(target.id for target in targets if isinstance(target, ast.Name))
+    found: List[Tuple[str, ast.expr]] = []
+    for target in targets:
+        if isinstance(target, ast.Name):
+            found.append((target.id, value))
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = zip(target.elts, value.elts)
+            found += [(own.id, part) for own, part in pairs if isinstance(own, ast.Name)]
+    return tuple(found)
 
 
 def _read_constants(tree: ast.Module) -> Dict[str, Constant]:
     """Evaluate the top level's assignments of literals and of their sums and products.
 
-    Any other value, such as a call, is left out.
+    CodeFileError for any other value, such as a call, of a constant of the contract.
     """
     found: Dict[str, Constant] = {}
     for node in tree.body:
-        for name in _list_targets(node):
+        for name, value in _list_assignments(node):
             found.pop(name, None)
             try:
-                value = _evaluate(node.value, found)  # type: ignore[attr-defined]
+                found[name] = Constant(_evaluate(value, found), node.lineno)
             except (ValueError, TypeError, ArithmeticError, RecursionError):
-                continue
-            found[name] = Constant(value, node.lineno)
+                if name in CONSTANTS:
+                    problem = "{} cannot be read without running the file".format(name)
+                    mend = "Give a literal, or sums and products of numbers"
+                    raise CodeFileError(node.lineno, problem, mend) from None
     return found
 
 

@@ -28,7 +28,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_constants_are_read_without_running_the_file() -> None:
-    text = HEAD + "TOKENS, BATCH_SIZE = 16, 4\nTOKENS = 8 * 4\nFORWARD_FLOPS = 2e3 * TOKENS\n"
+    text = HEAD + "EIGHT, BATCH_SIZE = 8, 4\nTOKENS = EIGHT * 4\nFORWARD_FLOPS = 2e3 * TOKENS\n"
     model = read_code_model("/somewhere/My_Net.py", text + "BATCH_SIZE: int = 3\n" + FUNCTIONS)
     assert (model.name, model.about) == ("my_net", "Two words. And more.")
     assert (model.batch_size, model.gpu_batch_size) == (3, 3)
@@ -59,7 +59,8 @@ def test_functions_may_be_imported_or_assigned() -> None:
     ("text", "line", "problem", "mend"),
     [
         ('FRAMEWORK = "chainer"\n', 1, "FRAMEWORK is 'chainer'", "Give torch, jax or numpy"),
-        ('FRAMEWORK = str("torch")\n', 1, "FRAMEWORK is", "Give torch, jax or numpy"),
+        ('FRAMEWORK = str("torch")\n', 1, "FRAMEWORK cannot be read", "Give a literal"),
+        (HEAD + "TOKENS = len('ab')\n" + FUNCTIONS, 4, "TOKENS cannot be read", "Give a literal"),
         (HEAD, 1, "there is no function `make`", "Add def make()"),
         (
             HEAD + "def make(): ...\n",
