@@ -18,7 +18,14 @@ from pathlib import Path
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import CANARY
-from velodrome.adapters.protocol import Imported, Request, Timed, Timing, encode_request
+from velodrome.adapters.protocol import (
+    USUAL_PHASES,
+    Imported,
+    Request,
+    Timed,
+    Timing,
+    encode_request,
+)
 from velodrome.adapters.registry import Framework
 from velodrome.agents.cores.assignment import DoesNotFit
 from velodrome.agents.cores.core_locks import WaitedTooLong
@@ -143,6 +150,8 @@ def canary_for(
             batch_size=MODELS[CANARY.name].default_batch_size(task.device),
             seed=0,
             timing=TIMING,
+            phases=USUAL_PHASES,
+            optimizer="",
         )
         reference = obtain_reference(tiny, node, environments, on_note)
     except FAULTS as error:

@@ -4,7 +4,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from velodrome.adapters.protocol import Checked, ParameterError, Timed, Verified
+from velodrome.adapters.protocol import (
+    TIMED_PHASES,
+    Checked,
+    ParameterError,
+    Timed,
+    Verified,
+)
+from velodrome.agents.phases import find_decisive
 from velodrome.agents.sampling.top_processes import TopProcess
 from velodrome.agents.task import Task
 
@@ -162,6 +169,9 @@ class Measurement:
     first_call_ns: int | None = None
     forward: Timed | None = None
     gradient: Timed | None = None
+    inference: Timed | None = None
+    update: Timed | None = None
+    step: Timed | None = None
     verified: Verified | None = None
     checks: tuple[Checked, ...] = ()  # of the timed work, in the order of the phases
     loss_error: float | None = None  # also when it disagreed
@@ -193,3 +203,15 @@ class Measurement:
     environment_hash: str = ""
     kernels: tuple[str, ...] = ()  # of linear algebra (velodrome.adapters.worker.kernels)
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def times(self) -> dict[str, Timed]:
+        """The timings by phase, in the order of the phases."""
+        found: dict[str, Timed | None] = {phase: getattr(self, phase) for phase in TIMED_PHASES}
+        return {phase: timed for phase, timed in found.items() if timed is not None}
+
+    @property
+    def decisive(self) -> Timed | None:
+        """The timing of the decisive phase, None without any."""
+        times = self.times
+        return times.get(find_decisive(times))

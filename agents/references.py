@@ -32,6 +32,7 @@ from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
+from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
 from velodrome.agents.worker_report import last
@@ -47,7 +48,9 @@ SOURCES = (
     "proof/reference.py",
     "proof/reference_file.py",
     "proof/batch_results.py",
+    "optimizers.py",
     "proof/clear_draws.py",
+    "proof/phase_references.py",
     "proof/prediction.py",
     "proof/relative_errors.py",
     "proof/seeding.py",
@@ -189,6 +192,9 @@ def _key(task: Task, maker: _Maker) -> str:
     own = maker.environment
     version = f"{_version(CODE_SOURCES)} {own.name}" if own else _version(SOURCES)
     text = f"{version} {MODELS[task.model]!r} {task.batch_size} {task.seed} {task.dtype}"
+    if "inference" in task.phases:  # all that it holds besides the results of forward and gradient
+        text += " inference"
+    text += f" {task.optimizer}" if task.optimizer else ""
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
@@ -274,6 +280,8 @@ def _request(task: Task, node: Node, path: Path, framework: Framework) -> Reques
         dtype=task.dtype,
         seed=task.seed,
         reference=str(path),
+        phases=task.phases,
+        optimizer=task.optimizer or USUAL_OPTIMIZER,
     )
 
 

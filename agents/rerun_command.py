@@ -7,6 +7,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.user_models import find_file
 from velodrome.adapters.protocol import Timing
+from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.agents.task import Limits, Task
 
 
@@ -37,6 +38,10 @@ def _settings(task: Task) -> list[str]:
         words += ["--gpu-model", task.gpu_model]
     if task.dtype != default.dtype:
         words += ["--dtype", task.dtype]
+    if task.phases != default.phases:
+        words += ["--phases", ",".join(task.phases)]
+    if task.optimizer not in ("", USUAL_OPTIMIZER):
+        words += ["--optimizer", task.optimizer]
     if task.seed != default.seed:
         words += ["--seed", str(task.seed)]
     if task.sampling_hz != default.sampling_hz:

@@ -12,6 +12,7 @@ from pathlib import Path
 from velodrome.adapters.models import MODELS, user_models
 from velodrome.adapters.models.code_kinds import choose_adapter
 from velodrome.adapters.protocol import (
+    TIMED_PHASES,
     Checked,
     Failed,
     Finished,
@@ -47,13 +48,14 @@ from velodrome.agents.isolation.worker_process import (
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
+from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.sampler import Sampler
 from velodrome.agents.task import Task
 from velodrome.agents.validation.arrivals import Arrival
 from velodrome.agents.validation.events import Validated, validate
 
-READS = 4  # of a worker's libraries: at each warm-up, and after each timed phase
+READS = 2 * len(TIMED_PHASES)  # of a worker's libraries: at each warm-up, after each timed phase
 LEAVE_S = 10.0  # for a worker to end by itself after its last event
 
 
@@ -107,6 +109,8 @@ def measure_request(task: Task, framework: Framework) -> Request:
         seed=task.seed,
         reference="",
         timing=task.timing,
+        phases=task.phases,
+        optimizer=task.optimizer or USUAL_OPTIMIZER,
     )
 
 

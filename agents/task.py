@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from velodrome.adapters.models import user_models
-from velodrome.adapters.protocol import Timing
+from velodrome.adapters.protocol import USUAL_PHASES, Timing
 
 TASK_KEY_LENGTH = 16
 USUAL_DTYPE = "float32"
@@ -44,6 +44,8 @@ class Task:
     sampling_hz: float = 10.0
     lock_hash: str = ""
     canary: str = ""  # the framework of the canaries before and after it; empty: there are none
+    phases: tuple[str, ...] = USUAL_PHASES  # of velodrome.adapters.protocol.TIMED_PHASES
+    optimizer: str = ""  # of the phases update and step; empty without them
 
     @cached_property
     def key(self) -> str:
@@ -61,6 +63,10 @@ class Task:
         deciding = asdict(self)
         del deciding["limits"], deciding["canary"]
         deciding["timing"] = list(self.timing)
+        if self.phases == USUAL_PHASES:  # these two: tasks without them keep their keys
+            del deciding["phases"]
+        if not self.optimizer:
+            del deciding["optimizer"]
         definition = user_models.hash_definition(self.model)
         if definition:  # Velodrome's own models have none, and keep the keys that they had
             deciding["definition"] = definition

@@ -19,6 +19,7 @@ from velodrome.adapters.models.shapes import (
     find_gradient_flow,
     list_inputs,
     list_parameters,
+    list_trained,
 )
 
 PARAMETER_BYTES = 4  # of float32, as their gradients: in every precision
@@ -35,8 +36,12 @@ POINTWISE = (
 )
 
 
-def estimate_forward_bytes(model: Model, batch_size: int, dtype: str = "float32") -> float:
-    """Estimate the bytes of one forward call; for sequences, the mean over the batches."""
+# Values that an update reads or writes for each trained one: itself, its gradient, the optimizer's.
+UPDATE_VALUES = {"sgd": 5, "adamw": 7}
+
+
+def estimate_inference_bytes(model: Model, batch_size: int, dtype: str = "float32") -> float:
+    """Estimate the bytes of one call without the loss; for sequences, the mean over the batches."""
     each = VALUE_BYTES.get(dtype, PARAMETER_BYTES)
     values, reads, sizes = (
         _count_layer_values(model, batch_size),
@@ -49,9 +54,22 @@ def estimate_forward_bytes(model: Model, batch_size: int, dtype: str = "float32"
         for layer in model.layers
         if not isinstance(layer, POINTWISE)
     )
-    if not isinstance(model.loss, kinds.NoLoss):
-        count += each * values[model.layers[-1].name]
     return count
+
+
+def estimate_forward_bytes(model: Model, batch_size: int, dtype: str = "float32") -> float:
+    """Estimate the bytes of one forward call, which reads the output once more for the loss."""
+    count = estimate_inference_bytes(model, batch_size, dtype)
+    if isinstance(model.loss, kinds.NoLoss):
+        return count
+    output = _count_layer_values(model, batch_size)[model.layers[-1].name]
+    return count + VALUE_BYTES.get(dtype, PARAMETER_BYTES) * output
+
+
+def estimate_update_bytes(model: Model, optimizer: str) -> float:
+    """Estimate the bytes of an optimizer's step, of float32. KeyError for an unknown optimizer."""
+    trained = sum(entry.size for entry in list_trained(model))
+    return float(PARAMETER_BYTES * UPDATE_VALUES[optimizer] * trained)
 
 
 def estimate_gradient_bytes(model: Model, batch_size: int, dtype: str = "float32") -> float:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling import interference_thresholds as bounds
 from velodrome.agents.sampling.interference_finding import InterferenceFinding, Phrase, Severity
@@ -12,7 +13,6 @@ from velodrome.agents.sampling.interfering_processes import (
     name_interference_sources,
 )
 from velodrome.agents.sampling.process_counters import TICK_NS
-from velodrome.agents.sampling.utilization import TIMED
 from velodrome.agents.sampling.windows import PhaseReadings
 
 # A sandbox may count CPU time of CPUs and of processes differently, or not at all.
@@ -43,7 +43,7 @@ def find_core_interference(
     readings: Sequence[Reading], cpus: CpuCounts
 ) -> list[InterferenceFinding]:
     """Find others' work on the task's cores while it was timed, or before."""
-    timed = PhaseReadings(readings, TIMED)
+    timed = PhaseReadings(readings, TIMED_PHASES)
     during = other_cpu_percent(timed)
     earlier = _readings_before_timing(readings)
     before = other_cpu_percent(earlier)
@@ -63,7 +63,7 @@ def find_other_core_interference(
     readings: Sequence[Reading], cpus: CpuCounts
 ) -> list[InterferenceFinding]:
     """Find others' work on the rest of the machine while the task was timed."""
-    timed = PhaseReadings(readings, TIMED)
+    timed = PhaseReadings(readings, TIMED_PHASES)
     percent = timed.mean(lambda reading: reading.other_cores_percent)
     free_percent = 100 * (cpus.machine_cpus - cpus.core_cpus)
     if percent is None or percent <= bounds.OTHER_CORES_PERCENT:
@@ -80,7 +80,7 @@ def find_other_core_interference(
 
 def find_steal(readings: Sequence[Reading]) -> list[InterferenceFinding]:
     """Find CPU time that the hypervisor took."""
-    percent = PhaseReadings(readings, TIMED).mean(lambda reading: reading.steal_percent)
+    percent = PhaseReadings(readings, TIMED_PHASES).mean(lambda reading: reading.steal_percent)
     if percent is None or percent <= bounds.STEAL_PERCENT:
         return []
     return [InterferenceFinding(f"other machines took {percent:.1f} % {Phrase.STEAL}")]
@@ -95,7 +95,7 @@ def _own_percent(timed: PhaseReadings) -> float:
 
 
 def _readings_before_timing(readings: Sequence[Reading]) -> PhaseReadings:
-    first = next((r.at_ns for r in readings if r.phase in TIMED), math.inf)
+    first = next((r.at_ns for r in readings if r.phase in TIMED_PHASES), math.inf)
     early = [reading for reading in readings if reading.at_ns < first]
     return PhaseReadings(early, {reading.phase for reading in early})
 
@@ -120,7 +120,7 @@ def _name_sources(readings: Sequence[Reading], timed: PhaseReadings, others_perc
 
 def _readings_since_timing(readings: Sequence[Reading]) -> Sequence[Reading]:
     """Return readings from the first timed phase to the process scan after the last one."""
-    timed = [index for index, reading in enumerate(readings) if reading.phase in TIMED]
+    timed = [index for index, reading in enumerate(readings) if reading.phase in TIMED_PHASES]
     first, last = timed[0], timed[-1]
     until_ns = readings[last].at_ns + LATE_SCAN_NS
     after = next(

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling import interference_thresholds as bounds
 from velodrome.agents.sampling.interference_finding import InterferenceFinding, Phrase, Severity
-from velodrome.agents.sampling.utilization import TIMED
 from velodrome.agents.sampling.windows import PhaseReadings
 
 
 def find_slowdowns(readings: Sequence[Reading], task_cpus: int) -> list[InterferenceFinding]:
     """Find falling clocks, heat, CPU quotas and memory stalls. task_cpus: CPUs of the threads."""
-    timed = PhaseReadings(readings, TIMED)
+    timed = PhaseReadings(readings, TIMED_PHASES)
     return [
         *_find_clock_drops(readings, task_cpus),
         *_find_heat(timed),
@@ -22,7 +22,7 @@ def find_slowdowns(readings: Sequence[Reading], task_cpus: int) -> list[Interfer
 
 def find_cpu_pressure(readings: Sequence[Reading], severity: Severity) -> list[InterferenceFinding]:
     """Find CPU pressure; the kernel does not state the CPU that a process waited for."""
-    percent = PhaseReadings(readings, TIMED).mean(lambda reading: reading.pressure_percent)
+    percent = PhaseReadings(readings, TIMED_PHASES).mean(lambda reading: reading.pressure_percent)
     if percent is None or percent <= bounds.CPU_PRESSURE_PERCENT:
         return []
     return [InterferenceFinding(f"{Phrase.CPU_PRESSURE} {percent:.0f} % of the time", severity)]
@@ -31,7 +31,7 @@ def find_cpu_pressure(readings: Sequence[Reading], severity: Severity) -> list[I
 def _find_clock_drops(readings: Sequence[Reading], task_cpus: int) -> list[InterferenceFinding]:
     """Compare within a phase: wide vector instructions have a clock of their own."""
     findings = []
-    for phase in TIMED:
+    for phase in TIMED_PHASES:
         clocks = sorted(_busy_clocks(readings, phase, task_cpus))
         if len(clocks) < bounds.FEWEST_READINGS:
             continue

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import GpuProcess, GpuReading, Reading
 from velodrome.agents.safe_text import sanitize_line
 from velodrome.agents.sampling import gpu_throttling
 from velodrome.agents.sampling import interference_thresholds as bounds
 from velodrome.agents.sampling.energy import gpu_name
 from velodrome.agents.sampling.interference_finding import InterferenceFinding, Phrase, Severity
-from velodrome.agents.sampling.utilization import TIMED
 
 EARLY = ("", "import")  # before the worker uses its GPUs
 BUSY_PERCENT = 10.0  # in each early reading; the driver averages over up to a second
@@ -43,7 +43,7 @@ def find_gpu_interference(readings: Sequence[Reading]) -> tuple[InterferenceFind
 
 def _group_by_gpu(readings: Sequence[Reading]) -> list[list[PhasedReading]]:
     """Group the readings until the end of timing by GPU."""
-    ends = [count for count, reading in enumerate(readings, 1) if reading.phase in TIMED]
+    ends = [count for count, reading in enumerate(readings, 1) if reading.phase in TIMED_PHASES]
     by_uuid: dict[str, list[PhasedReading]] = {}
     for reading in readings[: ends[-1]] if ends else readings:
         for gpu in reading.gpus:
@@ -52,7 +52,9 @@ def _group_by_gpu(readings: Sequence[Reading]) -> list[list[PhasedReading]]:
 
 
 def _find_other_processes(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
-    first = next((at for at, (phase, _) in enumerate(readings) if phase in TIMED), len(readings))
+    first = next(
+        (at for at, (phase, _) in enumerate(readings) if phase in TIMED_PHASES), len(readings)
+    )
     early = any(gpu.other_processes for _, gpu in readings[:first])
     timed = any(gpu.other_processes for _, gpu in readings[first:])
     when = "before and while" if timed and early else "while" if timed else "before"
@@ -128,7 +130,7 @@ def _throttling_text(readings: Sequence[PhasedReading], bit: int) -> str:
 
 def _find_clock_drops(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
     """Compare within a phase: phases draw different power."""
-    for phase in TIMED:
+    for phase in TIMED_PHASES:
         clocks = sorted(
             gpu.sm_mhz for at, gpu in readings if at == phase and gpu.sm_mhz and not _is_idle(gpu)
         )
@@ -147,7 +149,7 @@ def _find_loss(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFindin
 
 
 def _timed_throttle_reasons(readings: Sequence[PhasedReading]) -> list[int]:
-    found = [gpu.throttle_reasons for phase, gpu in readings if phase in TIMED]
+    found = [gpu.throttle_reasons for phase, gpu in readings if phase in TIMED_PHASES]
     return [bits for bits in found if bits is not None]
 
 

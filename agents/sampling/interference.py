@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling.background_load import (
     CpuCounts,
@@ -17,7 +18,6 @@ from velodrome.agents.sampling.interference_finding import (
     Severity,
     select_texts,
 )
-from velodrome.agents.sampling.utilization import TIMED
 from velodrome.agents.sampling.windows import PhaseReadings
 
 
@@ -41,7 +41,7 @@ def summarize_interference(
     readings: Sequence[Reading], cpus: CpuCounts, on_gpus: Sequence[InterferenceFinding] = ()
 ) -> InterferenceSummary:
     """Summarize readings with known phases. on_gpus: findings on the task's GPUs."""
-    timed = PhaseReadings(readings, TIMED)
+    timed = PhaseReadings(readings, TIMED_PHASES)
     others_percent = other_cpu_percent(timed)
     findings = [
         *find_core_interference(readings, cpus),

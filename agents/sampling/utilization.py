@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from velodrome.adapters.protocol import Phase
+from velodrome.adapters.protocol import TIMED_PHASES, Phase
 from velodrome.agents.measurement import GpuReading, PhaseMeans, Reading, Sample
 from velodrome.agents.sampling.energy import (
     Energy,
@@ -20,8 +20,6 @@ from velodrome.agents.sampling.energy import (
     total_or_none,
 )
 from velodrome.agents.sampling.energy_integration import Point, Window
-
-TIMED = ("forward", "gradient")
 
 
 @dataclass(frozen=True)
@@ -84,18 +82,24 @@ def summarize_utilization(
         energy_per_gradient_j=_per_call(energy, gradients),
         energy_deviation_percent=energy.deviation_percent,
         cpu_energy_j=sockets.joules,
-        means=tuple(_phase_means(readings, phases, ended_ns, name) for name in TIMED),
+        means=tuple(_phase_means(readings, phases, ended_ns, name) for name in _list_timed(phases)),
         notes=(energy.inconsistency,) if energy.inconsistency else (),
     )
 
 
 def timed_windows(
-    phases: Sequence[Phase], ended_ns: int, names: Sequence[str] = TIMED
+    phases: Sequence[Phase], ended_ns: int, names: Sequence[str] = TIMED_PHASES
 ) -> tuple[Window, ...]:
     """List the windows of the timed phases: each ends where the next phase starts."""
     ends = [*(phase.at_ns for phase in phases[1:]), ended_ns]
     spans = [(phase, end) for phase, end in zip(phases, ends, strict=False) if phase.name in names]
     return tuple((phase.at_ns, end) for phase, end in spans if end > phase.at_ns)
+
+
+def _list_timed(phases: Sequence[Phase]) -> list[str]:
+    """List the timed phases that have begun."""
+    begun = {phase.name for phase in phases}
+    return [name for name in TIMED_PHASES if name in begun]
 
 
 def _window(samples: Sequence[Sample]) -> Window | None:

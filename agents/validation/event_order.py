@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.protocol import (
     Built,
     Checked,
@@ -18,6 +17,7 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
+from velodrome.agents.phases import list_requested
 from velodrome.agents.validation.arrivals import ProtocolViolation, name_of
 
 MANY = 2**31
@@ -62,7 +62,7 @@ def expected_events(request: Request) -> tuple[ExpectedEvent, ...]:
     imported = (hello, ExpectedEvent(Phase, "import"), ExpectedEvent(Imported))
     if request.action == "check":
         return (*imported, finished)
-    phases = shapes.list_timed_phases(MODELS[request.model])
+    phases = list_requested(request)
     proof = (
         ExpectedEvent(Phase, "build"),
         ExpectedEvent(Built),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.protocol import (
     FAILED,
     VERSION,
@@ -16,6 +15,7 @@ from velodrome.adapters.protocol import (
     Verified,
 )
 from velodrome.adapters.tolerances import PredictedErrors
+from velodrome.agents.phases import list_requested
 from velodrome.agents.validation.agent_clock import NAME, check_agent_clock
 from velodrome.agents.validation.arrivals import Arrival, ProofRejected, ProtocolViolation
 from velodrome.agents.validation.checks import require_checks
@@ -57,7 +57,7 @@ def validate(
         _require_version(events)
         require_order(events, request)
         require_timestamps(arrivals, started_ns)
-        names = _timed_phases(request)
+        names = list_requested(request)
         require_checks(events, names)
         phases = timed_phases(arrivals, names)
         for phase in phases:
@@ -99,11 +99,6 @@ def _require_version(events: Sequence[object]) -> None:
     for event in events:
         if isinstance(event, Hello) and event.protocol != VERSION:
             raise ProtocolViolation(f"its version is {event.protocol}, not {VERSION}")
-
-
-def _timed_phases(request: Request) -> tuple[str, ...]:
-    """Return the names of the phases to be timed."""
-    return shapes.list_timed_phases(MODELS[request.model]) if request.action == "measure" else ()
 
 
 def _replace_proof(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:

@@ -112,7 +112,10 @@ def recommend(
         str, typer.Option(help="speed (units per second) or energy (J per unit).")
     ] = "speed",
     phase: Annotated[
-        str, typer.Option(help="gradient (training) or forward; default: gradient if there is one.")
+        str,
+        typer.Option(
+            help="gradient (training), step, inference or forward; default: the first with a time."
+        ),
     ] = "",
     only: Annotated[
         str, typer.Option(help='Only these results, e.g. "last device=gpu dtype=bfloat16".')

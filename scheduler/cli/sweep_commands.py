@@ -130,6 +130,17 @@ def measure(
     dtype: Annotated[str, typer.Option(help="Precision: float32, tf32, bfloat16 or float16.")] = (
         "float32"
     ),
+    phases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--phases",
+            "--phase",
+            help="forward, gradient, inference, update or step; default: forward,gradient.",
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option(help="Of update and step: sgd or adamw; default: sgd.")
+    ] = "",
     seed: Annotated[str, typer.Option(help="Seed of weights and batches; default: 0.")] = "",
     sampling_hz: Annotated[
         str, typer.Option(help="Utilization readings per second; default: 10.")
@@ -173,5 +184,7 @@ def measure(
         sampling_hz=sampling_hz,
         is_shared=shared,
         has_canary=canary,
+        phases=phases,
+        optimizer=optimizer,
     )
     return command.measure(options, results, as_json=json)

@@ -23,7 +23,7 @@ from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.results.proof_columns import list_proved_checks
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.results.task_row import find_tail, task_row
 from velodrome.scheduler.standard_streams import ignore_output_errors
 
 
@@ -73,6 +73,7 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         print_lines(f"  not stable: {measurement.reason}")
     if expected is not TO_AGREE:
         print_lines(f"  expected: {expected.text}: {expected.reason}")
+    print_lines(*_describe_latency(measurement))
     verified = measurement.verified
     if verified is not None and measurement.status is not Status.DISAGREED:
         mark, reference = "verified", "the float64 reference"
@@ -95,6 +96,14 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         format_command("report", "--results", results) if results else example_command("run")
     )
     print_lines((f"kept in {results}; " if results else "") + f"next: {following}")
+
+
+def _describe_latency(measurement: Measurement) -> Iterator[str]:
+    """Yield a line with the percentiles of inference that its samples bear."""
+    if timed := measurement.inference:
+        found = {"p50": timed.median_ns, **find_tail(measurement, "inference")}
+        known = [f"{name} {format_duration(ns)}" for name, ns in found.items() if ns is not None]
+        yield f"  inference latency: {', '.join(known)}"
 
 
 def _describe_tolerance(parameters: Sequence[ParameterError]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Options of `measure`, and the task that they describe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,9 +15,11 @@ from velodrome.agents.environments.frameworks import available_frameworks, with_
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
+from velodrome.agents.phases import choose_optimizer
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.sweeps import model_files, quantities, settings
+from velodrome.scheduler.sweeps.phases import parse_optimizer, parse_phases
 from velodrome.scheduler.sweeps.quantities import read_option
 from velodrome.scheduler.sweeps.sweep import Device
 
@@ -46,6 +48,8 @@ class MeasureOptions:
     sampling_hz: str = ""
     is_shared: bool = False
     has_canary: bool = False
+    phases: Sequence[str] | None = None
+    optimizer: str = ""
 
 
 def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStore) -> Task:
@@ -58,6 +62,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
     _look_up("--variant", variant, dict.fromkeys(framework.variants, variant))
     device = _read_device(options, framework)
     _check_dtype(options.dtype, device)
+    phases = parse_phases(options.phases or (), model.name)
     own_batch_size = model.default_batch_size(device.kind)
     default = Task(framework.name, variant, model.name, own_batch_size)
     return Task(
@@ -83,6 +88,8 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
         canary=settings.choose_canary(device.kind, settings.GPU_CANARY)
         if options.has_canary
         else "",
+        phases=phases,
+        optimizer=choose_optimizer(phases, parse_optimizer(options.optimizer, phases)),
     )
 
 

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from velodrome.adapters.protocol import USUAL_PHASES
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
+from velodrome.agents.phases import choose_optimizer
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans import declared_nodes
 from velodrome.scheduler.plans.explanations import TaskExplanation, explain_plan
 from velodrome.scheduler.plans.preparation import plan_sweep
+from velodrome.scheduler.sweeps.phases import describe_phases
+from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load_sweep
 from velodrome.scheduler.sweeps.yaml_nodes import STANDARD_INPUT
 
@@ -91,10 +95,19 @@ def plan_over(scope: PlanScope, path: Path, only: str, *, with_reasons: bool, as
     placed = sum(bool(item.nodes) for item in items)
     print_lines(
         *scope.notes,
+        *_describe_phases(sweep),
         f"{placed} tasks, {len(plan.placements)} runs, {len(plan.unplaceable)} fit on no node",
         _describe_next(path, only, scope) if plan.placements else "nothing can run here",
     )
     return status
+
+
+def _describe_phases(sweep: Sweep) -> Sequence[str]:
+    """Return a line with the sweep's phases if they are not the usual ones."""
+    if sweep.phases == USUAL_PHASES:
+        return ()
+    optimizer = choose_optimizer(sweep.phases, sweep.optimizer)
+    return (f"phases: {describe_phases(sweep.phases, optimizer)}",)
 
 
 def _describe_next(path: Path, only: str, scope: PlanScope) -> str:
@@ -108,6 +121,8 @@ def _to_json_row(item: TaskExplanation) -> Row:
     return {
         "task_id": item.task.key,
         "task": item.name,
+        "phases": item.task.phases,
+        "optimizer": item.task.optimizer,
         "repeats": item.repeats,
         "node": ", ".join(item.nodes),
         "nodes": item.nodes,

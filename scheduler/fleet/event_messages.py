@@ -14,9 +14,7 @@ def describe_ended(measurement: Measurement, *, hosts: bool = False) -> str:
         return f"✗ {label}: {measurement.status.value}: {measurement.reason}"
     mark = "✓" if measurement.status.value == "ok" else "~"
     times = [
-        f"{name} {format_duration(phase.median_ns)}"
-        for name, phase in (("forward", measurement.forward), ("gradient", measurement.gradient))
-        if phase is not None
+        f"{phase} {format_duration(timed.median_ns)}" for phase, timed in measurement.times.items()
     ]
     return f"{mark} {label}: {', '.join(times)}"
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from velodrome.adapters.models import MODELS, products
+from velodrome.adapters.models.traffic import estimate_update_bytes
+from velodrome.agents.phases import USUAL_OPTIMIZER, WITH_OPTIMIZER
 from velodrome.agents.task import Task
 
 Estimate = Callable[[Task], float]
@@ -18,13 +20,15 @@ START_S = 3.0  # interpreter, import, build, proof
 # matrix units are no faster in bfloat16.
 CORE_FLOPS_PER_S = 1e10
 GPU_FLOPS_PER_S = {"float32": 1e13, "tf32": 5e13, "bfloat16": 1e14, "float16": 1e14}
+CORE_BYTES_PER_S, GPU_BYTES_PER_S = 5e9, 1e12  # of one, likewise
 USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.timing.stopping
 
 
 def estimate_s(task: Task) -> float:
     """Estimate seconds from the model's arithmetic and the sweep's timing settings."""
-    rate = task.gpu_count * GPU_FLOPS_PER_S.get(task.dtype, 1e13) or task.threads * CORE_FLOPS_PER_S
-    return START_S + sum(_estimate_phase_s(task, flops / rate) for flops in _count_flops(task))
+    return START_S + sum(
+        _estimate_phase_s(task, _estimate_call_s(task, phase)) for phase in task.phases
+    )
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,30 @@ class DurationEstimates:
 BY_ARITHMETIC = DurationEstimates(estimate_s)
 
 
-def _count_flops(task: Task) -> tuple[float, float]:
-    """Return forward and gradient operations; 0 for a model that is not in the zoo."""
-    return _count_model_flops(task.model, task.batch_size) if task.model in MODELS else (0.0, 0.0)
+def _estimate_call_s(task: Task, phase: str) -> float:
+    """Estimate one call: a step is a gradient and an update. 0 for a model not in the zoo."""
+    if task.model not in MODELS:
+        return 0.0
+    rate = task.gpu_count * GPU_FLOPS_PER_S.get(task.dtype, 1e13) or task.threads * CORE_FLOPS_PER_S
+    call_s = _count_flops(task.model, task.batch_size).get(phase, 0.0) / rate
+    if phase not in WITH_OPTIMIZER:
+        return call_s
+    bandwidth = task.gpu_count * GPU_BYTES_PER_S or task.threads * CORE_BYTES_PER_S
+    return call_s + _count_update_bytes(task.model, task.optimizer) / bandwidth
 
 
 @cache
-def _count_model_flops(name: str, batch_size: int) -> tuple[float, float]:
+def _count_flops(name: str, batch_size: int) -> dict[str, float]:
+    """Count the operations of one call of each phase that has any."""
     model = MODELS[name]
     forward = products.count_forward_flops(model, batch_size)
-    return forward, products.count_gradient_flops(model, batch_size)
+    gradient = products.count_gradient_flops(model, batch_size)
+    return {"forward": forward, "inference": forward, "gradient": gradient, "step": gradient}
+
+
+@cache
+def _count_update_bytes(name: str, optimizer: str) -> float:
+    return estimate_update_bytes(MODELS[name], optimizer or USUAL_OPTIMIZER)
 
 
 def _estimate_phase_s(task: Task, call_s: float) -> float:

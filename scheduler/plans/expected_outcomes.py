@@ -8,15 +8,19 @@ A framework without such a file, such as a user's own, is expected to agree ever
     model = ["alexnet", "probe-*"]    # any field of a task, as in a sweep's `exclude`
     reason = "it has no grouped convolution"
     unset = ["NEON_SOURCE"]           # applies only while none of these variables is set
+
+Two more conditions: `phase` holds for a task that times any of these phases, `optimizer` for one
+whose phases use it.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.versions import split
@@ -29,7 +33,7 @@ from velodrome.scheduler.sweeps.settings import find_missing_precision
 FILE_NAME = "expected.toml"
 AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof
 OUTCOMES = (AGREED, *(status.value for status in Status if not status.has_number))
-_CONDITIONS = tuple(name for name in FIELDS if name != "framework")
+_CONDITIONS = (*(name for name in FIELDS if name != "framework"), "phase", "optimizer")
 _KEYS = ("status", "reason", "unset", *_CONDITIONS)
 
 
@@ -65,6 +69,17 @@ class Rule:
     expected: ExpectedOutcome
     unset: tuple[str, ...] = ()  # variables of the environment
 
+    def fits(self, fields: Mapping[str, str], phases: Sequence[str]) -> bool:
+        """Return True if all conditions hold for these fields and any one of these phases."""
+        return any(
+            all(holds(condition, {**fields, "phase": phase}) for condition in self.conditions)
+            for phase in (phases if self._names_phases else phases[:1])
+        )
+
+    @property
+    def _names_phases(self) -> bool:
+        return any(condition.field == "phase" for condition in self.conditions)
+
 
 @dataclass(frozen=True)
 class Expectations:
@@ -81,10 +96,10 @@ class Expectations:
             return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
         if lack := find_missing_precision(task.device, task.dtype):
             return ExpectedOutcome((Status.UNSUPPORTED.value,), lack)
-        fields = list_fields(task)
+        fields = list_fields(task) | {"optimizer": task.optimizer}
         for rule in self.rules.get(name, ()):
             is_off = any(self.environ.get(variable) for variable in rule.unset)
-            if not is_off and all(holds(condition, fields) for condition in rule.conditions):
+            if not is_off and rule.fits(fields, task.phases):
                 return rule.expected
         return TO_AGREE
 
@@ -132,8 +147,19 @@ def _read_rule(entry: Mapping[str, Any], place: str) -> Rule:
         for name in _CONDITIONS
         if name in entry
     )
+    for condition in conditions:
+        _check_names(condition)
     unset = _read_words(entry, "unset", place) if "unset" in entry else ()
     return Rule(conditions, ExpectedOutcome(outcomes, reason[0]), unset)
+
+
+def _check_names(condition: FieldCondition) -> None:
+    """Raise ConfigError for a phase that does not exist: the rule would never fit."""
+    for name in condition.patterns:
+        if condition.field == "phase" and name not in TIMED_PHASES:
+            problem = f"there is no phase '{name}'"
+            mend = did_you_mean(name, TIMED_PHASES)
+            raise ConfigError(f"{condition.place}.phase", problem, mend)
 
 
 def _read_words(entry: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:

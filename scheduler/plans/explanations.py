@@ -65,10 +65,11 @@ def name_tasks(tasks: Iterable[Task]) -> dict[Task, str]:
 
 
 def _list_fields(task: Task) -> dict[str, str]:
-    """Map field names to texts, with each part of the timing as a sweep file names it."""
+    """Map field names to texts, the same ones for each task; timing as a sweep file names it."""
     timing = {name: str(value) for name, value in task.timing._asdict().items()}
     others = {name: str(value) for name, value in task.deciding.items() if name != "timing"}
-    return others | timing
+    phases = {"phases": ", ".join(task.phases), "optimizer": task.optimizer or "none"}
+    return {"definition": ""} | others | phases | timing
 
 
 class _Reasons:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
+from velodrome.agents.phases import choose_optimizer, choose_phases
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint, NodesByType
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
@@ -167,6 +168,7 @@ def _resolve_nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
 def _make_task(
     cell: CellSpec, sweep: Sweep, threads: int, lock_hashes: Mapping[tuple[str, str], str]
 ) -> Task:
+    phases = choose_phases(cell.model, sweep.phases)
     return Task(
         framework=cell.framework,
         variant=cell.variant,
@@ -184,6 +186,8 @@ def _make_task(
         sampling_hz=sweep.sampling_hz,
         lock_hash=lock_hashes.get((cell.framework, cell.device), ""),
         canary=choose_canary(cell.device, sweep.canary),
+        phases=phases,
+        optimizer=choose_optimizer(phases, sweep.optimizer),
     )
 
 

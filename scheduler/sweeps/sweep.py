@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from velodrome.adapters.protocol import Timing
+from velodrome.adapters.protocol import USUAL_PHASES, Timing
 from velodrome.agents.task import Limits
 from velodrome.scheduler.sweeps.conditions import FieldCondition
 
@@ -77,7 +77,8 @@ class Exclusion:
 class Sweep:
     """A sweep file's content. Models are single ones (families are expanded), without repetitions.
 
-    batch_sizes holds only what the file gives; other models use their default. text is the file's.
+    batch_sizes holds only what the file gives; other models use their default. optimizer: empty for
+    the usual one. text is the file's.
     """
 
     name: str
@@ -87,6 +88,8 @@ class Sweep:
     threads: tuple[Threads, ...] = (ThreadRule.PHYSICAL,)
     devices: tuple[Device, ...] = (Device(),)
     dtypes: tuple[str, ...] = ("float32",)
+    phases: tuple[str, ...] = USUAL_PHASES
+    optimizer: str = ""
     where: PlacementRule = PlacementRule.ANY
     exclusive: bool = True
     ceilings: bool = False  # whether a product and a copy run, too

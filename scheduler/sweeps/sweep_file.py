@@ -12,7 +12,7 @@ from velodrome.agents.environments.frameworks import available_frameworks, with_
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import model_files, settings, value_parsers, yaml_nodes
+from velodrome.scheduler.sweeps import model_files, phases, settings, value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
 from velodrome.scheduler.sweeps.sweep import Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
@@ -22,6 +22,8 @@ _READERS: Mapping[str, Callable[[Value, str], Any]] = {
     "threads": settings.read_threads,
     "devices": settings.read_devices,
     "dtypes": settings.read_dtypes,
+    "phases": phases.read_phases,
+    "optimizer": phases.read_optimizer,
     "where": settings.read_where,
     "exclusive": value_parsers.read_yes_or_no,
     "ceilings": value_parsers.read_yes_or_no,
@@ -57,6 +59,7 @@ def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | No
     sweep = _read_sweep(
         found, available_frameworks() if frameworks is None else frameworks, source, text
     )
+    phases.check_optimizer(found.get("optimizer"), sweep.phases)
     check_exclusions(sweep)
     return sweep
 

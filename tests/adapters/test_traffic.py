@@ -17,7 +17,14 @@ from velodrome.adapters.models.layers import (
     Vectors,
 )
 from velodrome.adapters.models.products import count_copied_bytes
-from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_gradient_bytes
+from velodrome.adapters.models.traffic import (
+    UPDATE_VALUES,
+    estimate_forward_bytes,
+    estimate_gradient_bytes,
+    estimate_inference_bytes,
+    estimate_update_bytes,
+)
+from velodrome.adapters.optimizers import NAMES
 
 
 def test_a_matrix_product_reads_two_matrices_and_writes_one() -> None:
@@ -44,6 +51,18 @@ TWO = Model(
     batch_size=3,
     gpu_batch_size=3,
 )
+
+
+def test_inference_does_not_read_its_output_for_a_loss() -> None:
+    assert estimate_forward_bytes(TWO, 3) - estimate_inference_bytes(TWO, 3) == 4 * 3 * 5
+
+
+def test_an_update_reads_and_writes_each_trained_value_and_those_of_the_optimizer() -> None:
+    trained = 10 * 20 + 20 + 20 * 5 + 5
+    # p, g and v are read, p and v written; AdamW has m and v.
+    assert estimate_update_bytes(TWO, "sgd") == 4 * 5 * trained
+    assert estimate_update_bytes(TWO, "adamw") == 4 * 7 * trained
+    assert {*UPDATE_VALUES} == {*NAMES}
 
 
 def test_elementwise_layers_cost_no_traffic() -> None:

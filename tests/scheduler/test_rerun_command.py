@@ -44,6 +44,9 @@ def typed(command: str) -> Task:
         replace(TASK, variant="compile", batch_size=7, threads=3, seed=2**32 - 1),
         replace(TASK, dtype="bfloat16"),
         replace(ON_GPU, dtype="tf32"),
+        replace(TASK, phases=("forward",)),
+        replace(TASK, phases=("inference", "update", "step"), optimizer="sgd"),
+        replace(TASK, phases=("forward", "gradient", "step"), optimizer="adamw"),
         replace(TASK, sampling_hz=0.0),
         replace(TASK, sampling_hz=12.5, exclusive=False),
         replace(TASK, limits=Limits(7200.5, 3 * 2**30 + 1)),
@@ -82,6 +85,8 @@ def test_a_gpu_name_with_blanks_is_quoted() -> None:
         ("--device tpu", "--device: there is no 'tpu'. Give cpu, gpu or gpu:2."),
         ("--gpu-model H100", "--gpu-model: the task is for a CPU. Give --device gpu."),
         ("--dtype float23", "--dtype: there is no 'float23'. Did you mean 'float32'?"),
+        ("--phases forward,stp", "--phases: there is no 'stp'. Did you mean 'step'?"),
+        ("--phase step --optimizer adm", "--optimizer: there is no 'adm'. Did you mean 'adamw'?"),
         ("--dtype tf32", "--dtype: no CPU computes in tf32. Give another, or --device gpu."),
         (
             "--min-seconds 2 --max-seconds 1",

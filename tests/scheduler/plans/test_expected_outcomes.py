@@ -39,6 +39,27 @@ def test_tasks_are_expected_to_agree_by_default(tmp_path: Path) -> None:
     assert not any(TO_AGREE.is_met_by(one) for one in Status if not one.has_number)
 
 
+def test_an_entry_may_hold_for_some_phases_and_optimizers(tmp_path: Path) -> None:
+    text = """
+        [[expected]]
+        status = "unsupported"
+        phase = ["update", "step"]
+        optimizer = "adamw"
+        reason = "it has SGD alone"
+    """
+    step = replace(TASK, phases=("forward", "step"), optimizer="adamw")
+    assert expected(tmp_path, text, step) == ("unsupported",)
+    assert expected(tmp_path, text, replace(step, optimizer="sgd")) == ("agreed",)
+    assert expected(tmp_path, text, replace(TASK, phases=("inference",))) == ("agreed",)
+    assert expected(tmp_path, text) == ("agreed",)
+
+
+def test_an_entry_for_a_phase_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    text = '[[expected]]\nstatus = "unsupported"\nphase = "setp"\nreason = "none"\n'
+    with pytest.raises(ConfigError, match=r"there is no phase 'setp'\. Did you mean 'step'"):
+        expected(tmp_path, text)
+
+
 def test_the_first_entry_that_fits_holds(tmp_path: Path) -> None:
     text = """
         [[expected]]
