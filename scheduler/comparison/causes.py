@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.recorded_attributes import ATTRIBUTES, Attribute, Realm
-from velodrome.scheduler.results.typed_rows import NodeRow
+from velodrome.scheduler.results.detail_rows import NodeRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 SHOWN = 3  # values of one side

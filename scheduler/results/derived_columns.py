@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
+from velodrome.agents.measurement import Status
 from velodrome.scheduler.results.ceilings import (
     CEILING_COLUMNS,
     MODEL_NAMES,
@@ -101,7 +102,8 @@ def _lacks(table: pa.Table, ceilings: Ceilings) -> bool:
     """Return True if something was timed on a device without a ceiling."""
     import pyarrow.compute as pc
 
-    timed = table.filter(pc.is_valid(table["forward_median_ns"]))
+    numbered = pa.array([status.value for status in Status if status.has_number])
+    timed = table.filter(pc.is_in(table["status"], numbered))
     places = timed.group_by(list(_PLACE)).aggregate([("started_at", "max")])
     rows = task_rows(places.rename_columns([*_PLACE, "started_at"]))
     return any(ceilings.of(row, unit) is None for row in rows for unit in RateUnit)

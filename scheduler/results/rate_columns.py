@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 NS_PER_S = 1e9
-PHASES = ("forward", "gradient")
+RATED_PHASES = ("forward", "gradient", "inference", "step")  # an update works on no examples
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _list_rates(phase: str) -> Iterator[Quotient]:
 
 
 RATE_COLUMNS = (
-    *(rate for phase in PHASES for rate in _list_rates(phase)),
+    *(rate for phase in RATED_PHASES for rate in _list_rates(phase)),
     Quotient("gradient_j_per_example", "energy_per_gradient_j", "batch_size", 1.0, "J per example"),
     Quotient("gradient_j_per_token", "energy_per_gradient_j", "tokens", 1.0, "J per token"),
 )

@@ -5,7 +5,7 @@ Text is made safe to show here, once: anybody may have written a file.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NewType, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, get_type_hints
 
 import pyarrow as pa
 
@@ -18,6 +18,30 @@ R = TypeVar("R")
 Struct = Mapping[str, Any]
 Note = NewType("Note", str)
 RawText = NewType("RawText", str)  # several lines, not made safe
+
+
+class TypedRow:
+    """A column is an attribute, with the type that follows from the schema.
+
+    Null text is "", a null list is empty. A column that was not read raises AttributeError.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # a type checker would take any name for a column
+
+        def __getattr__(self, name: str) -> object:
+            raise AttributeError(f"the column {name} was not read")
+
+    def text(self, column: str) -> str:
+        """Return a column's value as text; empty for null."""
+        value: object = getattr(self, column)
+        return "" if value is None else str(value)
+
+    def number(self, column: str) -> float | None:
+        """Return the value of a column of numbers."""
+        value: float | None = getattr(self, column)
+        return value
 
 
 def make_rows(kind: type[R], table: pa.Table) -> list[R]:

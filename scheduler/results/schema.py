@@ -7,6 +7,8 @@ Version 3 gave `dtype` another meaning: the precision of products, no longer the
 
 import pyarrow as pa
 
+from velodrome.scheduler.results.phase_columns import Column, list_means, list_timing
+
 VERSION = "3"
 VERSION_KEY = b"velodrome_schema"
 
@@ -30,24 +32,13 @@ _CHECKS = pa.list_(
 )
 
 
-def _table(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
+def _table(*columns: Column) -> pa.Schema:
     """Build a schema from (name, type, unit); a unit is kept in the column's metadata."""
     fields = [
         pa.field(name, kind, metadata={b"unit": unit.encode()} if unit else None)
         for name, kind, unit in columns
     ]
     return pa.schema(fields, metadata={VERSION_KEY: VERSION.encode()})
-
-
-def _means(phase: str) -> tuple[tuple[str, pa.DataType, str], ...]:
-    """Columns of means over one timed phase: over the task's GPUs, or their sum for power."""
-    return (
-        (f"{phase}_cpu_percent_mean", _REAL, "percent of one core"),
-        (f"{phase}_gpu_percent_mean", _REAL, "percent"),
-        (f"{phase}_gpu_memory_percent_mean", _REAL, "percent"),
-        (f"{phase}_gpu_power_w_mean", _REAL, "W"),
-        (f"{phase}_sm_mhz_mean", _REAL, "MHz"),
-    )
 
 
 TASKS = _table(
@@ -70,6 +61,8 @@ TASKS = _table(
     ("device", _TEXT, ""),  # `cpu` or `gpu`
     ("threads", _SMALL, ""),
     ("dtype", _TEXT, ""),  # precision: `float32`, `tf32`, `bfloat16` or `float16`
+    ("phases", pa.list_(_TEXT), ""),  # timed phases, as asked for; null: forward and gradient
+    ("optimizer", _TEXT, ""),  # of update and step: `sgd` or `adamw`; null without these
     ("node_id", _TEXT, ""),
     ("hostname", _TEXT, ""),
     ("node_type", _TEXT, ""),  # name of its hardware; only equal types are comparable
@@ -85,7 +78,8 @@ TASKS = _table(
     ("import_ns", _WHOLE, "ns"),  # to import the framework
     ("build_ns", _WHOLE, "ns"),  # to build the model
     ("transfer_ns", _WHOLE, "ns"),  # to copy weights and batch to the device
-    ("first_call_ns", _WHOLE, "ns"),  # includes compilation
+    ("first_call_ns", _WHOLE, "ns"),  # of all its phases; includes compilation
+    ("time_to_first_step_ns", _WHOLE, "ns"),  # import, build and first calls
     ("forward_median_ns", _REAL, "ns per call"),  # forward pass of one batch, including the loss
     ("forward_low_ns", _REAL, "ns per call"),  # from this process's samples alone
     ("forward_high_ns", _REAL, "ns per call"),
@@ -96,8 +90,8 @@ TASKS = _table(
     ("gradient_low_ns", _REAL, "ns per call"),  # null if the samples give no interval
     ("gradient_high_ns", _REAL, "ns per call"),
     ("gradient_samples", _WHOLE, ""),
-    ("stop_reason", _TEXT, ""),  # of the gradient phase; else of the forward phase
-    ("stable", _YES, ""),  # of the gradient phase; else of the forward phase
+    ("stop_reason", _TEXT, ""),  # of gradient, else step, update, inference, forward
+    ("stable", _YES, ""),  # of the same phase
     ("warm_up_converged", _YES, ""),  # every warm-up ended with a steady speed
     ("forward_instability", _TEXT, ""),  # `wide`, `few`, `kinds`, `slow` or `drift`; null if stable
     ("gradient_instability", _TEXT, ""),
@@ -107,6 +101,9 @@ TASKS = _table(
     ("forward_p99_ns", _REAL, "ns per call"),
     ("gradient_p95_ns", _REAL, "ns per call"),
     ("gradient_p99_ns", _REAL, "ns per call"),
+    *list_timing("inference"),  # forward without the loss, in evaluation mode
+    *list_timing("update"),  # the optimizer's step
+    *list_timing("step"),  # gradient and update as one call
     ("loss_error", _REAL, "relative"),  # against the reference
     ("gradient_error", _REAL, "relative"),  # largest over all parameters
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference
@@ -118,6 +115,8 @@ TASKS = _table(
     ("model_hash", _TEXT, ""),  # of layers, input and loss; only equal models are comparable
     ("forward_flops", _REAL, "FLOP per call"),  # computed from the model's definition
     ("gradient_flops", _REAL, "FLOP per call"),
+    ("inference_flops", _REAL, "FLOP per call"),  # as of forward
+    ("step_flops", _REAL, "FLOP per call"),  # as of gradient: an update has no products
     ("tokens", _REAL, "tokens per call"),  # true ones of a batch; null: its input is no sequence
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
     ("ceiling_source", _TEXT, ""),  # who reached it, with node and sweep if others
@@ -132,8 +131,8 @@ TASKS = _table(
     ("energy_per_gradient_j", _REAL, "J per call"),  # from the same meters
     ("energy_deviation_percent", _REAL, "percent"),  # integrated power above the energy counter
     ("peak_gpu_process_memory_bytes", _WHOLE, "bytes"),  # of its own processes, by the driver
-    *_means("forward"),
-    *_means("gradient"),
+    *list_means("forward"),
+    *list_means("gradient"),
     ("interference_free", _YES, ""),  # no interference above the thresholds
     ("interference", _TEXT, ""),  # sources of interference
     ("minor_interference", _TEXT, ""),  # sources below the thresholds
@@ -159,7 +158,7 @@ SAMPLES = _table(
     ("sweep_id", _TEXT, ""),
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
-    ("phase", _TEXT, ""),  # `forward` or `gradient`
+    ("phase", _TEXT, ""),  # a timed phase
     ("index", _SMALL, ""),  # number within the phase
     ("calls", _SMALL, ""),  # short calls that were timed together
     ("started_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from velodrome.scheduler.results import schema
+from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.scheduler.results import phase_columns, schema
 from velodrome.scheduler.results.rate_columns import RATE_COLUMNS
 
 HEAD = f"""\
@@ -38,11 +39,13 @@ No file has these: `velodrome query` and `velodrome report --json` compute them 
 """
 _TABLE = re.compile(r"([A-Z]+) = _table\(")
 _COLUMN = re.compile(r'\s+\("(\w+)", .*\),\s+# (.+)')
+_OF_PHASE = re.compile(r'\s+\(f"{phase}(_\w+)", .*\),\s+# (.+)')  # of every phase
 
 
 def page() -> str:
     """Return the page as Markdown."""
-    meanings = dict(_read_meanings(inspect.getsource(schema).splitlines()))
+    sources = (inspect.getsource(module) for module in (phase_columns, schema))
+    meanings = dict(_read_meanings([line for text in sources for line in text.splitlines()]))
     parts = [_format_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
     return "\n".join([HEAD, *parts, _format_computed()])
 
@@ -53,6 +56,8 @@ def _read_meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
     for line in lines:
         if found := _TABLE.match(line):
             table = found[1].lower()
+        elif found := _OF_PHASE.match(line):
+            yield from ((("tasks", phase + found[1]), found[2]) for phase in TIMED_PHASES)
         elif found := _COLUMN.match(line):
             yield (table, found[1]), found[2]
 

@@ -13,14 +13,13 @@ from typing import Any
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.layers import Model
-from velodrome.adapters.protocol import Timed
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES, Timed
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.statistics.percentiles import compute_percentile
 
-TIMED_PHASES = ("forward", "gradient")
 PERCENTILES = {"p95": 0.95, "p99": 0.99}
 
 Row = dict[str, object]
@@ -55,7 +54,14 @@ def _without_disproved(measurement: Measurement) -> Measurement:
     if measurement.status is not Status.DISAGREED:
         return measurement
     return replace(
-        measurement, forward=None, gradient=None, verified=None, energy_per_gradient_j=None
+        measurement,
+        forward=None,
+        gradient=None,
+        inference=None,
+        update=None,
+        step=None,
+        verified=None,
+        energy_per_gradient_j=None,
     )
 
 
@@ -83,6 +89,8 @@ def _list_identity(measurement: Measurement) -> Row:
         "device": task.device,
         "threads": task.threads,
         "dtype": task.dtype,
+        "phases": list(task.phases),
+        "optimizer": task.optimizer or None,
         "gpu_count": task.gpu_count,
         "gpu_model": task.gpu_model or None,
         "exclusive": task.exclusive,
@@ -127,43 +135,49 @@ def _list_costs(measurement: Measurement) -> Row:
         "build_ns": measurement.build_ns,
         "transfer_ns": measurement.transfer_ns,
         "first_call_ns": measurement.first_call_ns,
+        "time_to_first_step_ns": add_first_step(
+            measurement.import_ns, measurement.build_ns, measurement.first_call_ns
+        ),
     }
+
+
+def add_first_step(
+    import_ns: int | None, build_ns: int | None, first_call_ns: int | None
+) -> int | None:
+    """Add what precedes the end of the first step; None if a part is not known."""
+    if import_ns is None or build_ns is None or first_call_ns is None:
+        return None
+    return import_ns + build_ns + first_call_ns
 
 
 def _list_times(measurement: Measurement) -> Row:
-    forward, gradient = measurement.forward, measurement.gradient
-    decisive = gradient or forward
-    return {
-        **_list_phase("forward", forward),
-        **_list_phase("gradient", gradient),
-        "forward_stop_reason": forward.stop_reason if forward else None,
-        "forward_stable": forward.stable if forward else None,
+    times, decisive = measurement.times, measurement.decisive
+    found: Row = {
         "stop_reason": decisive.stop_reason if decisive else None,
         "stable": decisive.stable if decisive else None,
-        "warm_up_converged": all(timed.settled for timed in (forward, gradient) if timed)
-        if decisive
-        else None,
-        "forward_instability": forward.doubt if forward else None,
-        "gradient_instability": gradient.doubt if gradient else None,
-        "forward_drift": forward.drift if forward else None,
-        "gradient_drift": gradient.drift if gradient else None,
-        **_compute_percentiles(measurement, "forward", forward),
-        **_compute_percentiles(measurement, "gradient", gradient),
+        "warm_up_converged": all(timed.settled for timed in times.values()) if times else None,
     }
+    for phase in TIMED_PHASES:
+        found |= _list_phase(phase, times.get(phase))
+        found |= {
+            f"{phase}_{name}_ns": value for name, value in find_tail(measurement, phase).items()
+        }
+    return found
 
 
-def _compute_percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> Row:
-    """Compute percentiles of samples; a sample of a short call covers several calls."""
+def find_tail(measurement: Measurement, phase: str) -> dict[str, float | None]:
+    """Compute the percentiles p95 and p99 of a phase's samples, in ns per call; None: too few.
+
+    A sample of a short call covers several calls, except of inference.
+    """
+    timed = measurement.times.get(phase)
     samples = [one.elapsed_ns for one in measurement.samples if one.phase == phase]
     inflated = max(len(samples) / timed.worth, 1.0) if timed and timed.worth else 1.0
     found = {
         name: compute_percentile(samples, share, inflated=inflated)
         for name, share in PERCENTILES.items()
     }
-    return {
-        f"{phase}_{name}_ns": one.value / timed.calls if one and timed else None
-        for name, one in found.items()
-    }
+    return {name: one.value / timed.calls if one and timed else None for name, one in found.items()}
 
 
 def _list_phase(phase: str, timed: Timed | None) -> Row:
@@ -172,6 +186,10 @@ def _list_phase(phase: str, timed: Timed | None) -> Row:
         f"{phase}_low_ns": timed.low_ns if timed and timed.bounded else None,
         f"{phase}_high_ns": timed.high_ns if timed and timed.bounded else None,
         f"{phase}_samples": timed.samples if timed else None,
+        f"{phase}_stop_reason": timed.stop_reason if timed else None,
+        f"{phase}_stable": timed.stable if timed else None,
+        f"{phase}_instability": timed.doubt if timed else None,
+        f"{phase}_drift": timed.drift if timed else None,
     }
 
 
@@ -209,11 +227,15 @@ def _compute_work(measurement: Measurement) -> Row:
 @cache
 def _compute_model_work(name: str, batch_size: int) -> Row:
     model = MODELS.get(name)
+    forward = products.count_forward_flops(model, batch_size) if model else None
+    gradient = products.count_gradient_flops(model, batch_size) if model else None
     return {
         "parameters": shapes.count_parameters(model) if model else None,
         "model_hash": model_hash(model) if model else None,
-        "forward_flops": products.count_forward_flops(model, batch_size) if model else None,
-        "gradient_flops": products.count_gradient_flops(model, batch_size) if model else None,
+        "forward_flops": forward,
+        "gradient_flops": gradient,
+        "inference_flops": forward,
+        "step_flops": gradient,
         "tokens": products.count_units(model, batch_size).tokens if model else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
         "ceiling_source": None,
@@ -248,7 +270,7 @@ def _average_phase(measurement: Measurement) -> Row:
     by_phase = {means.phase: means for means in measurement.means}
     return {
         f"{phase}_{name}_mean": value
-        for phase in TIMED_PHASES
+        for phase in USUAL_PHASES  # others have their readings in `utilization`
         for name, value in vars(by_phase.get(phase, PhaseMeans(phase))).items()
         if name != "phase"
     }

@@ -1,14 +1,16 @@
-"""Rows of the tables of schema.py as frozen objects with typed attributes."""
+"""Rows of `tasks` as frozen objects with typed attributes."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Status
+from velodrome.agents.phases import find_decisive
 from velodrome.agents.task import Task
-from velodrome.scheduler.results.row_conversion import Note, RawText, Struct, make_rows
+from velodrome.scheduler.results.row_conversion import Note, RawText, Struct, TypedRow, make_rows
 from velodrome.scheduler.statistics.canary_attribution import CanaryRun
 
 
@@ -41,32 +43,8 @@ class CellKey(NamedTuple):
         )
 
 
-class _Row:
-    """A column is an attribute, with the type that follows from the schema.
-
-    Null text is "", a null list is empty. A column that was not read raises AttributeError.
-    """
-
-    __slots__ = ()
-
-    if not TYPE_CHECKING:  # a type checker would take any name for a column
-
-        def __getattr__(self, name: str) -> object:
-            raise AttributeError(f"the column {name} was not read")
-
-    def text(self, column: str) -> str:
-        """Return a column's value as text; empty for null."""
-        value: object = getattr(self, column)
-        return "" if value is None else str(value)
-
-    def number(self, column: str) -> float | None:
-        """Return the value of a column of numbers."""
-        value: float | None = getattr(self, column)
-        return value
-
-
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
-class TaskRow(_Row):
+class TaskRow(TypedRow):
     """A row of `tasks`."""
 
     sweep_id: str
@@ -88,6 +66,8 @@ class TaskRow(_Row):
     device: str
     threads: int
     dtype: str
+    phases: tuple[str, ...]
+    optimizer: str
     node_id: str
     hostname: str
     node_type: str
@@ -104,6 +84,7 @@ class TaskRow(_Row):
     build_ns: int | None
     transfer_ns: int | None
     first_call_ns: int | None
+    time_to_first_step_ns: int | None
     forward_median_ns: float | None
     forward_low_ns: float | None
     forward_high_ns: float | None
@@ -125,6 +106,36 @@ class TaskRow(_Row):
     forward_p99_ns: float | None
     gradient_p95_ns: float | None
     gradient_p99_ns: float | None
+    inference_median_ns: float | None
+    inference_low_ns: float | None
+    inference_high_ns: float | None
+    inference_samples: int | None
+    inference_stop_reason: str
+    inference_stable: bool | None
+    inference_instability: str
+    inference_drift: float | None
+    inference_p95_ns: float | None
+    inference_p99_ns: float | None
+    update_median_ns: float | None
+    update_low_ns: float | None
+    update_high_ns: float | None
+    update_samples: int | None
+    update_stop_reason: str
+    update_stable: bool | None
+    update_instability: str
+    update_drift: float | None
+    update_p95_ns: float | None
+    update_p99_ns: float | None
+    step_median_ns: float | None
+    step_low_ns: float | None
+    step_high_ns: float | None
+    step_samples: int | None
+    step_stop_reason: str
+    step_stable: bool | None
+    step_instability: str
+    step_drift: float | None
+    step_p95_ns: float | None
+    step_p99_ns: float | None
     loss_error: float | None
     gradient_error: float | None
     verified: bool | None
@@ -136,6 +147,8 @@ class TaskRow(_Row):
     model_hash: str
     forward_flops: float | None
     gradient_flops: float | None
+    inference_flops: float | None
+    step_flops: float | None
     tokens: float | None
     ceiling_flops_per_s: float | None
     ceiling_source: str
@@ -196,6 +209,16 @@ class TaskRow(_Row):
         """Times of the canary before and after it, as far as there are any."""
         return tuple(ns for ns in (self.canary_before_ns, self.canary_after_ns) if ns is not None)
 
+    @property
+    def timed(self) -> tuple[str, ...]:
+        """The phases that have a time, in their order."""
+        return tuple(phase for phase in TIMED_PHASES if self.ns(phase) is not None)
+
+    @property
+    def decisive(self) -> str:
+        """The decisive phase of those that have a time; empty without any."""
+        return find_decisive(self.timed)
+
     def canary_run(self, phase: str) -> CanaryRun:
         """Return the time of a phase with those of the canaries around it."""
         return CanaryRun(self.ns(phase), self.canary_model, self.canaries_ns)
@@ -206,75 +229,6 @@ class TaskRow(_Row):
         return value
 
 
-@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
-class NodeRow(_Row):
-    """A row of `nodes`."""
-
-    sweep_id: str
-    node_id: str
-    hostname: str
-    node_type: str
-    cpu_model: str
-    sockets: int | None
-    cores: int | None
-    threads: int | None
-    numa_nodes: int | None
-    caches: str
-    governor: str
-    ram_bytes: int | None
-    machine_ram_bytes: int | None
-    machine_cpus: int | None
-    kernel: str
-    system: str
-    architecture: str
-    virtualization: str
-    labels: tuple[Struct, ...]
-    gpus: tuple[Struct, ...]
-    cuda_major: int | None
-    ceilings: tuple[Struct, ...]
-    ceilings_by_dtype: tuple[Struct, ...]
-    python_version: str
-    ray_version: str
-    velodrome_version: str
-
-
-@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
-class ReadingRow(_Row):
-    """A row of `utilization`, of the columns that a chart needs."""
-
-    task_id: str
-    repeat: int
-    at_ns: int
-    phase: str
-    cpu_percent: float | None
-    gpu_percent: float | None
-
-
-@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
-class ParameterRow(_Row):
-    """The largest error of one parameter of a task, as a query of `parameters` returns it."""
-
-    task_id: str
-    name: str
-    error: float | None
-    allowed: float | None
-
-
 def task_rows(table: pa.Table) -> list[TaskRow]:
     """Make rows of the columns that a table has."""
     return make_rows(TaskRow, table)
-
-
-def node_rows(table: pa.Table) -> list[NodeRow]:
-    """Make rows of `nodes` of the columns that a table has."""
-    return make_rows(NodeRow, table)
-
-
-def parameter_rows(table: pa.Table) -> list[ParameterRow]:
-    """Make rows of `parameters` of the columns that a table has."""
-    return make_rows(ParameterRow, table)
-
-
-def reading_rows(table: pa.Table) -> list[ReadingRow]:
-    """Make rows of `utilization` of the columns that a table has."""
-    return make_rows(ReadingRow, table)

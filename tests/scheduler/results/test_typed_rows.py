@@ -7,16 +7,11 @@ import pytest
 from made_rows import task_row_with
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.detail_rows import NodeRow, ReadingRow
 from velodrome.scheduler.results.row_conversion import Note, RawText, Struct
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.typed_rows import (
-    CellKey,
-    NodeRow,
-    ReadingRow,
-    TaskRow,
-    task_rows,
-)
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow, task_rows
 
 EVIL = "\x1b[2Jboom\r\nsecond line"
 
