@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from velodrome.scheduler.history.cell_series import PHASES, Condition, NodeCell, Point
+from velodrome.scheduler.history.cell_series import Condition, NodeCell, Point
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.results.typed_rows import CellKey
 
@@ -20,6 +20,7 @@ CALM = 0.015  # relative spread of processes on a machine without interference
 RUNS = 220
 CHANGED = "torch lstm"
 
+PHASES = ("gradient", "forward")
 Logs = list[tuple[float, ...]]  # logarithms of ns by PHASES, one entry per process
 Effect = Callable[[str, int], float]  # of a cell and a run, added to the logarithm of its times
 

@@ -23,9 +23,10 @@ from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.csv_markdown import to_csv
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
+from velodrome.scheduler.results.detail_rows import node_rows
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.results.typed_rows import TaskRow, node_rows, task_rows
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict
 from velodrome.scheduler.sweeps.quantities import parse_share, read_option
 

@@ -36,9 +36,10 @@ from velodrome.scheduler.nightly.summary import format_summary
 from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION, Plan
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import select_last_attempts, select_unexpected
+from velodrome.scheduler.results.detail_rows import node_rows
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.results.typed_rows import CellKey, TaskRow, node_rows, task_rows
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow, task_rows
 from velodrome.scheduler.site.pages import LatestRunSummary, replace_file
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load_sweep

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.phases import BY_IMPORTANCE
 from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import console, make_table, print_json, print_lines
@@ -25,11 +26,12 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv, to_markdown
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
+from velodrome.scheduler.results.rate_columns import RATED_PHASES
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 
-PHASES = ("gradient", "forward")
+PHASES = tuple(phase for phase in BY_IMPORTANCE if phase in RATED_PHASES)
 PLACE = "command line"
 
 
@@ -52,19 +54,24 @@ def show_recommendation(
 def find_recommendation(
     rows: Sequence[TaskRow], criterion: Criterion, phase: str
 ) -> Recommendation:
-    """Rank the configurations of rows of one model. phase: empty for gradient, else forward.
+    """Rank the configurations of rows of one model. phase: empty for the first of PHASES
+    with a time.
 
     ConfigError if no row has a cost.
     """
     if phase and phase not in PHASES:
-        raise ConfigError(f"{PLACE}, --phase", f"there is no phase '{phase}'", "Give one of two.")
-    if criterion is Criterion.ENERGY and phase == "forward":
+        raise ConfigError(
+            f"{PLACE}, --phase", f"there is no phase '{phase}'", f"Give one of {', '.join(PHASES)}."
+        )
+    if criterion is Criterion.ENERGY and phase not in ("", "gradient"):
         mend = "Leave --phase out."
         raise ConfigError(f"{PLACE}, --phase", "energy is known of gradients alone", mend)
     found = recommend(rows, criterion, phase or PHASES[0])
-    if not found.ranked and not phase and criterion is Criterion.SPEED:
-        forward = recommend(rows, criterion, PHASES[1])
-        found = forward if forward.ranked else found
+    others = () if phase or criterion is not Criterion.SPEED else PHASES[1:]
+    for other in others:
+        if not found.ranked:
+            instead = recommend(rows, criterion, other)
+            found = instead if instead.ranked else found
     if not found.ranked:
         raise _refuse(rows, criterion, found)
     return found

@@ -31,7 +31,7 @@ from velodrome.scheduler.reports import (
 )
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_rates import GridUnit, parse_unit
-from velodrome.scheduler.reports.cell_rows import build_cell_row
+from velodrome.scheduler.reports.cell_rows import build_cell_row, list_column_phases
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.core_utilization import summarize_core_use
 from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv, to_markdown
@@ -199,7 +199,7 @@ def _render_times(
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Rendering(
         None,
-        lambda: to_csv([build_cell_row(*entry) for entry in _flatten(cells_by_platform)]),
+        lambda: _write_csv(_flatten(cells_by_platform)),
         lambda: (
             render_markdown(tables, first, unit)
             + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
@@ -209,6 +209,11 @@ def _render_times(
             *([Text(outlier, style="bold red")] if outlier else []),
         ),
     )
+
+
+def _write_csv(cells: Sequence[tuple[Platform, Workload, Implementation, CellResult]]) -> str:
+    phases = list_column_phases(cell for *_, cell in cells)
+    return to_csv([build_cell_row(*entry, phases) for entry in cells])
 
 
 def _render_extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:

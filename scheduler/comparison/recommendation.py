@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from velodrome.agents.phases import WITH_OPTIMIZER
 from velodrome.agents.task import device_name
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.replication_units import (
@@ -84,7 +85,10 @@ class RankedConfiguration:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """All configurations of a model with a cost, the best first. without: those that have none."""
+    """All configurations of a model with a cost, the best first. without: those that have none.
+
+    optimizer: of the phase; empty if it has none.
+    """
 
     model: str
     criterion: Criterion
@@ -92,13 +96,18 @@ class Recommendation:
     unit: str
     ranked: tuple[RankedConfiguration, ...]
     without: tuple[Configuration, ...]
+    optimizer: str = ""
 
 
 def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Recommendation:
     """Rank the configurations of one model, of one or more rows.
 
-    The cost of each is that of its newest sweep; earlier sweeps show how far sweeps differ.
+    The cost of each is that of its newest sweep; earlier sweeps show how far sweeps differ. Of a
+    phase with an optimizer, rows with the newest sweep's count alone.
     """
+    optimizer = _find_newest_optimizer(rows, phase)
+    if optimizer:
+        rows = [row for row in rows if row.optimizer == optimizer]
     unit = _choose_unit(rows)
     read = _make_reader(criterion, unit)
     groups = _group(rows)
@@ -123,7 +132,15 @@ def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Reco
             for key, comparison in zip(order, comparisons, strict=True)
         ),
         without=tuple(sorted(key for key, own in newest.items() if not own)),
+        optimizer=optimizer,
     )
+
+
+def _find_newest_optimizer(rows: Iterable[TaskRow], phase: str) -> str:
+    """Return the optimizer of the newest row with a time of the phase; empty if it has none."""
+    timed = [row for row in rows if phase in WITH_OPTIMIZER and row.ns(phase) is not None]
+    newest = max(timed, key=lambda row: row.sweep_id, default=None)
+    return newest.optimizer if newest else ""
 
 
 def read_configuration(row: TaskRow) -> Configuration:

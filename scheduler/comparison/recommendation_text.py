@@ -21,7 +21,12 @@ MOST_NAMED = 3
 BEST = {Criterion.SPEED: "fastest", Criterion.ENERGY: "least energy"}
 WORSE = {Criterion.SPEED: "slower", Criterion.ENERGY: "more energy"}
 COSTS = {Criterion.SPEED: "time", Criterion.ENERGY: "energy"}
-WORK = {"gradient": "forward and backward pass", "forward": "forward pass"}
+WORK = {
+    "gradient": "forward and backward pass",
+    "forward": "forward pass",
+    "inference": "forward pass in evaluation mode, without a loss",
+    "step": "training step",
+}
 
 
 def table_rows(found: Recommendation) -> list[dict[str, str]]:
@@ -52,6 +57,7 @@ def build_flat_rows(found: Recommendation) -> list[dict[str, object]]:
             **vars(each.configuration),
             "model": found.model,
             "phase": found.phase,
+            "optimizer": found.optimizer or None,
             "sweep_id": each.sweep_id,
             "repeats": each.cost.processes,
             "unit": found.unit,
@@ -73,10 +79,14 @@ def build_legend(found: Recommendation) -> str:
     better = "higher is better" if found.criterion is Criterion.SPEED else "lower is better"
     source = "" if found.criterion is Criterion.SPEED else " (of the GPUs, on a CPU of its sockets)"
     return (
-        f"{WORK[found.phase]}, verified times only; {better} · ratio: {cost} per {found.unit}"
+        f"{_describe_work(found)}, verified times only; {better} · ratio: {cost} per {found.unit}"
         f"{source} over that of the best, with its 95 % interval: lower is better · cannot tell: "
         "not distinguishable from the best, corrected for the choice among all"
     )
+
+
+def _describe_work(found: Recommendation) -> str:
+    return WORK[found.phase] + (f" with {found.optimizer}" if found.optimizer else "")
 
 
 def summarize(found: Recommendation) -> str:

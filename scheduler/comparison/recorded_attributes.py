@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from velodrome.scheduler.results.typed_rows import NodeRow, TaskRow
+from velodrome.scheduler.results.detail_rows import NodeRow
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 

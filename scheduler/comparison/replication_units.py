@@ -7,6 +7,8 @@ and signs of bimodality. If a field differs on purpose, each side has its own pa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.agents.phases import WITH_OPTIMIZER
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, IDENTITY, read_field
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.reports.task_rows import select_last_attempts
@@ -15,7 +17,6 @@ from velodrome.scheduler.statistics import replication_units
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.replication_units import CellPast, Evidence
 
-PHASES = ("forward", "gradient")
 SHORTEST_NS, LONGEST_NS = 1e-3, 1e18  # possible times; a file with others is invalid
 MOST_SWEEPS = 30  # of the past: older ones may come from other hardware
 COLUMNS = (
@@ -28,7 +29,8 @@ COLUMNS = (
     "status",
     "node_id",
     "gpu_uuids",
-    *(f"{phase}_{bound}_ns" for phase in PHASES for bound in ("median", "low", "high")),
+    "optimizer",
+    *(f"{phase}_{bound}_ns" for phase in TIMED_PHASES for bound in ("median", "low", "high")),
 )
 
 _Key = tuple[str, ...]
@@ -56,6 +58,18 @@ def read_repeats(rows: Iterable[TaskRow], phase: str, read: Reader = read_repeat
     return [found for row in rows if (found := read(row, phase)) is not None]
 
 
+def find_optimizers(rows: Iterable[TaskRow], phase: str) -> frozenset[str]:
+    """Return the optimizers that decide the times of a phase; none for a phase without one."""
+    if phase not in WITH_OPTIMIZER:
+        return frozenset()
+    return frozenset(row.optimizer for row in rows if row.ns(phase) is not None)
+
+
+def uses_one_of(row: TaskRow, phase: str, optimizers: frozenset[str]) -> bool:
+    """Return True if the phase has no optimizer, or the row's is one of these."""
+    return phase not in WITH_OPTIMIZER or row.optimizer in optimizers
+
+
 @dataclass(frozen=True)
 class PastRows:
     """Rows of other sweeps by cell and node, then by sweep, oldest first."""
@@ -64,11 +78,17 @@ class PastRows:
 
     def select_past(self, pair: CellPair, phase: str, read: Reader = read_repeat) -> CellPast:
         keys = sorted({_identify_cell(row) for row in (*pair.base, *pair.candidate)})
-        nodes = (self._read_node(key, phase, read) for key in keys)
+        optimizers = find_optimizers((*pair.base, *pair.candidate), phase)
+        nodes = (self._read_node(key, phase, read, optimizers) for key in keys)
         return CellPast(tuple(sweeps for sweeps in nodes if sweeps))
 
-    def _read_node(self, key: _Key, phase: str, read: Reader) -> tuple[Sequence[Repeat], ...]:
-        sweeps = (read_repeats(rows, phase, read) for rows in self.rows.get(key, {}).values())
+    def _read_node(
+        self, key: _Key, phase: str, read: Reader, optimizers: frozenset[str]
+    ) -> tuple[Sequence[Repeat], ...]:
+        sweeps = (
+            read_repeats([row for row in rows if uses_one_of(row, phase, optimizers)], phase, read)
+            for rows in self.rows.get(key, {}).values()
+        )
         return tuple(found for found in sweeps if found)
 
 
@@ -94,7 +114,9 @@ def select_last_of_sweeps(rows: Iterable[TaskRow]) -> list[TaskRow]:
 def collect_evidence(
     pair: CellPair, phase: str, past: PastRows = NO_PAST, read: Reader = read_repeat
 ) -> Evidence | None:
-    """Build the evidence for a phase; None if one side has no time."""
+    """Build the evidence for a phase; None if one side has no time, or has another optimizer."""
+    if len(find_optimizers((*pair.base, *pair.candidate), phase)) > 1:
+        return None
     base, candidate = (_group_by_sweep(rows, phase, read) for rows in (pair.base, pair.candidate))
     if not base or not candidate:
         return None

@@ -18,6 +18,7 @@ from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds
 EXAMPLE = "last~1, or 'last framework=torch framework_version=2.12.1'"
 RECORDED = (  # recorded of a row besides its task
     "framework_version",
+    "optimizer",
     "environment_hash",
     "velodrome_version",
     "node_type",

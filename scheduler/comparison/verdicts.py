@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.comparison import replication_units
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.reports.task_rows import read_rerun_command
@@ -87,7 +88,7 @@ def compare_times(
     evidence = [
         (pair, phase, entry)
         for pair in pairs
-        for phase in replication_units.PHASES
+        for phase in TIMED_PHASES
         if (entry := replication_units.collect_evidence(pair, phase, past)) is not None
     ]
     compared = ratio_tests.compare_all([entry for *_, entry in evidence], least=least, alpha=alpha)
@@ -117,7 +118,7 @@ def compute_means(found: Iterable[TimeComparison]) -> dict[str, Mean]:
     times = list(found)
     by_phase = {
         phase: compute_geometric_mean(time.comparison for time in times if time.phase == phase)
-        for phase in replication_units.PHASES
+        for phase in TIMED_PHASES
     }
     return {phase: mean for phase, mean in by_phase.items() if mean is not None}
 

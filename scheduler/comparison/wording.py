@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.agents.phases import find_decisive
 from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.comparison.causes import LikelyCause, select_likely
 from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
@@ -123,7 +124,7 @@ def _count_verdicts(outcome: ComparisonOutcome) -> str:
 
 def _format_overall(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give the overall ratio of the decisive phase."""
-    phase = next(reversed(outcome.means), "")
+    phase = find_decisive(outcome.means)
     if mean := outcome.means.get(phase):
         yield f"{phase} {mean.ratio:.3f}x overall ({format_interval(mean.low, mean.high)})"
 

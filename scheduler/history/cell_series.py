@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Self
 
 from velodrome.agents.measurement import Status
+from velodrome.agents.phases import BY_IMPORTANCE, WITH_OPTIMIZER
 from velodrome.agents.task import device_name, place_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION
@@ -24,7 +25,6 @@ from velodrome.scheduler.reports.task_rows import (
 )
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 
-PHASES = ("gradient", "forward")
 NEVER = datetime.min.replace(tzinfo=UTC)  # for a run whose rows have no start
 COLUMNS = (
     "sweep_id",
@@ -43,7 +43,8 @@ COLUMNS = (
     "started_at",
     "finished_at",
     "waited_ns",
-    *(f"{phase}_{bound}_ns" for phase in PHASES for bound in ("median", "low", "high")),
+    "optimizer",
+    *(f"{phase}_{bound}_ns" for phase in BY_IMPORTANCE for bound in ("median", "low", "high")),
 )
 
 
@@ -141,17 +142,30 @@ def build_history(rows: Iterable[TaskRow]) -> History:
     return {
         cell: points
         for cell, by_sweep in sorted(runs.items())
-        if (points := _summarize_runs(by_sweep.values()))
+        if (points := _summarize_runs(by_sweep))
     }
 
 
-def _summarize_runs(runs: Iterable[Sequence[TaskRow]]) -> tuple[Point, ...]:
-    points = [point for rows in runs if (point := summarize_run(rows))]
+def _summarize_runs(by_sweep: Mapping[str, Sequence[TaskRow]]) -> tuple[Point, ...]:
+    optimizer = _find_newest_optimizer(by_sweep)
+    points = [point for rows in by_sweep.values() if (point := summarize_run(rows, optimizer))]
     return tuple(sorted(points, key=lambda point: (point.started_at, point.sweep_id)))
 
 
-def summarize_run(rows: Sequence[TaskRow]) -> Point | None:
-    """Summarize one cell's rows of one run; None if it has no number and needs none."""
+def _find_newest_optimizer(by_sweep: Mapping[str, Sequence[TaskRow]]) -> str:
+    """Return the optimizer of the newest sweep that has one; empty without any."""
+    for _, rows in sorted(by_sweep.items(), reverse=True):
+        for row in rows:
+            if row.optimizer:
+                return row.optimizer
+    return ""
+
+
+def summarize_run(rows: Sequence[TaskRow], optimizer: str = "") -> Point | None:
+    """Summarize one cell's rows of one run; None if it has no number and needs none.
+
+    optimizer: times of update and step with another do not count; empty: all do.
+    """
     rows = select_last_attempts(rows)
     initial = [row for row in rows if row.repeat < FIRST_CONFIRMATION]
     confirming = [row for row in rows if row.repeat >= FIRST_CONFIRMATION]
@@ -165,15 +179,15 @@ def summarize_run(rows: Sequence[TaskRow]) -> Point | None:
         sweep_id=rows[0].sweep_id,
         started_at=min(started, default=NEVER),
         condition=condition,
-        levels=_compute_levels(rows),
-        initial=_compute_levels(initial),
-        confirming=_compute_levels(confirming),
+        levels=_compute_levels(rows, optimizer),
+        initial=_compute_levels(initial, optimizer),
+        confirming=_compute_levels(confirming, optimizer),
         repeats=len(rows),
         reason=failed[0].reason if failed else "",
         failed_twice=bool(confirming) and not any(row.has_number for row in confirming),
-        width=_compute_width(numbered),
+        width=_compute_width(numbered, optimizer),
         seconds=sum(measure_duration_s(row) or 0.0 for row in rows),
-        errors=_estimate_errors(numbered) if condition is Condition.UNSTABLE else {},
+        errors=_estimate_errors(numbered, optimizer) if condition is Condition.UNSTABLE else {},
         has_interference=2 * sum(row.interference_free is False for row in rows) > len(rows),
     )
 
@@ -185,8 +199,10 @@ def _judge_condition(numbered: Sequence[TaskRow], failed: Sequence[TaskRow]) -> 
     return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
 
 
-def _compute_width(rows: Sequence[TaskRow]) -> float | None:
-    widths = (_compute_phase_width(rows, phase) for phase in PHASES)
+def _compute_width(rows: Sequence[TaskRow], optimizer: str) -> float | None:
+    widths = (
+        _compute_phase_width(_select(rows, phase, optimizer), phase) for phase in BY_IMPORTANCE
+    )
     return next((width for width in widths if width is not None), None)
 
 
@@ -199,18 +215,29 @@ def _compute_phase_width(rows: Sequence[TaskRow], phase: str) -> float | None:
     return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
 
 
-def _estimate_errors(rows: Sequence[TaskRow]) -> dict[str, float]:
+def _estimate_errors(rows: Sequence[TaskRow], optimizer: str) -> dict[str, float]:
     """Estimate standard deviations: a 95 % interval is nearly four of them wide."""
-    widths = {phase: _compute_phase_width(rows, phase) for phase in PHASES}
+    widths = {
+        phase: _compute_phase_width(_select(rows, phase, optimizer), phase)
+        for phase in BY_IMPORTANCE
+    }
     return {phase: width / 1.96 for phase, width in widths.items() if width is not None}
 
 
-def _compute_levels(rows: Sequence[TaskRow]) -> dict[str, float]:
+def _compute_levels(rows: Sequence[TaskRow], optimizer: str) -> dict[str, float]:
+    numbered = [row for row in rows if row.has_number]
     times = {
-        phase: [ns for row in rows if row.has_number and (ns := _read_ns(row, phase))]
-        for phase in PHASES
+        phase: [ns for row in _select(numbered, phase, optimizer) if (ns := _read_ns(row, phase))]
+        for phase in BY_IMPORTANCE
     }
     return {phase: math.log(statistics.median(ns)) for phase, ns in times.items() if ns}
+
+
+def _select(rows: Sequence[TaskRow], phase: str, optimizer: str) -> Sequence[TaskRow]:
+    """Select the rows whose time of a phase counts: with this optimizer, where it uses one."""
+    if phase not in WITH_OPTIMIZER or not optimizer:
+        return rows
+    return [row for row in rows if row.optimizer == optimizer]
 
 
 def _read_ns(row: TaskRow, phase: str, bound: str = "median") -> float:

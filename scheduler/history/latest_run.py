@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from velodrome.agents.phases import BY_IMPORTANCE
 from velodrome.scheduler.history.anomalies import (
     RECENT,
     SuspectedStep,
@@ -18,7 +19,7 @@ from velodrome.scheduler.history.anomalies import (
     find_confirmed_steps,
 )
 from velodrome.scheduler.history.autocorrelation import estimate_dependences
-from velodrome.scheduler.history.cell_series import PHASES, Condition, History, NodeCell, Point
+from velodrome.scheduler.history.cell_series import Condition, History, NodeCell, Point
 from velodrome.scheduler.history.changepoints import (
     MOST_RUNS,
     estimate_spread,
@@ -97,7 +98,7 @@ class CellVerdict:
 
     @property
     def finding(self) -> Finding | None:
-        """The first finding by the order of PHASES."""
+        """The first finding by the order of BY_IMPORTANCE."""
         return self.findings[0] if self.findings else None
 
     @property
@@ -162,7 +163,7 @@ def judge_cells(histories: History, rate: float) -> tuple[CellVerdict, ...]:
     series = {
         (cell, phase): build_series(points, phase)
         for cell, points in histories.items()
-        for phase in PHASES
+        for phase in BY_IMPORTANCE
         if select_runs(points, phase)
     }
     cells = [cell for cell, _ in series]
@@ -171,7 +172,7 @@ def judge_cells(histories: History, rate: float) -> tuple[CellVerdict, ...]:
         _judge_cell(
             cell,
             points,
-            {phase: pooled[cell, phase] for phase in PHASES if (cell, phase) in pooled},
+            {phase: pooled[cell, phase] for phase in BY_IMPORTANCE if (cell, phase) in pooled},
             rate,
         )
         for cell, points in histories.items()

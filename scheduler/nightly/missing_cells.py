@@ -67,7 +67,7 @@ def select_planned(rows: Sequence[TaskRow]) -> list[TaskRow]:
 
 
 def has_time(row: TaskRow) -> bool:
-    return row.forward_median_ns is not None or row.gradient_median_ns is not None
+    return bool(row.timed)
 
 
 def find_vanished(

@@ -120,5 +120,11 @@ def find_qualifiers(rows: Iterable[TaskRow]) -> Qualifiers:
 
 def _list_settings(row: TaskRow) -> dict[str, str]:
     """List the other settings in which tasks may differ."""
-    found = {"seed": row.seed, "exclusive": row.exclusive, "environment": row.environment_hash}
+    found = {
+        "seed": row.seed,
+        "exclusive": row.exclusive,
+        "environment": row.environment_hash,
+        "phases": " ".join(row.phases),
+        "optimizer": row.optimizer,
+    }
     return {name: str(value or "") for name, value in found.items()}

@@ -18,6 +18,7 @@ from velodrome.scheduler.reports.cell_times import (
     format_width,
 )
 from velodrome.scheduler.results.ceilings import RateUnit
+from velodrome.scheduler.results.rate_columns import RATED_PHASES
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 EXAMPLE, TOKEN = "example", "token"
@@ -59,8 +60,15 @@ class CellWork:
 
     def amount(self, unit: GridUnit, phase: str) -> float | None:
         """Return the work of one call of a phase; None if it is not known or there is none."""
-        flops: float | None = getattr(self, f"{phase}_flops")
-        return (flops if unit is GridUnit.FLOPS else self.units) or None
+        if phase not in RATED_PHASES:
+            return None
+        return (self.flops(phase) if unit is GridUnit.FLOPS else self.units) or None
+
+    def flops(self, phase: str) -> float | None:
+        """Return the operations of one call: a step has those of its gradient, an update none."""
+        if phase not in RATED_PHASES:
+            return None
+        return self.forward_flops if phase in ("forward", "inference") else self.gradient_flops
 
 
 NO_WORK = CellWork()

@@ -1,16 +1,42 @@
 """Cells as flat rows of plain values, for CSV."""
 
+from collections.abc import Iterable, Sequence
+
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_rates import CellWork
 from velodrome.scheduler.reports.cell_times import Time, describe_interval
 from velodrome.scheduler.reports.cells import AGAINST_ITSELF, CellResult
+from velodrome.scheduler.results.rate_columns import RATED_PHASES
+
+
+def list_column_phases(cells: Iterable[CellResult]) -> tuple[str, ...]:
+    """List the phases that rows have columns for: the usual ones, and others with a time."""
+    found = list(cells)
+    return tuple(
+        phase
+        for phase in TIMED_PHASES
+        if phase in USUAL_PHASES or any(cell.time(phase) for cell in found)
+    )
 
 
 def build_cell_row(
-    platform: Platform, workload: Workload, impl: Implementation, cell: CellResult
+    platform: Platform,
+    workload: Workload,
+    impl: Implementation,
+    cell: CellResult,
+    phases: Sequence[str] = USUAL_PHASES,
 ) -> dict[str, object]:
-    """Build a flat row: times in ns, memory in bytes, None for a missing value."""
+    """Build a flat row: times in ns, memory in bytes, None for a missing value.
+
+    phases: from list_column_phases.
+    """
+    times: dict[str, object] = {}
+    for phase in phases:
+        times |= _list_times(phase, cell.time(phase))
+    for phase in phases:
+        times |= _list_rates(phase, cell.time(phase), cell.work) if phase in RATED_PHASES else {}
     return {
         "hardware": platform.hardware,
         "node_type": platform.node_type,
@@ -34,10 +60,7 @@ def build_cell_row(
         "unproved": "; ".join(cell.proof.unproved),
         "stable": cell.is_stable,
         "more_repeats": cell.more_repeats,
-        **_list_times("forward", cell.forward),
-        **_list_times("gradient", cell.gradient),
-        **_list_rates("forward", cell.forward, cell.work),
-        **_list_rates("gradient", cell.gradient, cell.work),
+        **times,
         **_list_energy(cell.work),
         "gradient_error": cell.gradient_error,
         "peak_rss_bytes": cell.peak_rss_bytes or None,
@@ -69,7 +92,7 @@ def _list_rates(phase: str, time: Time | None, work: CellWork) -> dict[str, obje
     amounts = {
         "examples": work.examples or None,
         "tokens": work.tokens,
-        "flops": getattr(work, f"{phase}_flops"),
+        "flops": work.flops(phase),
     }
     return {
         f"{phase}_{name}_per_s": amount / time.median_ns * 1e9

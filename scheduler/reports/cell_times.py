@@ -138,8 +138,11 @@ def describe_instability(rows: Sequence[TaskRow], phase: str) -> str:
 
 
 def _is_stable(row: TaskRow, phase: str) -> bool:
-    """Return True if the phase's samples are stable; old rows know the gradient's only."""
-    own = row.forward_stable if phase == "forward" else None
+    """Return True if the phase's samples are stable.
+
+    The task's own stability is that of its gradient; old rows know no other.
+    """
+    own = None if phase == "gradient" else getattr(row, f"{phase}_stable")
     return bool(row.stable if own is None else own)
 
 

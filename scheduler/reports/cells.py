@@ -4,9 +4,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.agents.measurement import Status
+from velodrome.agents.phases import find_decisive
 from velodrome.scheduler.reports import cell_keys
-from velodrome.scheduler.reports.cell_rates import NO_WORK, CellWork, read_work
+from velodrome.scheduler.reports.cell_rates import NO_WORK, CellWork, GridUnit, read_work
 from velodrome.scheduler.reports.cell_times import (
     Time,
     combine_repeats,
@@ -27,6 +29,7 @@ from velodrome.scheduler.reports.task_rows import (
     read_rerun_command,
     select_last_attempts,
 )
+from velodrome.scheduler.results.rate_columns import RATED_PHASES
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import ProcessVariation
 from velodrome.scheduler.statistics.stability import Stability, assess_stability
@@ -39,7 +42,7 @@ class CellResult:
     """The time of one cell, or the reason for none. repeats: that ended; with_number: timed.
 
     more_repeats: how many more should make its time stable, None: unknown.
-    expected: in words, empty for `agreed`. notes: of all repeats, each once.
+    expected: in words, empty for `agreed`. notes: of all repeats, each once. phases: asked for.
     """
 
     status: Status
@@ -50,6 +53,9 @@ class CellResult:
     verified: bool
     forward: Time | None = None
     gradient: Time | None = None
+    inference: Time | None = None
+    update: Time | None = None
+    step: Time | None = None
     peak_rss_bytes: int | None = None
     cpu_percent_mean: float | None = None
     gradient_error: float | None = None
@@ -60,10 +66,21 @@ class CellResult:
     proof: CellProof = NO_RUNS
     work: CellWork = NO_WORK
     is_against_itself: bool = False  # a user's code, verified against itself in float64
+    phases: tuple[str, ...] = USUAL_PHASES
 
     @property
     def times(self) -> tuple[Time, ...]:
-        return tuple(time for time in (self.forward, self.gradient) if time)
+        return tuple(time for phase in TIMED_PHASES if (time := self.time(phase)))
+
+    @property
+    def decisive(self) -> Time | None:
+        """The time of the decisive phase, None without any."""
+        timed = [phase for phase in TIMED_PHASES if self.time(phase)]
+        return self.time(find_decisive(timed)) if timed else None
+
+    def time(self, phase: str) -> Time | None:
+        found: Time | None = getattr(self, phase)
+        return found
 
     @property
     def is_stable(self) -> bool:
@@ -110,13 +127,27 @@ def find_best_ns(
     return min((time.median_ns for time in times if time), default=None)
 
 
+def list_shown_phases(cells: Sequence[CellResult], unit: GridUnit) -> list[str]:
+    """List the phases in which cells of a workload have something to show in a unit.
+
+    The decisive one of the phases asked for if nothing was timed.
+    """
+    shown = [
+        phase
+        for phase in TIMED_PHASES
+        if phase in RATED_PHASES or not unit.is_rate
+        if any(cell.time(phase) for cell in cells)
+    ]
+    return shown or [find_decisive([phase for cell in cells for phase in cell.phases])]
+
+
 def _combine_cell(
     rows: Sequence[TaskRow], history: CellHistory, canaries: CanaryVariation
 ) -> CellResult:
     timed = [row for row in rows if row.has_number]
     shown_row = min(rows, key=_rank_importance)
-    forward = _combine_phase(timed, "forward", history, canaries)
-    gradient = _combine_phase(timed, "gradient", history, canaries)
+    times = {phase: _combine_phase(timed, phase, history, canaries) for phase in TIMED_PHASES}
+    decisive = find_decisive([phase for phase, time in times.items() if time])
     return CellResult(
         status=shown_row.status,
         reason=shown_row.reason,
@@ -124,9 +155,12 @@ def _combine_cell(
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row.verified for row in timed),
-        more_repeats=_assess_stability(timed, "gradient" if gradient else "forward").needed,
-        forward=forward,
-        gradient=gradient,
+        more_repeats=_assess_stability(timed, decisive or "forward").needed,
+        forward=times["forward"],
+        gradient=times["gradient"],
+        inference=times["inference"],
+        update=times["update"],
+        step=times["step"],
         peak_rss_bytes=max(((row.peak_rss_bytes or 0) for row in timed), default=0) or None,
         cpu_percent_mean=_average([row.cpu_percent_mean for row in timed]),
         gradient_error=max(
@@ -138,7 +172,14 @@ def _combine_cell(
         proof=summarize_proof(rows),
         work=read_work(timed or rows),
         is_against_itself=any(row.verified_against == AGAINST_ITSELF for row in timed),
+        phases=_list_requested(rows),
     )
+
+
+def _list_requested(rows: Sequence[TaskRow]) -> tuple[str, ...]:
+    """List the phases that the rows were asked for; the usual ones for rows that do not say."""
+    named = {phase for row in rows for phase in row.phases}
+    return tuple(phase for phase in TIMED_PHASES if phase in named) or USUAL_PHASES
 
 
 def _combine_phase(

@@ -11,44 +11,45 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 
-PHASES = ("forward", "gradient")
 _RUN = ("task_id", "repeat")
 
 
 @dataclass(frozen=True)
-class CoreUse:
-    """The core use of one implementation on one workload. cores: mean busy cores, None if unread.
+class PhaseCores:
+    """The mean number of busy cores in a phase, None if it was not read, and its readings."""
 
-    forward_readings, gradient_readings: the number of readings behind the means.
-    """
+    cores: float | None
+    readings: int
+
+
+@dataclass(frozen=True)
+class CoreUse:
+    """The core use of one implementation on one workload, by timed phase."""
 
     platform: cell_keys.Platform
     workload: cell_keys.Workload
     impl: cell_keys.Implementation
-    forward_cores: float | None
-    forward_readings: int
-    gradient_cores: float | None
-    gradient_readings: int
+    phases: Mapping[str, PhaseCores]
     peak_rss_bytes: int | None
     gpu_percent: float | None
     peak_gpu_memory_bytes: int | None
 
     @property
     def share(self) -> float | None:
-        """The share of the assigned cores, over both phases, weighted by their readings."""
-        parts = (
-            (self.forward_cores, self.forward_readings),
-            (self.gradient_cores, self.gradient_readings),
-        )
-        readings = sum(count for _, count in parts)
-        if not readings:
+        """The share of the assigned cores, over all phases, weighted by their readings."""
+        if not self.readings:
             return None
-        busy = sum(cores * count for cores, count in parts if cores is not None)
-        return busy / readings / self.platform.threads
+        busy = sum((one.cores or 0.0) * one.readings for one in self.phases.values())
+        return busy / self.readings / self.platform.threads
+
+    @property
+    def readings(self) -> int:
+        return sum(one.readings for one in self.phases.values())
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def summarize_core_use(tasks: Iterable[TaskRow], utilization: pa.Table) -> tuple
     last = select_last_attempts(tasks)
     qualifiers = cell_keys.find_qualifiers(last)
     for row in last:
-        if row.forward_median_ns is not None:
+        if row.timed:
             groups.setdefault(
                 (
                     cell_keys.read_platform(row),
@@ -90,7 +91,7 @@ def _rank(use: CoreUse) -> tuple[object, ...]:
 
 def _average_readings(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
     """Average per task, repeat and phase. A reading has a row per GPU but counts once."""
-    timed = utilization.filter(pc.is_in(utilization["phase"], pa.array(PHASES)))
+    timed = utilization.filter(pc.is_in(utilization["phase"], pa.array(TIMED_PHASES)))
     instants = timed.group_by([*_RUN, "phase", "at_ns"]).aggregate(
         [("cpu_percent", "max"), ("gpu_percent", "mean")]
     )
@@ -115,18 +116,18 @@ def _build_core_use(
 ) -> CoreUse:
     per_phase = {
         phase: [mean for row in rows if (mean := means.get((row.task_id, row.repeat, phase)))]
-        for phase in PHASES
+        for phase in TIMED_PHASES
     }
-    forward, gradient = (per_phase[phase] for phase in PHASES)
-    gpu = [mean for mean in (*forward, *gradient) if mean.gpu_percent is not None]
+    gpu = [mean for found in per_phase.values() for mean in found if mean.gpu_percent is not None]
     return CoreUse(
         platform,
         workload,
         impl,
-        _average_cores(forward),
-        _count_readings(forward),
-        _average_cores(gradient),
-        _count_readings(gradient),
+        {
+            phase: PhaseCores(_average_cores(found), _count_readings(found))
+            for phase, found in per_phase.items()
+            if found or phase in USUAL_PHASES
+        },
         _find_largest(row.peak_rss_bytes for row in rows),
         sum(mean.gpu_percent or 0.0 for mean in gpu) / len(gpu) if gpu else None,
         _find_largest(row.peak_gpu_memory_bytes for row in rows),

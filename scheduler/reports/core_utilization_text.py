@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from velodrome.scheduler.reports.core_utilization import CoreUse
+from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.scheduler.reports.core_utilization import CoreUse, PhaseCores
 
 LEFT = 3  # columns of words
+UNREAD = PhaseCores(None, 0)
 LEGEND = (
     "cores: CPU time of the worker and its children over wall time, during the timed phase · "
     "of n: share of the assigned threads · ! more cores than assigned threads"
@@ -16,11 +18,18 @@ MIB = 2**20
 def table_rows(found: Sequence[CoreUse]) -> list[dict[str, str]]:
     """Build rows of text, with GPU columns only if any task used a GPU."""
     has_gpu = any(use.platform.device == "gpu" for use in found)
-    return [_format_row(use) | (_format_gpu(use) if has_gpu else {}) for use in found]
+    phases = list_phases(found)
+    return [_format_row(use, phases) | (_format_gpu(use) if has_gpu else {}) for use in found]
+
+
+def list_phases(found: Sequence[CoreUse]) -> tuple[str, ...]:
+    """List the phases that any of them has, in their order."""
+    return tuple(phase for phase in TIMED_PHASES if any(phase in use.phases for use in found))
 
 
 def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
     """Build a flat row per implementation, model and platform, for JSON and CSV."""
+    phases = list_phases(found)
     return [
         {
             "hardware": use.platform.hardware,
@@ -34,10 +43,7 @@ def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
             "variant": use.impl.variant,
             "model": use.workload.model,
             "batch_size": use.workload.batch_size,
-            "forward_cores": use.forward_cores,
-            "forward_readings": use.forward_readings,
-            "gradient_cores": use.gradient_cores,
-            "gradient_readings": use.gradient_readings,
+            **_list_phase_columns(use, phases),
             "share": use.share,
             "peak_rss_bytes": use.peak_rss_bytes,
             "gpu_percent": use.gpu_percent,
@@ -47,16 +53,28 @@ def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
     ]
 
 
-def _format_row(use: CoreUse) -> dict[str, str]:
+def _list_phase_columns(use: CoreUse, phases: Sequence[str]) -> dict[str, object]:
+    columns: dict[str, object] = {}
+    for phase in phases:
+        one = use.phases.get(phase, UNREAD)
+        columns |= {f"{phase}_cores": one.cores, f"{phase}_readings": one.readings}
+    return columns
+
+
+def _format_row(use: CoreUse, phases: Sequence[str]) -> dict[str, str]:
     return {
         "framework": use.impl.label,
         "model": f"{use.workload.model} b{use.workload.batch_size}",
         "device": use.platform.device_and_dtype,
         "threads": str(use.platform.threads),
-        "forward cores": _format_cores(use.forward_cores, use.platform.threads),
-        "gradient cores": _format_cores(use.gradient_cores, use.platform.threads),
+        **{
+            f"{phase} cores": _format_cores(
+                use.phases.get(phase, UNREAD).cores, use.platform.threads
+            )
+            for phase in phases
+        },
         "of n": "-" if use.share is None else f"{100 * use.share:.0f} %",
-        "readings": str(use.forward_readings + use.gradient_readings),
+        "readings": str(use.readings),
         "peak MiB": _format_mib(use.peak_rss_bytes),
     }
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.results.schema import TABLES
 
-MEDIANS = ("forward_median_ns", "gradient_median_ns")
+MEDIANS = tuple(f"{phase}_median_ns" for phase in TIMED_PHASES)
 LEAST_NS, MOST_NS = 1e-3, 1e18  # of a call: a thousandth of a cycle, 30 years
 _UNITS = {
     field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in TABLES["tasks"]

@@ -33,7 +33,7 @@ MOST_NAMES = 3
 
 def describe_interference(rows: Iterable[TaskRow]) -> str:
     """Return `7 of 12 timed runs had interference: …, in 7 (stress-ng)`; empty without any."""
-    ran = [row for row in select_last_attempts(rows) if row.forward_median_ns is not None]
+    ran = [row for row in select_last_attempts(rows) if row.timed]
     texts = [row.interference for row in ran if row.interference_free is False]
     if not texts:
         return ""

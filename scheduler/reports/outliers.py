@@ -1,7 +1,7 @@
 """Outlier detection: nodes or GPUs that are slower or faster than others of their type.
 
 Each task is compared over the nodes of one type that ran it (on GPUs, over the GPUs), by the
-median over the repeats of its gradient time, or forward time where there is no gradient. The
+median over the repeats of its decisive phase's time: the gradient's where there is one. The
 robust z-score is the distance to the median over 1.4826 MAD, the median absolute deviation scaled
 to the standard deviation of a normal distribution; beyond 3.5 a value is an outlier (Iglewicz and
 Hoaglin, How to Detect and Handle Outliers, ASQC 1993; they write 0.6745 for 1 / 1.4826). Median and
@@ -103,8 +103,8 @@ def collect_task_times(rows: Iterable[TaskRow]) -> tuple[TaskTimes, ...]:
     times: dict[object, dict[ComparedMachine, list[float]]] = {}
     examples: dict[object, TaskRow] = {}
     for row in select_last_attempts(rows):
-        phase = "forward" if row.gradient_median_ns is None else "gradient"
-        median_ns = row.ns(phase) or 0.0
+        phase = row.decisive
+        median_ns = (row.ns(phase) if phase else None) or 0.0
         if not 0 < median_ns < math.inf:
             continue
         key = (row.node_type, row.task_id, row.framework_version, phase)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.task import USUAL_DTYPE
 from velodrome.scheduler.reports.cell_keys import (
     Implementation,
@@ -14,7 +15,6 @@ from velodrome.scheduler.reports.cell_keys import (
 from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.cell_times import Time
 from velodrome.scheduler.reports.tables import (
-    PHASES,
     Cells,
     Table,
     TableCell,
@@ -106,7 +106,7 @@ def _compare(platform: Platform, precisions: Mapping[str, Cells]) -> Iterator[Pr
         (workload, impl)
         for cells in others.values()
         for (workload, impl) in cells
-        if any(_divide(usual, cells, workload, impl, phase) for phase in PHASES)
+        if any(_divide(usual, cells, workload, impl, phase) for phase in TIMED_PHASES)
     }
     implementations = tuple(sorted({impl for _, impl in both}, key=implementation_order))
     lines = [
@@ -117,7 +117,7 @@ def _compare(platform: Platform, precisions: Mapping[str, Cells]) -> Iterator[Pr
             tuple(_divide(usual, cells, workload, impl, phase) for impl in implementations),
         )
         for workload in sorted({workload for workload, _ in both}, key=workload_order)
-        for phase in PHASES
+        for phase in TIMED_PHASES
         for dtype, cells in others.items()
     ]
     if both:
@@ -140,7 +140,7 @@ def _divide(
 
 def _find_time(cells: Cells, workload: Workload, impl: Implementation, phase: str) -> Time | None:
     cell = cells.get((workload, impl))
-    return (cell.forward if phase == "forward" else cell.gradient) if cell else None
+    return cell.time(phase) if cell else None
 
 
 def _build_table(found: PrecisionTable) -> Table:

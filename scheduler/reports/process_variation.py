@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.reports.impossible_values import is_time
 from velodrome.scheduler.results.sql import run_query
@@ -17,17 +18,15 @@ CellHistory = Mapping[tuple[str, str, str], ProcessVariation]  # by task, node t
 CanaryKey = tuple[object, ...]
 CanaryVariation = Mapping[CanaryKey, ProcessVariation]
 
-PHASES = ("forward", "gradient")
 MOST = 50  # sweeps, the newest
 
 # One process of each sweep, so that differences between days count as well.
-_QUERY = """
-SELECT task_id, coalesce(node_type, '') AS node_type, sweep_id,
-       arg_min(forward_median_ns, repeat) AS forward,
-       arg_min(gradient_median_ns, repeat) AS gradient
+_TIMES = ", ".join(f"arg_min({phase}_median_ns, repeat) AS {phase}_ns" for phase in TIMED_PHASES)
+_QUERY = f"""
+SELECT task_id, coalesce(node_type, '') AS node_type, sweep_id, {_TIMES}
 FROM tasks
-WHERE sweep_id <> '{sweep}' AND forward_median_ns IS NOT NULL
-  AND task_id IN (SELECT task_id FROM tasks WHERE sweep_id = '{sweep}')
+WHERE sweep_id <> '{{sweep}}'
+  AND task_id IN (SELECT task_id FROM tasks WHERE sweep_id = '{{sweep}}')
 GROUP BY ALL
 ORDER BY sweep_id DESC
 """
@@ -44,9 +43,9 @@ def read_cell_history(store: Store, sweep_id: str) -> CellHistory:
         return {}
     times: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        for phase in PHASES:
+        for phase in TIMED_PHASES:
             values = times.setdefault((row["task_id"], row["node_type"], phase), [])
-            ns = row[phase]
+            ns = row[f"{phase}_ns"]
             if ns is not None and is_time(ns) and len(values) < MOST:
                 values.append(ns)
     found = {key: estimate_from_sweeps(values) for key, values in times.items()}

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_gradient_bytes
+from velodrome.adapters.models.traffic import (
+    UPDATE_VALUES,
+    estimate_forward_bytes,
+    estimate_gradient_bytes,
+    estimate_inference_bytes,
+    estimate_update_bytes,
+)
+from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.ceilings import (
@@ -25,7 +32,12 @@ from velodrome.scheduler.results.ceilings import (
 )
 from velodrome.scheduler.results.typed_rows import TaskRow
 
-BYTES = {"forward": estimate_forward_bytes, "gradient": estimate_gradient_bytes}
+BYTES = {  # of one call; an update alone has no FLOP
+    "forward": estimate_forward_bytes,
+    "gradient": estimate_gradient_bytes,
+    "inference": estimate_inference_bytes,
+    "step": estimate_gradient_bytes,  # and an update
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class RooflinePoint:
     variant: str
     model: str
     batch_size: int
-    phase: str  # `forward` or `gradient`
+    phase: str  # of BYTES
     intensity: float
     flops_per_s: float
 
@@ -108,14 +120,17 @@ def _compute_point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
     flops = rows[0].number(f"{phase}_flops")
     if model is None or not model.layers or not timed or not flops:  # code has no layers
         return None
+    moved = _estimate_bytes(workload.model, workload.batch_size, phase, computes_in(rows[0]))
+    if phase == "step":
+        named = rows[0].optimizer
+        moved += estimate_update_bytes(model, named if named in UPDATE_VALUES else USUAL_OPTIMIZER)
     return RooflinePoint(
         framework=impl.framework,
         variant=impl.variant,
         model=workload.model,
         batch_size=workload.batch_size,
         phase=phase,
-        intensity=flops
-        / _estimate_bytes(workload.model, workload.batch_size, phase, computes_in(rows[0])),
+        intensity=flops / moved,
         flops_per_s=flops / statistics.median(timed) * 1e9,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.models import list_families
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.reports import proof
 from velodrome.scheduler.reports.cell_keys import (
     Implementation,
@@ -20,10 +21,8 @@ from velodrome.scheduler.reports.cell_rates import (
     name_line_unit,
 )
 from velodrome.scheduler.reports.cell_times import UNKNOWN_INSTABILITY, Time, add_times, format_time
-from velodrome.scheduler.reports.cells import CellResult, find_best_ns
+from velodrome.scheduler.reports.cells import CellResult, find_best_ns, list_shown_phases
 from velodrome.scheduler.reports.task_rows import select_composed_notes
-
-PHASES = ("forward", "gradient")
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
             ),
         )
         for workload in workloads
-        for phase in PHASES
-        if _has_content(cells, workload, phase)
+        for phase in list_shown_phases(_list_cells(cells, workload), unit)
     ]
     if not unit.is_rate:
         lines.extend(_build_totals(cells, workloads, implementations))
@@ -131,16 +129,12 @@ def format_title(platform: Platform) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _has_content(cells: Cells, workload: Workload, phase: str) -> bool:
-    """Return True if the line has content: a model without gradients (copy) has one line."""
-    group = [cell for place, cell in cells.items() if place[0] == workload]
-    return any(getattr(cell, phase) for cell in group) or (
-        phase == "gradient" and not any(cell.forward for cell in group)
-    )
+def _list_cells(cells: Cells, workload: Workload) -> list[CellResult]:
+    return [cell for place, cell in cells.items() if place[0] == workload]
 
 
 def _list_works(cells: Cells, workload: Workload) -> Iterator[CellWork]:
-    return (cell.work for place, cell in cells.items() if place[0] == workload)
+    return (cell.work for cell in _list_cells(cells, workload))
 
 
 def _build_entry(
@@ -156,7 +150,9 @@ def _build_entry(
         return TableCell("not in this sweep")
     notes = (footnotes.get(place), instabilities.get((*place, phase)))
     suffix = "".join(f" [{note.number}]" for note in notes if note)
-    time: Time | None = getattr(cell, phase)
+    time = cell.time(phase)
+    if time is None and cell.with_number:
+        return TableCell(f"no {phase}")
     if time is None:
         mark = "failed" if cell.is_unexpected else "expected"
         return TableCell(cell.status.value + suffix, mark, is_unexpected=cell.is_unexpected)
@@ -194,8 +190,8 @@ def _note_instabilities(cells: Cells, first: int) -> Instabilities:
     """Write one footnote per instability reason. first: the number of footnotes before."""
     found: dict[str, list[tuple[Workload, Implementation, str]]] = {}
     for (workload, impl), cell in _sort_cells(cells):
-        for phase in PHASES:
-            time: Time | None = getattr(cell, phase)
+        for phase in TIMED_PHASES:
+            time = cell.time(phase)
             if time is not None and time.instability:
                 found.setdefault(time.instability, []).append((workload, impl, phase))
     notes: dict[tuple[Workload, Implementation, str], Footnote] = {}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell
+from velodrome.scheduler.history.cell_series import History, NodeCell
 from velodrome.scheduler.reports.html.templating import embed_json, load_templates
 from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.site import trends
@@ -51,10 +52,9 @@ def render_pages(
             root="../",
             one=one,
             phases=_list_phases(one),
-            all_phases=PHASES,
             spec=spec,
             rows=Markup(embed_json(one.chart)),
-            query=build_query(one.cell),
+            query=build_query(one.cell, one.phases),
         )
     found[INDEX] = (
         load_templates(TEMPLATES)
@@ -82,8 +82,8 @@ def bundle_vega() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
-def build_query(cell: NodeCell) -> str:
-    """Build the SQL query for the rows of a cell."""
+def build_query(cell: NodeCell, phases: Sequence[str] = USUAL_PHASES) -> str:
+    """Build the SQL query for the rows of a cell, with its times of some phases."""
     key = cell.key
     text = {
         "framework": key.framework,
@@ -102,8 +102,9 @@ def build_query(cell: NodeCell) -> str:
         conditions += [f"coalesce(gpu_count, {key.gpu_count}) = {key.gpu_count}"]
     if key.device == "gpu" and not key.gpu_model:
         conditions += ["gpu_model IS NULL"]
+    times = ", ".join(f"{phase}_median_ns" for phase in TIMED_PHASES if phase in phases)
     return (
-        "SELECT sweep_id, repeat, status, forward_median_ns, gradient_median_ns FROM tasks\n"
+        f"SELECT sweep_id, repeat, status, {times} FROM tasks\n"
         f"WHERE {' AND '.join(conditions)}\nORDER BY started_at"
     )
 
@@ -114,7 +115,7 @@ def _quote(text: str) -> str:
 
 def _list_phases(one: trends.Trend) -> tuple[str, ...]:
     phases = {row["phase"] for row in one.chart}
-    return tuple(phase for phase in PHASES if phase in phases)
+    return tuple(phase for phase in one.phases if phase in phases)
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

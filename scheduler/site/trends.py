@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from velodrome.adapters.protocol import USUAL_PHASES
+from velodrome.agents.phases import BY_IMPORTANCE
 from velodrome.scheduler.history import latest_run
 from velodrome.scheduler.history.anomalies import FEWEST_BASELINE, RECENT
-from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell, Point, label_cells
+from velodrome.scheduler.history.cell_series import History, NodeCell, Point, label_cells
 from velodrome.scheduler.history.changepoints import MOST_RUNS, fit_segments
 from velodrome.scheduler.history.latest_run import CellVerdict, Kind
 from velodrome.scheduler.history.phase_series import select_runs
@@ -29,7 +31,7 @@ class RunRow:
 
     sweep_id: str
     date: str
-    times: tuple[str, ...]  # by PHASES
+    times: tuple[str, ...]  # by the phases of the trend
     condition: str
     again: str
     reason: str
@@ -39,7 +41,8 @@ class RunRow:
 class Trend:
     """The trend of one cell. id: of its page. mood: the colour of state. spark: polyline points.
 
-    name: unique among the cells; qualifier: its part that distinguishes cells of one label.
+    name: unique among the cells; qualifier: its part that distinguishes cells of one label. phases:
+    the usual ones, and others with a time.
     """
 
     id: str
@@ -53,6 +56,7 @@ class Trend:
     mood: str
     smallest: str
     spark: str
+    phases: tuple[str, ...]
     rows: tuple[RunRow, ...]
     chart: tuple[ChartRow, ...]
 
@@ -77,7 +81,9 @@ def make_page_id(cell: NodeCell) -> str:
 
 
 def _build_trend(one: CellVerdict, rate: float, name: str) -> Trend:
-    phase = next((phase for phase in PHASES if select_runs(one.points, phase)), PHASES[0])
+    timed = [phase for phase in BY_IMPORTANCE if select_runs(one.points, phase)]
+    phase = timed[0] if timed else BY_IMPORTANCE[0]
+    shown = tuple(each for each in BY_IMPORTANCE if each in USUAL_PHASES or each in timed)
     runs = select_runs(one.points, phase)
     smallest = dict(one.detectable).get(phase)
     state, mood = _describe_state(one)
@@ -93,8 +99,9 @@ def _build_trend(one: CellVerdict, rate: float, name: str) -> Trend:
         mood=mood,
         smallest="not known yet" if smallest is None else f"{100 * smallest:.1f} %",
         spark=_draw_spark([point.levels[phase] for point in runs[-SPARK_RUNS:]]),
-        rows=tuple(map(_build_row, reversed(one.points))),
-        chart=tuple(row for phase in PHASES for row in _build_chart(one, phase, rate)),
+        phases=shown,
+        rows=tuple(_build_row(point, shown) for point in reversed(one.points)),
+        chart=tuple(row for each in timed for row in _build_chart(one, each, rate)),
     )
 
 
@@ -119,7 +126,7 @@ def _describe_quarantine(quarantine: Quarantine) -> str:
     return f"in quarantine for {quarantine.runs} runs{by}"
 
 
-def _build_row(point: Point) -> RunRow:
+def _build_row(point: Point, phases: Sequence[str]) -> RunRow:
     levels = point.confirming.items()
     again = [f"{phase} {format_duration(math.exp(level))}" for phase, level in levels]
     return RunRow(
@@ -127,7 +134,7 @@ def _build_row(point: Point) -> RunRow:
         f"{point.started_at:%Y-%m-%d %H:%M}",
         tuple(
             format_duration(math.exp(point.levels[phase])) if phase in point.levels else ""
-            for phase in PHASES
+            for phase in phases
         ),
         point.condition.value,
         "failed again" if point.failed_twice else ", ".join(again),

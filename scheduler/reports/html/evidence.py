@@ -4,10 +4,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
+from velodrome.adapters.protocol import (
+    CANNOT_TELL,
+    FAILED,
+    IMPOSSIBLE,
+    PASSED,
+    TIMED_PHASES,
+    USUAL_PHASES,
+)
 from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
-from velodrome.scheduler.reports.cell_rates import describe_rates
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
 from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, build_check_lines
@@ -18,17 +24,20 @@ from velodrome.scheduler.reports.html.formatting import (
     join_names,
     show_count,
     show_duration,
-    show_interval,
     show_size,
+)
+from velodrome.scheduler.reports.html.phase_facts import (
+    describe_first_step,
+    list_times,
 )
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
 from velodrome.scheduler.reports.proof import NOT_RECORDED, spell_out
 from velodrome.scheduler.reports.task_rows import read_rerun_command
-from velodrome.scheduler.results.typed_rows import ParameterRow, TaskRow
+from velodrome.scheduler.results.detail_rows import ParameterRow
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 LOG_LINES = 25
 LOG_CHARACTERS = 2000
-PHASES = ("forward", "gradient")
 _OUTCOMES = {FAILED: "failed", CANNOT_TELL: "inconclusive", IMPOSSIBLE: "not applicable"}
 
 
@@ -85,7 +94,7 @@ def collect_evidence(
         where=f"{format_hardware(platform)}, {format_platform(platform)}",
         status=cell.status.value.replace("_", " "),
         facts=(
-            *_list_times(cell, rows),
+            *list_times(cell, rows),
             *_list_study_times(platform, workload, impl),
             *_list_facts(cell, rows),
         ),
@@ -116,19 +125,6 @@ def shorten_log(log: str) -> str:
     return "\n".join(lines)[-LOG_CHARACTERS:]
 
 
-def _list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
-    for phase in PHASES:
-        time = getattr(cell, phase)
-        if time is None:
-            continue
-        samples = sum(int(row.number(f"{phase}_samples") or 0) for row in rows)
-        processes = show_count(cell.with_number, "process", "processes")
-        source = f"{show_count(samples, 'sample')} in {processes}" if samples else processes
-        yield f"{phase} time", f"{show_interval(time)}; {source}"
-        if rates := describe_rates(time, cell.work, phase):
-            yield f"{phase} rate", rates
-
-
 def _list_study_times(
     platform: Platform, workload: Workload, impl: Implementation
 ) -> Iterator[tuple[str, str]]:
@@ -136,7 +132,7 @@ def _list_study_times(
     study = load_published()
     if (platform.device, platform.dtype) != (study.device, study.dtype):
         return
-    for phase in PHASES:
+    for phase in USUAL_PHASES:
         text = study.text(impl.framework, workload.model, workload.batch_size, phase)
         if text not in (NOT_GIVEN, NOT_IN_STUDY):
             name = study.name(impl.framework)
@@ -180,7 +176,7 @@ def _describe_stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
         if cell.more_repeats
         else ""
     )
-    phases = ((phase, getattr(cell, phase)) for phase in PHASES)
+    phases = ((phase, cell.time(phase)) for phase in TIMED_PHASES)
     reasons = [
         f"{phase}: {time.instability}" for phase, time in phases if time and time.instability
     ]
@@ -269,6 +265,8 @@ _FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
     "computes in": _join_rows(read_precision),
     "layout": _join_rows(read_layout),
     "BLAS kernels": _join_rows(describe_kernels),
+    "optimizer": _join_columns("optimizer"),
+    "time to first step": describe_first_step,
     # Of several repeats the longest: a cache that one fills shortens the others.
     "first call": _describe_largest("first_call_ns", show_duration, " at most"),
     "build": _describe_largest("build_ns", show_duration, " at most"),

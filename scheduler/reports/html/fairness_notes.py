@@ -29,7 +29,7 @@ def compare_treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]
     rows: dict[Implementation, list[tuple[str, TaskRow]]] = {}
     for group in groups:
         for (workload, impl), found in group.rows.items():
-            timed = ((workload.model, row) for row in found if row.forward_median_ns is not None)
+            timed = ((workload.model, row) for row in found if row.timed)
             rows.setdefault(impl, []).extend(timed)
     timed_impls = [impl for impl in list_implementations(groups) if rows.get(impl)]
     texts = {

@@ -14,7 +14,7 @@ from velodrome.scheduler.reports.cell_rates import (
     name_line_unit,
 )
 from velodrome.scheduler.reports.cell_times import Time
-from velodrome.scheduler.reports.cells import CellResult
+from velodrome.scheduler.reports.cells import CellResult, list_shown_phases
 from velodrome.scheduler.reports.html.check_lines import Check
 from velodrome.scheduler.reports.html.evidence import CellEvidence, collect_evidence
 from velodrome.scheduler.reports.html.formatting import (
@@ -25,8 +25,9 @@ from velodrome.scheduler.reports.html.formatting import (
     truncate,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.tables import PHASES, choose_mark
-from velodrome.scheduler.results.typed_rows import ParameterRow, TaskRow
+from velodrome.scheduler.reports.tables import choose_mark
+from velodrome.scheduler.results.detail_rows import ParameterRow
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MARKS = {
     "verified": "✓",
@@ -37,7 +38,6 @@ MARKS = {
     "absent": "·",
 }
 NOT_HERE = "not in this sweep"
-NO_GRADIENT = "no gradient"
 Run = tuple[str, int, int]  # task, repeat and attempt
 SHADES = (1.1, 1.5, 2.5, 5.0)  # ratios to the best that bound the shades
 
@@ -200,7 +200,7 @@ def _format_version(found: Sequence[str]) -> str:
 
 def find_fastest(group: PlatformCells, workload: Workload, phase: str) -> Time | None:
     """Return the time with the lowest median of a line, None if there is none."""
-    times = [getattr(cell, phase) for _, cell in group.lines.get(workload, ())]
+    times = [cell.time(phase) for _, cell in group.lines.get(workload, ())]
     timed = [time for time in times if time is not None]
     return min(timed, key=lambda time: time.median_ns, default=None)
 
@@ -229,8 +229,7 @@ def _build_lines(
     implementations = group.implementations
     for workload in group.workloads:
         cells = [group.cells.get((workload, impl)) for impl in implementations]
-        phases = [phase for phase in PHASES if any(cell and getattr(cell, phase) for cell in cells)]
-        phases = phases or [PHASES[-1]]
+        phases = list_shown_phases([cell for cell in cells if cell], unit)
         for phase in phases:
             best = find_fastest(group, workload, phase)
             span = len(phases) if phase == phases[0] else 0
@@ -252,10 +251,10 @@ def _cell(
     cell: CellResult, phase: str, best: Time | None, evidence: str, span: int, unit: GridUnit
 ) -> GridCell:
     """Build a grid cell. span: of a text that holds for all phases of the workload."""
-    time: Time | None = getattr(cell, phase)
+    time = cell.time(phase)
     if time is None or best is None:
         if cell.with_number:
-            return GridCell(NO_GRADIENT, "absent", f"{phase} was not timed", evidence=evidence)
+            return GridCell(f"no {phase}", "absent", f"{phase} was not timed", evidence=evidence)
         mark = "failed" if cell.is_unexpected else "expected"
         status = cell.status.value.replace("_", " ")
         return GridCell(

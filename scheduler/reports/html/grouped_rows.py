@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.agents.phases import find_decisive
 from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.process_variation import CellHistory
@@ -45,6 +47,12 @@ class PlatformCells:
         for (workload, impl), cell in self.cells.items():
             found.setdefault(workload, []).append((impl, cell))
         return found
+
+    def find_decisive(self, workload: cell_keys.Workload) -> str:
+        """Return the decisive one of the phases that a workload was timed in; else forward."""
+        cells = [cell for _, cell in self.lines.get(workload, ())]
+        timed = [phase for phase in TIMED_PHASES if any(cell.time(phase) for cell in cells)]
+        return find_decisive(timed) or "forward"
 
 
 def group_rows(

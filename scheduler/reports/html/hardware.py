@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.html.formatting import join_names, show_size
+from velodrome.scheduler.results.detail_rows import NodeRow
 from velodrome.scheduler.results.row_conversion import Struct
-from velodrome.scheduler.results.typed_rows import NodeRow, TaskRow
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MOST_HOSTS = 400
 PLAIN = {

@@ -67,7 +67,7 @@ def build_overview(groups: Sequence[PlatformCells]) -> Overview:
 
 
 def compute_ratios(groups: Sequence[PlatformCells]) -> Ratios:
-    """Compute ratios to the best of each line: of the gradient time, else of the forward time."""
+    """Compute ratios to the best of each line: of the decisive phase."""
     found: Ratios = {}
     for group in groups:
         for workload in group.workloads:
@@ -77,7 +77,7 @@ def compute_ratios(groups: Sequence[PlatformCells]) -> Ratios:
 
 
 def _compute_line(group: PlatformCells, workload: Workload) -> list[tuple[Implementation, float]]:
-    phase = "gradient" if find_fastest(group, workload, "gradient") else "forward"
+    phase = group.find_decisive(workload)
     best = find_fastest(group, workload, phase)
     if best is None or not best.median_ns > 0:
         return []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_rows import list_column_phases
 from velodrome.scheduler.reports.html import hardware
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, compare_treatments
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles
@@ -35,7 +36,8 @@ from velodrome.scheduler.reports.html.study_tables import StudyTable, build_stud
 from velodrome.scheduler.reports.html.summary import Sentence, Tile, build_tiles, summarize_sweep
 from velodrome.scheduler.reports.precision_ratios import PrecisionTable, compare_precisions
 from velodrome.scheduler.reports.process_variation import CellHistory
-from velodrome.scheduler.results.typed_rows import NodeRow, ReadingRow, TaskRow
+from velodrome.scheduler.results.detail_rows import NodeRow, ReadingRow
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MOST_CELLS = 2000
 MOST_DETAILED = 1000  # cells with details
@@ -82,6 +84,7 @@ class Page:
     treatments: tuple[Treatment, ...]
     queries: Queries
     has_code: bool  # of a user's, verified against itself
+    phases: tuple[str, ...]  # the usual ones, and others with a time
 
     @property
     def has_all_evidence(self) -> bool:
@@ -144,6 +147,7 @@ def build_page(
         treatments=compare_treatments(groups),
         queries=queries,
         has_code=any(cell.is_against_itself for group in groups for cell in group.cells.values()),
+        phases=list_column_phases(cell for group in groups for cell in group.cells.values()),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 
+WITH_NUMBER = "status in ('ok', 'unstable')"
 CELL = "framework, variant, model, batch_size, device, threads, dtype, node_type"
 TIMES = (
     "median(gradient_median_ns) / 1e6 as gradient_ms, "
@@ -36,7 +37,7 @@ class Queries:
     def reasons(self) -> str:
         return (
             f"select status, reason, count(*) as repeats, any_value(rerun) as rerun from tasks "
-            f"where {self._sweep} and forward_median_ns is null group by all order by repeats desc"
+            f"where {self._sweep} and not ({WITH_NUMBER}) group by all order by repeats desc"
         )
 
     def study(self, models: Sequence[str]) -> str:
@@ -53,7 +54,7 @@ class Queries:
         )
 
     def batch_sizes(self) -> str:
-        return self._select_cells(f"{CELL}, {TIMES}", " and forward_median_ns is not null")
+        return self._select_cells(f"{CELL}, {TIMES}", f" and {WITH_NUMBER}")
 
     def threads(self) -> str:
         return self.batch_sizes()
@@ -71,7 +72,7 @@ class Queries:
             "max(gradient_flops / gradient_median_ns) as gradient_gflops_per_s, "
             "max(forward_flops / forward_median_ns) as forward_gflops_per_s"
         )
-        return self._select_cells(f"node_id, {CELL}, {rates}", " and forward_median_ns is not null")
+        return self._select_cells(f"node_id, {CELL}, {rates}", f" and {WITH_NUMBER}")
 
     def energy(self) -> str:
         joules = (
@@ -95,7 +96,7 @@ class Queries:
             "count(*) as repeats"
         )
         return (
-            f"select {columns} from tasks where {self._sweep} and forward_median_ns is not null "
+            f"select {columns} from tasks where {self._sweep} and {WITH_NUMBER} "
             "group by all order by all"
         )
 

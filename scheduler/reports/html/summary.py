@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from velodrome.agents.phases import find_decisive
 from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cell_keys import Workload
 from velodrome.scheduler.reports.cells import CellResult
@@ -146,11 +147,13 @@ def _describe_checks(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
 def _name_fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
     for group in [group for group in groups if len(group.implementations) > 1][:MOST_PLATFORMS]:
         leads: Counter[str] = Counter()
+        phases: set[str] = set()
         clear: Counter[str] = Counter()
         for workload in group.workloads:
             if leader := _find_leader(group, workload):
                 impl, is_clear = leader
                 leads[impl] += 1
+                phases.add(group.find_decisive(workload))
                 clear[impl] += is_clear
         if not leads:
             continue
@@ -160,7 +163,7 @@ def _name_fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
         ]
         where = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
         workloads = show_count(sum(leads.values()), "workload")
-        yield f"Fastest gradient on {where}, of {workloads}: {', '.join(leaders)}."
+        yield f"Fastest {find_decisive(phases)} on {where}, of {workloads}: {', '.join(leaders)}."
 
 
 def _describe_overlap(clear: int, count: int) -> str:
@@ -171,7 +174,7 @@ def _describe_overlap(clear: int, count: int) -> str:
 
 def _find_leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None:
     """Return the fastest of two times or more, and if its interval overlaps no other."""
-    phase = "gradient" if find_fastest(group, workload, "gradient") else "forward"
+    phase = group.find_decisive(workload)
     best = find_fastest(group, workload, phase)
     times = {
         impl: time

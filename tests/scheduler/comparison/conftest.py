@@ -7,8 +7,8 @@ import pytest
 from made_measurements import make_measurement, make_times
 from made_rows import typed, values
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.comparison.replication_units import PHASES
 from velodrome.scheduler.results.task_row import task_row
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -35,7 +35,7 @@ def earlier() -> Callable[..., list[TaskRow]]:
 
 def _earlier(rows: Sequence[TaskRow], nights: Sequence[float] = NIGHTLY) -> list[TaskRow]:
     """Make seven earlier sweeps of one side, each slightly different."""
-    times = [f"{phase}_{name}_ns" for phase in PHASES for name in ("low", "median", "high")]
+    times = [f"{phase}_{name}_ns" for phase in TIMED_PHASES for name in ("low", "median", "high")]
     return typed(
         values(row)
         | {"sweep_id": sweep}

@@ -14,8 +14,8 @@ from velodrome.scheduler.comparison.replication_units import group_past_rows
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, compare_times
 from velodrome.scheduler.comparison.wording import build_heading
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.results.detail_rows import NodeRow, node_rows
 from velodrome.scheduler.results.rows import to_table
-from velodrome.scheduler.results.typed_rows import NodeRow, node_rows
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 

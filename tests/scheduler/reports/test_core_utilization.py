@@ -37,8 +37,8 @@ def used(*measurements: Measurement) -> tuple[CoreUse, ...]:
 
 def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:
     (use,) = used(MEASURED)
-    assert (use.forward_cores, use.gradient_cores) == (1.0, 1.5)
-    assert (use.forward_readings, use.gradient_readings) == (2, 1)
+    assert (use.phases["forward"].cores, use.phases["gradient"].cores) == (1.0, 1.5)
+    assert (use.phases["forward"].readings, use.phases["gradient"].readings) == (2, 1)
     assert use.share == pytest.approx((90 + 110 + 150) / 3 / 200)
     assert use.peak_rss_bytes == 3 * 2**20
 
@@ -46,8 +46,8 @@ def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:
 def test_readings_of_all_repeats_have_the_same_weight() -> None:
     again = replace(MEASURED, repeat=1, readings=(Reading(100, "forward", 190.0, 90, 1),))
     (use,) = used(MEASURED, again)
-    assert use.forward_cores == pytest.approx((0.9 + 1.1 + 1.9) / 3)
-    assert use.forward_readings == 3
+    assert use.phases["forward"].cores == pytest.approx((0.9 + 1.1 + 1.9) / 3)
+    assert use.phases["forward"].readings == 3
 
 
 def test_a_reading_of_a_node_with_two_gpus_counts_once() -> None:
@@ -55,8 +55,8 @@ def test_a_reading_of_a_node_with_two_gpus_counts_once() -> None:
     task = replace(MEASURED.task, device="gpu", gpu_count=2)
     readings = (*READINGS[1:3], replace(READINGS[1], at_ns=500, gpus=gpus))
     (use,) = used(replace(MEASURED, task=task, readings=readings, gpu_name="G, G"))
-    assert use.forward_readings == 3
-    assert use.forward_cores == pytest.approx((0.9 + 1.1 + 0.9) / 3)
+    assert use.phases["forward"].readings == 3
+    assert use.phases["forward"].cores == pytest.approx((0.9 + 1.1 + 0.9) / 3)
     assert use.gpu_percent == pytest.approx(50.0)
     assert table_rows([use])[0]["GPU"] == "50 %"
 

@@ -37,7 +37,7 @@ def _build_figure(
     times = [
         (workload.batch_size, impl, time)
         for (workload, impl), cell in group.cells.items()
-        if workload.model == model and (time := cell.gradient or cell.forward)
+        if workload.model == model and (time := cell.decisive)
     ]
     if len({size for size, _, _ in times}) < 2:
         return None

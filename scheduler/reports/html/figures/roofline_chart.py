@@ -10,6 +10,7 @@ from velodrome.scheduler.reports.html.formatting import show_count, truncate
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.results.sanitizing import in_one_line
 
+FILLS = {"forward": 0.0, "inference": 0.25, "gradient": 0.9, "step": 0.6}  # of points, by phase
 MOST = 6
 MOST_POINTS = 400
 GIGA = 1e9
@@ -118,7 +119,7 @@ def _build_chart(
         .encode(across, alt.Y("roof:Q", title="GFLOP/s", scale=log, axis=high))
     )
     filled = alt.FillOpacity(
-        "phase:O", scale=alt.Scale(domain=["forward", "gradient"], range=[0.0, 0.9]), legend=None
+        "phase:O", scale=alt.Scale(domain=[*FILLS], range=[*FILLS.values()]), legend=None
     )
     points: charts.Chart = (
         charts.make_chart()

@@ -15,7 +15,8 @@ from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.html.overview import Overview
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.results.typed_rows import ReadingRow, TaskRow
+from velodrome.scheduler.results.detail_rows import ReadingRow
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 # By name: the title, the caption, and the text of a section without a figure.
 _TEXTS = {
@@ -45,7 +46,7 @@ _TEXTS = {
         "Roofline",
         "Rate against arithmetic intensity, with the ceilings that gemm and copy reached on "
         "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points: "
-        "gradient; open points: forward.",
+        "gradient, a little paler: step; open points: forward, faintly filled: inference.",
         "No model with known FLOP was timed.",
     ),
     "energy": (

@@ -39,7 +39,7 @@ def _group_by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[cell_keys
             )
         )
         for (workload, impl), cell in group.cells.items():
-            if time := cell.gradient or cell.forward:
+            if time := cell.decisive:
                 times = found.setdefault(where, {}).setdefault(workload, {}).setdefault(impl, {})
                 times[platform.threads] = time
     return found

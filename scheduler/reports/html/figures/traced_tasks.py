@@ -33,7 +33,7 @@ def select_traced_tasks(groups: Sequence[PlatformCells]) -> tuple[TracedTask, ..
 
 def _find_heaviest(group: PlatformCells) -> Workload | None:
     def weight(workload: Workload) -> tuple[int, float]:
-        time = find_fastest(group, workload, "gradient") or find_fastest(group, workload, "forward")
+        time = find_fastest(group, workload, group.find_decisive(workload))
         numbered = sum(
             1 for (one, _), cell in group.cells.items() if one == workload and cell.with_number
         )
@@ -46,7 +46,7 @@ def _find_heaviest(group: PlatformCells) -> Workload | None:
 def _list_tasks(group: PlatformCells, workload: Workload) -> Iterator[TracedTask]:
     for impl in group.implementations:
         rows = group.rows.get((workload, impl), ())
-        timed = [row for row in rows if row.forward_median_ns is not None]
+        timed = [row for row in rows if row.timed]
         if timed:
             row = min(timed, key=lambda timed_row: timed_row.repeat)
             yield TracedTask(

@@ -6,14 +6,15 @@ from itertools import groupby
 
 import altair as alt
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
-from velodrome.scheduler.results.typed_rows import ReadingRow
+from velodrome.scheduler.results.detail_rows import ReadingRow
 
 MOST_POINTS = 300
 LETTER = 0.02  # width of a letter of a phase's name, as a share of the chart
 HEADROOM = 1.2  # above the assigned threads, for the names of phases
-PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update")
+PHASES = ("import", "build", "verify", "warmup", *TIMED_PHASES)
 NS_PER_S = 1e9
 
 

@@ -1,0 +1,53 @@
+"""Facts of a cell's details on its phases: times, latencies, the time to the first step."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.scheduler.reports.cell_rates import describe_rates
+from velodrome.scheduler.reports.cells import CellResult
+from velodrome.scheduler.reports.html.formatting import show_count, show_duration, show_interval
+from velodrome.scheduler.results.task_row import add_first_step
+from velodrome.scheduler.results.typed_rows import TaskRow
+
+LATENCIES = {"p50": "median", "p95": "p95", "p99": "p99"}  # with the names of their columns
+
+
+def list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
+    for phase in TIMED_PHASES:
+        time = cell.time(phase)
+        if time is None:
+            continue
+        samples = sum(int(row.number(f"{phase}_samples") or 0) for row in rows)
+        processes = show_count(cell.with_number, "process", "processes")
+        source = f"{show_count(samples, 'sample')} in {processes}" if samples else processes
+        yield f"{phase} time", f"{show_interval(time)}; {source}"
+        if rates := describe_rates(time, cell.work, phase):
+            yield f"{phase} rate", rates
+        if phase == "inference" and (tail := describe_latency(rows)):
+            yield "inference latency", tail
+
+
+def describe_latency(rows: Sequence[TaskRow]) -> str:
+    """Describe the latency of one call of inference: each percentile's median over processes.
+
+    Without those for which samples are too few; empty without any but the median.
+    """
+    found = {}
+    for name, bound in LATENCIES.items():
+        known = [ns for row in rows if (ns := row.ns("inference", bound)) is not None]
+        if known:
+            found[name] = statistics.median(known)
+    if len(found) < 2:
+        return ""
+    return ", ".join(f"{name} {show_duration(ns)}" for name, ns in found.items())
+
+
+def describe_first_step(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+    """Describe the longest time of import, build and first calls together; empty if unknown."""
+    known = [
+        total
+        for row in rows
+        if (total := add_first_step(row.import_ns, row.build_ns, row.first_call_ns)) is not None
+    ]
+    return f"{show_duration(max(known))} at most" if known else ""
