@@ -85,7 +85,7 @@ def test_a_stressor_that_was_active_before_the_timing_is_reported_as_such() -> N
 
 
 def test_a_stressor_after_the_timing_is_no_interference() -> None:
-    late = series(phase="update", other_cpu_percent=100.0)
+    late = series(phase="prove", other_cpu_percent=100.0)
     assert summarize_interference(join(series(), late), FOUR_CORES).interference_free is True
 
 
@@ -114,7 +114,7 @@ def test_a_process_seen_on_the_core_is_named_before_a_busier_one() -> None:
     assert verdict.interference.endswith(": stress-ng (pid 123), wanderer (pid 5)")
 
 
-@pytest.mark.parametrize("phase", ["warmup", "update"])
+@pytest.mark.parametrize("phase", ["warmup", "prove"])
 def test_a_process_found_between_or_after_the_timed_phases_is_named(phase: str) -> None:
     timed = {"other_cpu_percent": 50.0, "cpu_percent": 50.0}
     between = series(3, phase=phase, top_processes=(STRESSOR,))
@@ -195,7 +195,7 @@ def test_only_the_growth_of_counters_during_the_timing_counts(
     early = [replace(CALM, phase="build", **{figure: 10**6 * n}) for n in range(3)]
     last = 2 * 10**6
     timed = [replace(CALM, **{figure: last + steps * n}) for n in range(10)]
-    after = [replace(CALM, phase="update", **{figure: 10**9})]
+    after = [replace(CALM, phase="prove", **{figure: 10**9})]
     verdict = summarize_interference(join(early, timed, after), FOUR_CORES)
     assert verdict.interference == story
     assert (
