@@ -42,8 +42,9 @@ from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.references import ReferenceFailed, obtain_reference
+from velodrome.agents.requests import measure_request
 from velodrome.agents.sampling.interference_finding import Phrase
-from velodrome.agents.session import WorkerSetting, measure_request, run_session
+from velodrome.agents.session import WorkerSetting, run_session
 from velodrome.agents.task import Task
 from velodrome.agents.worker_report import last
 

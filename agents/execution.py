@@ -31,6 +31,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.references import ReferenceFailed, obtain_reference
+from velodrome.agents.requests import measure_request
 from velodrome.agents.rerun_command import rerun_command
 from velodrome.agents.safe_text import TAIL_BYTES, sanitize
 from velodrome.agents.sampling.background_load import CpuCounts
@@ -38,7 +39,7 @@ from velodrome.agents.sampling.gpu_interference import find_gpu_interference
 from velodrome.agents.sampling.interference import summarize_interference
 from velodrome.agents.sampling.readings import assign_phases
 from velodrome.agents.sampling.utilization import summarize_utilization
-from velodrome.agents.session import Session, WorkerSetting, measure_request, run_session
+from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
 from velodrome.agents.worker_report import add_events, last, phases
 

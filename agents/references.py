@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 
 from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.code_kinds import choose_adapter, is_code
+from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.products import count_gradient_flops
-from velodrome.adapters.protocol import Failed, Request
+from velodrome.adapters.protocol import Failed
 from velodrome.adapters.registry import Framework
 from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.cores.core_locks import lock_resources
@@ -32,7 +32,7 @@ from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
-from velodrome.agents.phases import USUAL_OPTIMIZER
+from velodrome.agents.requests import reference_request
 from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
 from velodrome.agents.worker_report import last
@@ -261,28 +261,10 @@ def _compute(
             held_fds=locks.descriptors,
         )
         setting = WorkerSetting(environment, maker.framework, home_of(environments.root), bounds)
-        request = _request(task, node, temporary, maker.framework)
+        request = reference_request(task, maker.framework, _threads(task, node), temporary)
         session = run_session(request, setting, lambda event: None)
         _require_computed(session, task, bounds)
         return _store(temporary, path)
-
-
-def _request(task: Task, node: Node, path: Path, framework: Framework) -> Request:
-    return Request(
-        action="reference",
-        framework=framework.name,
-        adapter=choose_adapter(framework.adapter, MODELS[task.model]),
-        variant=framework.default_variant,
-        model=task.model,
-        batch_size=task.batch_size,
-        device="cpu",
-        threads=_threads(task, node),
-        dtype=task.dtype,
-        seed=task.seed,
-        reference=str(path),
-        phases=task.phases,
-        optimizer=task.optimizer or USUAL_OPTIMIZER,
-    )
 
 
 def _threads(task: Task, node: Node) -> int:

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from velodrome.adapters.models import MODELS, user_models
-from velodrome.adapters.models.code_kinds import choose_adapter
+from velodrome.adapters.models import user_models
 from velodrome.adapters.protocol import (
     TIMED_PHASES,
     Checked,
@@ -48,10 +47,8 @@ from velodrome.agents.isolation.worker_process import (
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
-from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.sampler import Sampler
-from velodrome.agents.task import Task
 from velodrome.agents.validation.arrivals import Arrival
 from velodrome.agents.validation.events import Validated, validate
 
@@ -92,26 +89,6 @@ class Session:
     broken: str = ""
     checks: tuple[Checked, ...] = ()
     notes: tuple[str, ...] = ()  # settings of the worker, and libraries from elsewhere
-
-
-def measure_request(task: Task, framework: Framework) -> Request:
-    """Build the request to measure a task; the session adds its reference."""
-    return Request(
-        action="measure",
-        framework=framework.name,
-        adapter=choose_adapter(framework.adapter, MODELS.get(task.model)),
-        variant=task.variant,
-        model=task.model,
-        batch_size=task.batch_size,
-        device=task.device,
-        threads=task.threads,
-        dtype=task.dtype,
-        seed=task.seed,
-        reference="",
-        timing=task.timing,
-        phases=task.phases,
-        optimizer=task.optimizer or USUAL_OPTIMIZER,
-    )
 
 
 def run_session(

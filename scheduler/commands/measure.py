@@ -23,7 +23,8 @@ from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.results.proof_columns import list_proved_checks
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.results.task_row import find_tail, task_row
+from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.results.time_columns import find_tail
 from velodrome.scheduler.standard_streams import ignore_output_errors
 
 

@@ -13,14 +13,12 @@ from typing import Any
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.layers import Model
-from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES, Timed
+from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.statistics.percentiles import compute_percentile
-
-PERCENTILES = {"p95": 0.95, "p99": 0.99}
+from velodrome.scheduler.results.time_columns import add_first_step, list_times
 
 Row = dict[str, object]
 
@@ -37,7 +35,7 @@ def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome 
         "unexpected": not expected.is_met_by(measurement.status),
         **_list_place(measurement),
         **_list_costs(measurement),
-        **_list_times(measurement),
+        **list_times(measurement),
         **_list_proof(measurement),
         **_compute_work(measurement),
         **_average_resources(measurement),
@@ -138,58 +136,6 @@ def _list_costs(measurement: Measurement) -> Row:
         "time_to_first_step_ns": add_first_step(
             measurement.import_ns, measurement.build_ns, measurement.first_call_ns
         ),
-    }
-
-
-def add_first_step(
-    import_ns: int | None, build_ns: int | None, first_call_ns: int | None
-) -> int | None:
-    """Add what precedes the end of the first step; None if a part is not known."""
-    if import_ns is None or build_ns is None or first_call_ns is None:
-        return None
-    return import_ns + build_ns + first_call_ns
-
-
-def _list_times(measurement: Measurement) -> Row:
-    times, decisive = measurement.times, measurement.decisive
-    found: Row = {
-        "stop_reason": decisive.stop_reason if decisive else None,
-        "stable": decisive.stable if decisive else None,
-        "warm_up_converged": all(timed.settled for timed in times.values()) if times else None,
-    }
-    for phase in TIMED_PHASES:
-        found |= _list_phase(phase, times.get(phase))
-        found |= {
-            f"{phase}_{name}_ns": value for name, value in find_tail(measurement, phase).items()
-        }
-    return found
-
-
-def find_tail(measurement: Measurement, phase: str) -> dict[str, float | None]:
-    """Compute the percentiles p95 and p99 of a phase's samples, in ns per call; None: too few.
-
-    A sample of a short call covers several calls, except of inference.
-    """
-    timed = measurement.times.get(phase)
-    samples = [one.elapsed_ns for one in measurement.samples if one.phase == phase]
-    inflated = max(len(samples) / timed.worth, 1.0) if timed and timed.worth else 1.0
-    found = {
-        name: compute_percentile(samples, share, inflated=inflated)
-        for name, share in PERCENTILES.items()
-    }
-    return {name: one.value / timed.calls if one and timed else None for name, one in found.items()}
-
-
-def _list_phase(phase: str, timed: Timed | None) -> Row:
-    return {
-        f"{phase}_median_ns": timed.median_ns if timed else None,
-        f"{phase}_low_ns": timed.low_ns if timed and timed.bounded else None,
-        f"{phase}_high_ns": timed.high_ns if timed and timed.bounded else None,
-        f"{phase}_samples": timed.samples if timed else None,
-        f"{phase}_stop_reason": timed.stop_reason if timed else None,
-        f"{phase}_stable": timed.stable if timed else None,
-        f"{phase}_instability": timed.doubt if timed else None,
-        f"{phase}_drift": timed.drift if timed else None,
     }
 
 

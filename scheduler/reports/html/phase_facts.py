@@ -7,7 +7,7 @@ from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.reports.cell_rates import describe_rates
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import show_count, show_duration, show_interval
-from velodrome.scheduler.results.task_row import add_first_step
+from velodrome.scheduler.results.time_columns import add_first_step
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 LATENCIES = {"p50": "median", "p95": "p95", "p99": "p99"}  # with the names of their columns
