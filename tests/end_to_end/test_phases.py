@@ -47,7 +47,10 @@ def test_every_phase_is_verified_and_timed_with_the_optimizer_of_the_sweep(row) 
 
 
 def test_inference_has_percentiles_and_the_first_step_a_time(row) -> None:
-    assert row["inference_median_ns"] <= row["inference_p95_ns"] <= row["inference_p99_ns"]
+    # A busy machine's samples depend on each other, and may be too few for the higher ones.
+    known = [row[f"inference_{name}_ns"] for name in ("median", "p95", "p99")]
+    reached = [ns for ns in known if ns is not None]
+    assert reached == sorted(reached) == known[: len(reached)]
     parts = row["import_ns"] + row["build_ns"] + row["first_call_ns"]
     assert row["time_to_first_step_ns"] == parts
 
@@ -91,5 +94,5 @@ def test_one_phase_can_be_measured_alone(command) -> None:
     done = command.run(*shlex.split(words), "--min-samples", "400", "--max-seconds", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if "inference latency:" in line]
-    assert "p50 " in line and "p95 " in line
+    assert line.startswith("  inference latency: p50 ")
     assert "forward:" not in done.stdout
