@@ -51,6 +51,15 @@ def share_tied(model: Model, by_layer: Dict[str, Dict[str, Entry]]) -> None:
             by_layer[layer.name] = by_layer[layer.embedding]
 
 
+def list_spent(model: Model) -> Dict[str, Tuple[str, ...]]:
+    """List per layer the names of the values that it is the last layer to read."""
+    last = {name: layer for layer, own in shapes.list_inputs(model).items() for name in own}
+    return {
+        layer.name: tuple(name for name, reader in last.items() if reader == layer.name)
+        for layer in model.layers
+    }
+
+
 def list_loss_inputs(model: Model, labels: str) -> Tuple[str, ...]:
     """Return the names of what the loss reads; `labels` stands for the labels."""
     last = model.layers[-1].name

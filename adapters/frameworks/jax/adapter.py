@@ -1,10 +1,14 @@
 """Adapter for JAX: builds a model from weights, computes its loss, output and gradients.
 
-`forward` and `gradient` are each one jax.jit of a pure function, or that function itself for the
-variant eager. A handle is what it gave: the loss, or the loss and the gradients by name.
+Each timed call is one jax.jit of a pure function, or that function itself for the variant eager.
+`update` and `step` take the parameters and the optimizer's state, which are donated, and return the
+new ones. A handle is the loss or the output, or the loss and the gradients by name.
 """
 
+import contextlib
+
 import jax
+import jax.numpy as jnp
 import jaxlib
 import numpy
 
@@ -14,6 +18,7 @@ from velodrome.adapters.frameworks.graph import is_time_first, require_options
 from velodrome.adapters.frameworks.jax.device import find_device
 from velodrome.adapters.frameworks.jax.network import LENGTH_MULTIPLE, Network
 from velodrome.adapters.frameworks.jax.notes import notes
+from velodrome.adapters.frameworks.jax.training import Trainer
 from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 
 VARIANTS = ("jit", "eager")
@@ -34,6 +39,7 @@ class Adapter(contract.Adapter):
         self._gpu = device == "gpu"
         self._network = Network(model, device, dtype)
         self._forward = self._gradient = None  # made with the first batches
+        self._inference = self._trainer = None  # made at their first start
 
     @staticmethod
     def version():
@@ -55,7 +61,7 @@ class Adapter(contract.Adapter):
 
     def set_parameter(self, name, values):
         array = self._network.in_own_layout(name, values)
-        self._trained = dict(self._trained, **{name: jax.device_put(array, self._device)})
+        self._trained = dict(self._trained, **{name: self._put_copy(array)})
 
     def set_dropout(self, active):
         self._rates = self._network.rates(active)
@@ -74,12 +80,46 @@ class Adapter(contract.Adapter):
         return float(handle[0] if isinstance(handle, tuple) else handle)
 
     def gradients(self, handle):
-        return self._network.canonical(handle[1])
+        return self._network.canonical(handle[1].items())
 
     def output(self, handle):
         """Return the output; a handle of None stands for the memory that a copy fills."""
         array = jax.device_get(self._carried["kept"] if handle is None else handle)
         return channels_last.restore_output(array.astype(numpy.float32))
+
+    def start_inference(self, statistics):
+        self._statistics = jax.device_put(statistics, self._device)
+        if self._inference is None:
+            self._inference = self._make_inference()
+
+    def inference(self, index):
+        return self._inference(self._batches[index])
+
+    def end_inference(self):
+        """Do nothing: evaluation is a function of its own."""
+
+    def start_training(self, optimizer, weights):
+        if self._trainer is None or self._trainer.name != optimizer:
+            self._make_trainer(optimizer)
+        trained, _ = self._network.weights(weights)
+        self._trained = {name: self._put_copy(array) for name, array in trained.items()}
+        self._state = jax.device_put(self._trainer.begin(self._trained), self._device)
+
+    def keep_gradients(self, index):
+        handle = self.gradient(index)
+        self._kept = handle[1]
+        return handle
+
+    def update(self):
+        self._trained, self._state = self._update(self._trained, self._state, self._kept)
+
+    def step(self, index):
+        return self._step(self._batches[index])
+
+    def parameters(self):
+        # Copied on the device first: a view of the host's would keep memory that is to be donated.
+        copies = ((name, jnp.copy(values)) for name, values in self._trained.items())
+        return self._network.canonical(copies)
 
     def kept_shares(self):
         rates = self._network.rates(active=True)
@@ -95,7 +135,8 @@ class Adapter(contract.Adapter):
         return ("xla via jaxlib {}".format(jaxlib.__version__),)
 
     def notes(self):
-        return tuple(notes(self._model, self._variant, self._gpu, self._dtype))
+        found = notes(self._model, self._variant, self._gpu, self._dtype)
+        return (*found, self._trainer.note()) if self._trainer else tuple(found)
 
     def _function(self, function):
         """Return the timed call of a function. Carried buffers are donated."""
@@ -109,6 +150,42 @@ class Adapter(contract.Adapter):
             return result
 
         return WarmCompiledFunction(call, self._batches)
+
+    def _make_inference(self):
+        function = self._network.inference
+        if self._variant == "jit":
+            function = jax.jit(function)
+
+        def call(batch):
+            return function(self._trained, self._frozen, self._statistics, batch)
+
+        return WarmCompiledFunction(call, self._batches)
+
+    def _make_trainer(self, optimizer):
+        self._trainer = Trainer(self._network, optimizer)
+        self._update, step = self._trainer.update, self._trainer.step
+        if self._variant == "jit":
+            self._update = jax.jit(self._update, donate_argnums=(0, 1))
+            step = jax.jit(step, donate_argnums=(0, 1, 5), keep_unused=True)
+
+        def call(batch):
+            loss, self._trained, self._state, self._carried = step(
+                self._trained, self._state, self._frozen, self._rates, batch, self._carried
+            )
+            return loss
+
+        self._step = WarmCompiledFunction(call, self._batches, self._rehearsal)
+
+    @contextlib.contextmanager
+    def _rehearsal(self):
+        """Undo, at the end of the context, every step that was taken in it."""
+        kept = jax.tree.map(jnp.copy, (self._trained, self._state))
+        yield
+        self._trained, self._state = kept
+
+    def _put_copy(self, array):
+        """Copy a parameter to the device: JAX may use the memory it is given, and donate it."""
+        return jax.device_put(numpy.array(array), self._device)
 
     def _load_batch(self, batch):
         time_first = is_time_first(self._model)

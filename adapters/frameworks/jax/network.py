@@ -1,5 +1,7 @@
 """A model as pure JAX functions: forward, loss and gradients of weights, batch and random keys."""
 
+import collections
+
 import jax
 import jax.numpy as jnp
 
@@ -8,6 +10,7 @@ from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.graph import (
     find_entry,
     is_time_first,
+    list_spent,
     locate_parameters,
     share_tied,
 )
@@ -26,7 +29,8 @@ class Network(object):
     """Functions of a model, to be compiled or not. Their arguments:
 
     trained, frozen: arrays by `layer.role`, as `weights` gives them. The tables of rotary positions
-    are frozen ones. rates: per dropout layer.
+    are frozen ones. rates: per dropout layer. statistics: of each batch normalization, by which
+    evaluation normalizes.
     batch: `inputs` and, where there are some, `labels` and `lengths`. carried: see `carried`.
     """
 
@@ -41,7 +45,7 @@ class Network(object):
             for layer in model.layers
         ]
         self._loss = find_entry(LOSSES, model.loss, "jax")
-        self._reads = shapes.list_inputs(model)
+        self._reads, self._spent = shapes.list_inputs(model), list_spent(model)
         self._parameters = {
             entry.name: (layer, entry, source) for layer, entry, source in locate_parameters(model)
         }
@@ -85,9 +89,14 @@ class Network(object):
             values[layer.name] = output
         if self._kept:
             return None, dict(carried, kept=output)
-        if self._time_first and output.ndim == 3:
-            output = output.swapaxes(0, 1)
+        output = self._put_batch_first(output)
         return self._loss(self._model.loss, output, values, batch.get("labels")), carried
+
+    def inference(self, trained, frozen, statistics, batch):
+        """Return the last layer's output, in evaluation: without dropout."""
+        steps = self._walk(trained, frozen, {}, batch, {}, statistics)
+        ((_, _, output),) = collections.deque(steps, maxlen=1)
+        return self._put_batch_first(output)
 
     def gradient(self, trained, frozen, rates, batch, carried):
         """Return ((loss, gradients by trained parameter), the carried values)."""
@@ -112,21 +121,29 @@ class Network(object):
         }
 
     def canonical(self, gradients):
-        """Yield (key, array) of each gradient, in the canonical layout, on the host."""
-        for name, own in gradients.items():
+        """Yield (key, array) of each gradient or parameter, in the canonical layout, on the host.
+
+        gradients: pairs of key and array.
+        """
+        for name, own in gradients:
             layer, _, source = self._parameters[name]
             array = jax.device_get(own)
             yield name, channels_last.restore_parameter(layer, array, source)
 
-    def _walk(self, trained, frozen, rates, batch, keys):
-        """Yield (layer, its inputs, its output) for each layer."""
+    def _put_batch_first(self, output):
+        return output.swapaxes(0, 1) if self._time_first and output.ndim == 3 else output
+
+    def _walk(self, trained, frozen, rates, batch, keys, statistics=None):
+        """Yield (layer, its inputs, its output) for each layer. statistics: None in training."""
         values = {"input": batch["inputs"]}
         by_layer = self._weights_by_layer(trained, frozen)
         dtype = precision.TYPES[self._dtype]
-        call = JaxContext(batch.get("lengths"), rates, keys, dtype, self._time_first)
+        call = JaxContext(batch.get("lengths"), rates, keys, dtype, self._time_first, statistics)
         for layer, operation in self._steps:
             read = [values[name] for name in self._reads[layer.name]]
             values[layer.name] = operation(layer, by_layer[layer.name], call, *read)
+            for name in self._spent[layer.name]:
+                del values[name]
             yield layer, read, values[layer.name]
 
     def _weights_by_layer(self, trained, frozen):

@@ -6,7 +6,7 @@ or time first where a recurrent layer reads them.
 """
 
 from functools import partial
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,11 @@ class JaxContext(NamedTuple):
     keys: Dict[str, Any]  # per dropout layer, the key of its random numbers in this call
     dtype: Any  # the type of products
     time_first: bool  # sequences are (time, batch, n), not (batch, time, n)
+    statistics: Optional[Dict[str, Any]] = None  # of batch normalization, in evaluation alone
+
+    @property
+    def is_training(self) -> bool:
+        return self.statistics is None
 
 
 def _conv(layer, weights, call, x):
@@ -77,6 +82,8 @@ def _lrn(layer, weights, call, x):
 
 
 def _dropout(layer, weights, call, x):
+    if not call.is_training:
+        return x
     share = 1.0 - call.rates[layer.name]
     return jnp.where(jax.random.bernoulli(call.keys[layer.name], share, x.shape), x / share, 0.0)
 

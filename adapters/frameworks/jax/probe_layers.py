@@ -46,8 +46,11 @@ def average_pool(layer, weights, call, x):
 
 
 def batch_norm(layer, weights, call, x):
-    x = x.astype(jnp.float32)
-    normalized = jax.nn.standardize(x, axis=(0, 1, 2), epsilon=layer.epsilon)
+    x, given = x.astype(jnp.float32), {}
+    if not call.is_training:
+        for role in ("mean", "variance"):
+            given[role] = call.statistics["{}.{}".format(layer.name, role)]
+    normalized = jax.nn.standardize(x, axis=(0, 1, 2), epsilon=layer.epsilon, **given)
     return normalized * weights["scale"] + weights["bias"]
 
 

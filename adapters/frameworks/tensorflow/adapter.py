@@ -1,8 +1,9 @@
 """Adapter for TensorFlow: builds a model, computes its loss, output and gradients.
 
-`forward` is the loss of a batch with dropout active; `gradient` is that and tape.gradient, each one
-tf.function, or a plain call for the variant eager. A handle is a list: the loss or the output, then
-the gradients in the order of the trained parameters.
+`forward` is the loss of a batch with dropout active; `gradient` is that and tape.gradient; `update`
+applies a Keras optimizer to gradients, and `step` is both. Each is one tf.function, or a plain call
+for the variant eager. A handle is a list: the loss or the output, then the gradients in the order
+of the trained parameters.
 """
 
 import numpy
@@ -36,6 +37,7 @@ class Adapter(contract.Adapter):
     """Maps kinds of layers by OPERATIONS, and CHOICES for the variant and the device on top."""
 
     losses = LOSSES
+    early_epsilon = True  # of Keras' AdamW: keras/src/optimizers/adam.py, update_step
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options(
@@ -45,6 +47,7 @@ class Adapter(contract.Adapter):
             raise contract.Unsupported("TensorFlow computes in TF32 on GPUs alone")
         self._model, self._variant, self._dtype = model, variant, dtype
         self._forward = self._gradient = None  # made with the first batches
+        self._inference = self._trainer = None  # made at their first start
         _set_threads(threads)
         self._gpu = _gpu(device, dtype)
         self._device = "/GPU:0" if self._gpu else "/CPU:0"
@@ -110,6 +113,39 @@ class Adapter(contract.Adapter):
     def output(self, handle):
         return self._network.output(handle)
 
+    def start_inference(self, statistics):
+        with tf.device(self._device):
+            self._network.assign_statistics(statistics)
+        if self._inference is None:
+            self._inference = self._function(self._network.inference)
+
+    def inference(self, index):
+        return self._inference(self._batches[index])
+
+    def end_inference(self):
+        """Do nothing: evaluation is a function of its own."""
+
+    def start_training(self, optimizer, weights):
+        with tf.device(self._device):
+            if self._trainer is None or self._trainer.name != optimizer:
+                self._make_trainer(optimizer)
+            self._trainer.restart(weights)
+
+    def keep_gradients(self, index):
+        handle = self.gradient(index)
+        self._kept = handle[1:]
+        return handle
+
+    def update(self):
+        return self._update(self._kept)
+
+    def step(self, index):
+        return self._step(self._batches[index])
+
+    def parameters(self):
+        for name, values in self._network.canonical(self._network.trained):
+            yield name, numpy.array(values)  # TensorFlow's own may share the variable's memory
+
     def kept_shares(self):
         rates = {
             layer.name: layer.rate
@@ -131,21 +167,36 @@ class Adapter(contract.Adapter):
         return tuple("{} via tensorflow {}".format(name, tf.__version__) for name in names)
 
     def notes(self):
-        return tuple(
-            notes(self._model, self._variant, bool(self._gpu), self._dtype, self._length_multiple())
+        found = notes(
+            self._model, self._variant, bool(self._gpu), self._dtype, self._length_multiple()
         )
+        return (*found, self._trainer.note()) if self._trainer else tuple(found)
 
-    def _function(self, call):
-        """Return the timed form of a call: traced once for all batches, whatever their lengths."""
+    def _make_trainer(self, optimizer):
+        # Imports Keras, which takes seconds, and only these phases need it.
+        from velodrome.adapters.frameworks.tensorflow.training import Trainer
+
+        self._trainer = Trainer(self._network, optimizer)
+        self._step = self._function(self._trainer.step, rehearsal=self._trainer.rehearsal)
+        self._update = self._trainer.update
+        if self._variant != "eager":
+            self._update = self._trace(self._trainer.update)
+
+    def _function(self, call, **options):
+        """Return the timed form of a call: traced once for all batches, whatever their lengths.
+
+        options: of WarmCompiledFunction.
+        """
         if self._variant == "eager":
             return call
-        traced = tf.function(
-            call,
-            input_signature=[_signature(self._batches)],
-            autograph=False,
-            jit_compile=True if self._variant == "xla" else None,
-        )
-        return WarmCompiledFunction(traced, self._batches) if self._variant == "xla" else traced
+        traced = self._trace(call, input_signature=[_signature(self._batches)])
+        if self._variant == "graph":
+            return traced
+        return WarmCompiledFunction(traced, self._batches, **options)
+
+    def _trace(self, call, **options):
+        compiles = True if self._variant == "xla" else None
+        return tf.function(call, autograph=False, jit_compile=compiles, **options)
 
     def _load_batch(self, batch):
         """Load a batch; integers have 64 bits, since TensorFlow keeps 32-bit ones off a GPU."""

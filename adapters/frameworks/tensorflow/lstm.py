@@ -5,7 +5,10 @@ Each takes x (time, batch, in), weight_input (in, 4 units), weight_hidden (units
 but cuDNN's run on through the padding: it stands behind an example's true steps and so changes none
 of them, and as the mean leaves it out, no gradient comes from it. In a lower precision the loop's
 products are in it, its gates and states in float32.
+In evaluation, infer_loop and infer_cudnn keep nothing for a backward pass.
 """
+
+from functools import partial
 
 import tensorflow as tf
 
@@ -23,8 +26,7 @@ def loop(x, weight_input, weight_hidden, bias, lengths):
     @tf.custom_gradient
     def run(x, weight_input, weight_hidden, bias):
         flat = tf.reshape(x, [-1, x.shape[2]])
-        from_input = tf.nn.bias_add(multiply(flat, weight_input), bias)
-        before = tf.reshape(from_input, tf.concat([tf.shape(x)[:2], [-1]], 0))
+        before = _project(x, weight_input, bias)
         gates, cells, hiddens = _forward(before, weight_hidden, steps)
 
         def backward(gradient):
@@ -46,6 +48,36 @@ def loop(x, weight_input, weight_hidden, bias, lengths):
     return run(x, *[tf.convert_to_tensor(weight) for weight in (weight_input, weight_hidden, bias)])
 
 
+def infer_loop(x, weight_input, weight_hidden, bias, lengths):
+    """Run the loop of `loop` forward, and keep no more than the hidden states."""
+    before, weight_hidden = _project(x, weight_input, bias), tf.convert_to_tensor(weight_hidden)
+    time, batch, units = tf.shape(before)[0], before.shape[1], weight_hidden.shape[0]
+    inputs, steps = _array(time, batch, 4 * units).unstack(before), tf.reduce_max(lengths)
+    zeros = tf.zeros([batch, units])
+
+    def step(now, cell, hidden, hiddens):
+        _, cell, hidden = _advance(inputs.read(now), cell, hidden, weight_hidden)
+        return now + 1, cell, hidden, hiddens.write(now, hidden)
+
+    state = (0, zeros, zeros, _array(time, batch, units))
+    ended = tf.while_loop(lambda now, *_: now < steps, step, state, maximum_iterations=time)
+    return ended[3].stack()
+
+
+def _project(x, weight_input, bias):
+    """Return (time, batch, 4 units): what the inputs of all steps add to the gates."""
+    product = multiply(tf.reshape(x, [-1, x.shape[2]]), weight_input)
+    return tf.reshape(tf.nn.bias_add(product, bias), tf.concat([tf.shape(x)[:2], [-1]], 0))
+
+
+def _advance(before, cell, hidden, weight_hidden):
+    """Take one step: return the activated gates, and the new cell and hidden state."""
+    i, f, g, o = tf.split(before + multiply(hidden, weight_hidden), 4, 1)
+    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+    cell = f * cell + i * g
+    return (i, f, g, o), cell, o * tf.tanh(cell)
+
+
 def _forward(before, weight_hidden, steps):
     """Return activated gates (time, batch, 4 units), cells and hiddens (time, batch, units)."""
     time, batch, units = tf.shape(before)[0], before.shape[1], weight_hidden.shape[0]
@@ -53,11 +85,8 @@ def _forward(before, weight_hidden, steps):
     zeros = tf.zeros([batch, units])
 
     def step(now, cell, hidden, gates, cells, hiddens):
-        i, f, g, o = tf.split(inputs.read(now) + multiply(hidden, weight_hidden), 4, 1)
-        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-        cell = f * cell + i * g
-        hidden = o * tf.tanh(cell)
-        written = gates.write(now, tf.concat([i, f, g, o], 1))
+        own, cell, hidden = _advance(inputs.read(now), cell, hidden, weight_hidden)
+        written = gates.write(now, tf.concat(own, 1))
         return now + 1, cell, hidden, written, cells.write(now, cell), hiddens.write(now, hidden)
 
     state = (0, zeros, zeros, *[_array(time, batch, width) for width in (4 * units, units, units)])
@@ -146,7 +175,7 @@ def kernel(x, weight_input, weight_hidden, bias, lengths):
     return run(x, tf.concat([weight_input, weight_hidden], 0), tf.convert_to_tensor(bias))
 
 
-def cudnn(x, weight_input, weight_hidden, bias, lengths):
+def cudnn(x, weight_input, weight_hidden, bias, lengths, *, is_training=True):
     """Run cuDNN's, which stops at each example's length. Gates are i, f, g, o, with two biases."""
     zeros = tf.zeros([1, x.shape[1], weight_hidden.shape[0]], x.dtype)
     bias = tf.cast(bias, x.dtype)
@@ -158,6 +187,9 @@ def cudnn(x, weight_input, weight_hidden, bias, lengths):
         params=tf.concat([tf.reshape(part, [-1]) for part in parts], 0),
         sequence_lengths=lengths,
         rnn_mode="lstm",
-        is_training=True,
+        is_training=is_training,
         time_major=True,
     ).output
+
+
+infer_cudnn = partial(cudnn, is_training=False)

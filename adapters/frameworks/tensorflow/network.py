@@ -1,5 +1,8 @@
 """A model's graph in TensorFlow: its variables, and the walk from a batch to the loss."""
 
+import collections
+
+import numpy
 import tensorflow as tf
 
 from velodrome.adapters.contract import LOSS_SCALE, Unsupported
@@ -7,6 +10,7 @@ from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.graph import (
     find_entry,
     is_time_first,
+    list_spent,
     locate_parameters,
     share_tied,
 )
@@ -44,7 +48,10 @@ class Network(object):
             if not entry.frozen:
                 self._trained.append((entry.name, variable, layer, source))
         share_tied(model, self._weights)
+        self.trained = [variable for _, variable, _, _ in self._trained]
         self._tables = _make_tables(model, length_multiple)
+        self._spent = list_spent(model)
+        self._statistics = {}
         self._rates = {layer.name: tf.Variable(0.0) for layer in _of_kind(model, kinds.Dropout)}
         self._copies = {}
 
@@ -53,6 +60,22 @@ class Network(object):
         for name, variable, layer, source in self._trained:
             if name == key:
                 variable.assign(channels_last.convert_parameter(layer, values, source))
+
+    def assign_all(self, weights):
+        """Give every trained parameter its value in `weights`, canonical layout."""
+        for name, variable, layer, source in self._trained:
+            variable.assign(channels_last.convert_parameter(layer, weights[name], source))
+
+    def assign_statistics(self, statistics):
+        """Set the mean and variance by which inference normalizes, keyed `layer.mean` and so on.
+
+        The first call makes their variables, on the current device.
+        """
+        for name, values in statistics.items():
+            if name in self._statistics:
+                self._statistics[name].assign(values)
+            else:
+                self._statistics[name] = tf.Variable(values, trainable=False, name=name)
 
     def reserve(self, batch_size):
         """Reserve the memory that a Duplicate fills, once the batch size is known."""
@@ -75,26 +98,35 @@ class Network(object):
 
     def gradient(self, batch):
         """Return [loss, the gradient of every trained variable, as a dense tensor]."""
-        variables = [variable for _, variable, _, _ in self._trained]
         with tf.GradientTape() as tape:
             loss = self._result(batch)
             scaled = loss * self._loss_scale if self._loss_scale != 1.0 else loss
-        found = [tf.convert_to_tensor(own) for own in tape.gradient(scaled, variables)]
+        found = [tf.convert_to_tensor(own) for own in tape.gradient(scaled, self.trained)]
         if self._loss_scale != 1.0:
             found = [own / self._loss_scale for own in found]
         return [loss, *found]
 
-    def steps(self, batch, rates):
-        """Yield (layer, its inputs, its output) for each layer. rates: by dropout layer."""
+    def inference(self, batch):
+        """Return [the last layer's output], of evaluation."""
+        ((_, _, output),) = collections.deque(self.steps(batch, {}, self._statistics), maxlen=1)
+        return [output]
+
+    def steps(self, batch, rates, statistics=None):
+        """Yield (layer, its inputs, its output) for each layer.
+
+        rates: by dropout layer. statistics: of evaluation, without dropout; None in training.
+        """
         values = {"input": batch["inputs"]}
         call = TensorflowContext(
-            batch.get("lengths"), rates, self._copies, self._time_first, self._tables
+            batch.get("lengths"), rates, self._copies, self._time_first, self._tables, statistics
         )
         cast = self._precision
         for layer, operation in self._steps:
             weights = cast.cast_parameters(layer, self._weights[layer.name])
             read = cast.cast_inputs(layer, [values[name] for name in self._reads[layer.name]])
             values[layer.name] = operation(layer, weights, call, *read)
+            for name in self._spent[layer.name]:
+                del values[name]
             yield layer, read, values[layer.name]
 
     def canonical(self, gradients):
@@ -103,9 +135,12 @@ class Network(object):
             yield name, channels_last.restore_parameter(layer, own.numpy(), source)
 
     def output(self, result):
-        """Return the output of `forward` of a model without a loss, on the host."""
+        """Return the output of `inference`, or of `forward` without a loss, float32 on the host."""
         kept = result[0] if result else self._copies[self._model.layers[-1].name]
-        return channels_last.restore_output(kept.numpy())
+        array = kept.numpy().astype(numpy.float32, copy=False)
+        if self._time_first and array.ndim == 3:
+            array = array.swapaxes(0, 1)
+        return channels_last.restore_output(array)
 
     def _result(self, batch):
         values = {"input": batch["inputs"]}

@@ -4,7 +4,7 @@ Operations take the layer, its weights by role, the Call, and what the layer rea
 has more than one way, CHOICES names the fastest that is to be had for a variant on a device.
 """
 
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -21,6 +21,11 @@ class TensorflowContext(NamedTuple):
     copies: Dict[str, Any]  # per Duplicate, the tf.Variable that it copies into
     time_first: bool = False  # sequences are (time, batch, n), else (batch, time, n)
     tables: Dict[str, transformer_layers.AttentionTables] = {}  # per attention
+    statistics: Optional[Dict[str, Any]] = None  # of batch normalization, in evaluation alone
+
+    @property
+    def is_training(self) -> bool:
+        return self.statistics is None
 
 
 def _conv(layer, weights, call, x):
@@ -97,11 +102,22 @@ def _lrn(layer, weights, call, x):
 
 
 def _dropout(layer, weights, call, x):
+    if not call.is_training:
+        return x
     return tf.nn.dropout(x, tf.cast(call.rates[layer.name], x.dtype))
 
 
-def _lstm(run):
-    return lambda layer, weights, call, x: run(x, lengths=call.lengths, **weights)
+def _lstm(run, infer):
+    """Return the operation. infer: runs in evaluation, and keeps nothing for a backward pass."""
+
+    def operation(layer, weights, call, x):
+        return (run if call.is_training else infer)(x, lengths=call.lengths, **weights)
+
+    return operation
+
+
+_LOOP_LSTM = _lstm(lstm.loop, lstm.infer_loop)
+_CUDNN_LSTM = _lstm(lstm.cudnn, lstm.infer_cudnn)
 
 
 def _copy_rows(layer, weights, call, x):
@@ -145,7 +161,7 @@ OPERATIONS = {
     kinds.Lrn: _lrn,
     kinds.Dropout: _dropout,
     kinds.Embedding: lambda layer, weights, call, x: tf.gather(weights["weight"], x),
-    kinds.Lstm: _lstm(lstm.loop),
+    kinds.Lstm: _LOOP_LSTM,
     kinds.Gru: probe_layers.gru,
     kinds.Attention: transformer_layers.attention,
     kinds.Loop: probe_layers.loop,
@@ -167,19 +183,19 @@ OPERATIONS = {
 
 CHOICES = {
     ("graph", "cpu"): {kinds.Conv: _conv_by_group},
-    ("eager", "cpu"): {kinds.Conv: _conv_by_group, kinds.Lstm: _lstm(lstm.kernel)},
+    ("eager", "cpu"): {kinds.Conv: _conv_by_group, kinds.Lstm: _lstm(lstm.kernel, lstm.kernel)},
     ("xla", "cpu"): {
         kinds.Conv: _conv_by_group,
         kinds.MaxPool: _max_pool_padded,
         kinds.Duplicate: _copy_by_assignment,
     },
-    ("graph", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
-    ("eager", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
+    ("graph", "gpu"): {kinds.Lstm: _CUDNN_LSTM, kinds.Duplicate: _copy_to_fresh},
+    ("eager", "gpu"): {kinds.Lstm: _CUDNN_LSTM, kinds.Duplicate: _copy_to_fresh},
     ("xla", "gpu"): {kinds.MaxPool: _max_pool_padded, kinds.Duplicate: _copy_by_assignment},
 }
 
 # In bfloat16 and float16 on a CPU.
-LOWER_ON_CPU = {kinds.Lstm: _lstm(lstm.loop)}
+LOWER_ON_CPU = {kinds.Lstm: _LOOP_LSTM}
 
 
 def _cross_entropy(loss, output, values, labels):

@@ -29,8 +29,17 @@ def transposed_conv(layer, weights, call, x):
 
 
 def batch_norm(layer, weights, call, x):
+    given = {}
+    if not call.is_training:
+        for role in ("mean", "variance"):
+            given[role] = call.statistics["{}.{}".format(layer.name, role)]
     return tf.compat.v1.nn.fused_batch_norm(
-        x, weights["scale"], weights["bias"], epsilon=layer.epsilon, is_training=True
+        x,
+        weights["scale"],
+        weights["bias"],
+        epsilon=layer.epsilon,
+        is_training=call.is_training,
+        **given,
     )[0]
 
 

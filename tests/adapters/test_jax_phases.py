@@ -1,0 +1,56 @@
+"""Inference, update and step in JAX, compiled and not, in each precision."""
+
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import TIMED_PHASES, Finished, Timed
+
+pytestmark = [pytest.mark.framework, pytest.mark.full, pytest.mark.slow]
+
+SMALL = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm"
+RESTART = Path(__file__).with_name("restart_run.py")
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("jax", NPROC="1")
+
+
+def test_small_models_agree_in_every_phase(bench):
+    outcomes = bench.verifies_phases(SMALL, variants="jit")
+    for optimizer, kind in (("sgd", "Sgd"), ("adamw", "AdamW")):
+        for _, _, notes in outcomes["jit"]["float32"][optimizer].values():
+            assert f"composed: {kind} of jax.numpy" in " ".join(notes)
+
+
+def test_uncompiled_calls_agree_in_every_phase(bench):
+    bench.verifies_phases("lenet,probe-lstm", variants="eager")
+
+
+def test_a_lower_precision_agrees_in_every_phase(bench):
+    bench.verifies_phases("resnet50-tiny,probe-lstm", dtypes="bfloat16,float16", optimizers="sgd")
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "dtype"),
+    [
+        ("gpt2-tiny", "adamw", "float32"),
+        ("probe-dropout", "sgd", "float32"),
+        ("resnet50-tiny", "sgd", "bfloat16"),
+    ],
+)
+def test_a_timed_model_passes_every_check_of_every_phase(bench, model, optimizer, dtype):
+    events = bench.measure(model, phases=TIMED_PHASES, optimizer=optimizer, dtype=dtype)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert {event.phase for event in events if isinstance(event, Timed)} == set(TIMED_PHASES)
+
+
+@pytest.mark.parametrize("variant", ["jit", "eager"])
+@pytest.mark.parametrize("model", ["lenet", "probe-lstm"])
+def test_a_second_training_takes_the_same_steps_and_compiles_nothing(bench, model, variant):
+    found = bench.run_script(str(RESTART), bench.framework.adapter, variant, model, "adamw")
+    assert (found["same"], found["moved"], found["kept"]) == (True, True, True)
+    before, after = found["counted"]
+    assert before
+    assert before == after

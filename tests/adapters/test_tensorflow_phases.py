@@ -1,0 +1,67 @@
+"""Inference, update and step in TensorFlow, in each variant and precision."""
+
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import TIMED_PHASES, Finished, Timed
+
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
+
+SMALL = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm"
+RESTART = Path(__file__).with_name("restart_run.py")
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("tensorflow", TF_CPP_MIN_LOG_LEVEL="2")
+
+
+def test_small_models_agree_in_every_phase_with_the_optimizers_of_keras(bench):
+    outcomes = bench.verifies_phases(SMALL, variants="graph")
+    for optimizer, own in (("sgd", "keras.optimizers.SGD"), ("adamw", "keras.optimizers.AdamW")):
+        for _, _, notes in outcomes["graph"]["float32"][optimizer].values():
+            assert own in " ".join(notes)
+
+
+def test_uncompiled_calls_agree_in_every_phase(bench):
+    bench.verifies_phases("lenet,probe-lstm", variants="eager")
+
+
+def test_a_lower_precision_agrees_in_every_phase(bench):
+    bench.verifies_phases("resnet50-tiny,probe-lstm", dtypes="bfloat16,float16", optimizers="sgd")
+
+
+@pytest.mark.full
+def test_xla_agrees_in_every_phase(bench):
+    bench.verifies_phases(SMALL, variants="xla", optimizers="adamw")
+
+
+@pytest.mark.full
+def test_xla_compiles_a_step_for_every_length_without_taking_one(bench):
+    bench.verifies_phases("lstm", variants="xla", optimizers="sgd")
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "dtype"),
+    [
+        ("gpt2-tiny", "adamw", "float32"),
+        ("probe-dropout", "sgd", "float32"),
+        pytest.param("resnet50-tiny", "sgd", "bfloat16", marks=pytest.mark.full),
+    ],
+)
+def test_a_timed_model_passes_every_check_of_every_phase(bench, model, optimizer, dtype):
+    events = bench.measure(model, phases=TIMED_PHASES, optimizer=optimizer, dtype=dtype)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert {event.phase for event in events if isinstance(event, Timed)} == set(TIMED_PHASES)
+
+
+@pytest.mark.parametrize(
+    "variant", ["graph", *[pytest.param(own, marks=pytest.mark.full) for own in ("eager", "xla")]]
+)
+def test_a_second_training_takes_the_same_steps_and_traces_nothing(bench, variant):
+    found = bench.run_script(str(RESTART), bench.framework.adapter, variant, "lenet", "adamw")
+    assert (found["same"], found["moved"], found["kept"]) == (True, True, True)
+    before, after = found["counted"]
+    assert before == after
+    assert len(before) == (0 if variant == "eager" else 2)
