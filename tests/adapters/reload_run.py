@@ -31,7 +31,7 @@ def of_jax(adapter):
 
 
 def of_caffe(adapter):
-    return sorted(id(net) for net in adapter._nets.values())
+    return sorted(id(net) for net in adapter._training.nets.values())
 
 
 def of_mxnet(adapter):

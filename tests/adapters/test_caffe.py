@@ -143,3 +143,38 @@ def test_a_missing_variant_is_unsupported_by_name(bench):
 
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)
+
+
+def test_inference_update_and_step_agree_but_for_adamw(bench):
+    models = "lenet,resnet50-tiny,probe-lstm,probe-gru,gpt2-tiny,probe-dropout,probe-pretraining"
+    found = bench.verifies_phases(models, unsupported=("adamw",))["openblas"]["float32"]
+    _, reason, _ = found["adamw"]["lenet"]
+    assert reason == "Caffe's AdamSolver has no decoupled weight decay, which adamw has"
+
+
+@pytest.mark.parametrize("model", ["lenet", "probe-lstm"])
+def test_every_check_of_a_timed_inference_update_and_step_passes(bench, model):
+    bench.agrees(model, batch_size=8, phases=("inference", "update", "step"))
+
+
+def test_a_solver_that_has_taken_a_step_is_followed_by_one_without_momentum(bench):
+    script = (
+        MADE
+        + """
+    batches = seeding.draw_batches(MODELS["lstm"], 4, 0)[:2]
+    adapter, weights = made("lstm", batches), seeding.draw_weights(MODELS["lstm"], 0)
+
+    def stepped(count):
+        adapter.start_training("sgd", weights)
+        for _ in range(count):
+            adapter.step(0)
+        return dict(adapter.parameters())
+
+    once, twice, again = stepped(1), stepped(2), stepped(1)
+    print(json.dumps([[bool((once[name] == other[name]).all()) for name in once]
+                      for other in (twice, again)]))
+    """
+    )
+    twice, again = bench.run_script(script)
+    assert not any(twice)
+    assert all(again)

@@ -1,14 +1,9 @@
-"""Runs models in Caffe: a net per batch, or per shape of sequences, all with the same weights.
-
-Batches of one shape have a net each, in whose blobs they lie before the clock starts; only tokens,
-which are few bytes in many batches, are copied into the net of their length by each call.
+"""Runs models in Caffe: nets for training, for evaluation and in a solver, with the same weights.
 
 A net is described by text and its layers work in blobs that it owns, so that what a call returns
 is the net itself. Parameters' gradients add up until they are cleared, which is part of the call.
 How many threads OpenBLAS takes it reads when it is loaded; Caffe's own loops are serial.
 """
-
-import tempfile
 
 import caffe
 import numpy
@@ -16,16 +11,19 @@ import numpy
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.caffe.attention import NEVER
+from velodrome.adapters.frameworks.caffe.layers import STATISTICS
+from velodrome.adapters.frameworks.caffe.nets import NetSet, open_net
 from velodrome.adapters.frameworks.caffe.network import (
+    EVALUATION,
     IN_PLACE,
     LEFT_OUT,
     SEEN,
     SEQUENCES,
-    Net,
-    places,
-    reorder,
+    NetUse,
     require_expressible,
 )
+from velodrome.adapters.frameworks.caffe.training import Trainer
+from velodrome.adapters.frameworks.caffe.weights import NetWeights
 from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -40,16 +38,17 @@ COMPOSED = {
 
 
 class Adapter(contract.Adapter):
-    """A handle is the net that ran."""
+    """A handle is the net that ran, a PlacedNet."""
 
     def __init__(self, model, variant, device, threads, dtype):
         """threads: Caffe has no call for it; the agent sets OPENBLAS_NUM_THREADS."""
         require_options("caffe", (variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",)))
         caffe.set_mode_cpu()
         self._model = model
+        self._gives_steps = len(shapes.compute_output_shapes(model)[model.layers[-1].name]) == 2
         self._drops = any(isinstance(layer, kinds.Dropout) for layer in model.layers)
         self._dropout = LEFT_OUT
-        self._nets, self._holds = {}, {}
+        self._training = self._evaluation = self._trainer = None
 
     @staticmethod
     def version():
@@ -58,69 +57,114 @@ class Adapter(contract.Adapter):
     def build(self, weights):
         """Keep the weights; load makes the nets, since a net has a fixed shape."""
         require_expressible(self._model)
-        self._weights = {
-            entry.name: reorder(self._model, entry, weights[entry.name])
-            for entry in shapes.list_parameters(self._model)
-        }
+        self._weights = NetWeights(self._model, weights)
 
     def load(self, batches):
         """Load the batches; later ones of the same shapes use the existing nets."""
-        self._batches, self._holds = [self._arrays(batch) for batch in batches], {}
-        if not self._nets:
-            self._make()
-        for index in range(len(self._batches)):
-            self._net_of(index)
+        self._loaded, self._batches = batches, [self._arrays(batch) for batch in batches]
+        if self._training is None:
+            self._training = self._make_training_nets()
+        else:
+            self._training.load(self._batches)
+        if self._evaluation is not None:
+            self._evaluation.load(self._evaluated_batches())
+        if self._trainer is not None:
+            self._trainer.load(self._longest_batches())
 
     def set_parameter(self, name, values):
-        (entry,) = [own for own in shapes.list_parameters(self._model) if own.name == name]
-        self._weights[name] = reorder(self._model, entry, values)
-        for net in self._nets.values():
-            self._put(net, name)
+        self._weights.assign(name, values)
 
     def set_dropout(self, active):
         wanted = IN_PLACE if active else LEFT_OUT
         if wanted != self._dropout:
             self._dropout = wanted
             if self._drops:
-                self._make()
+                before, self._training = self._training, self._make_training_nets()
+                before.leave()
+                if self._trainer is not None:
+                    self._make_trainer()
 
     def forward(self, index):
-        net = self._net_of(index)
-        net.forward()
-        return net
+        own = self._find(self._training, index)
+        own.net.forward()
+        return own
 
     def gradient(self, index):
-        net = self._net_of(index)
-        net.clear_param_diffs()
-        net.forward()
-        net.backward()
-        return net
+        own = self._find(self._training, index)
+        own.net.clear_param_diffs()
+        own.net.forward()
+        own.net.backward()
+        return own
+
+    def start_inference(self, statistics):
+        if self._evaluation is None:
+            self._evaluation = NetSet(self._model, self._weights, EVALUATION)
+            self._evaluation.load(self._evaluated_batches())
+        for own in self._evaluation.nets.values():
+            _set_statistics(own.net, self._model, statistics)
+
+    def inference(self, index):
+        own = self._find(self._evaluation, index)
+        own.net.forward()
+        return own
+
+    def end_inference(self):
+        """Do nothing: forward and gradient run in other nets."""
+
+    def start_training(self, optimizer, weights):
+        """Make a solver, unless there is one that has taken no step: its state cannot be reset."""
+        if optimizer != "sgd":
+            raise contract.Unsupported(
+                "Caffe's AdamSolver has no decoupled weight decay, which {} has".format(optimizer)
+            )
+        for name in self._weights.trained:
+            self._weights.assign(name, weights[name])
+        if self._trainer is None or self._trainer.has_moved:
+            self._make_trainer()
+
+    def keep_gradients(self, index):
+        self._kept = self.gradient(index)
+        self._gradients = {
+            name: numpy.array(self._kept.parameter(name).diff) for name in self._weights.trained
+        }
+        return self._kept
+
+    def update(self):
+        self._trainer.update(self._gradients)
+        return self._kept
+
+    def step(self, index):
+        return self._trainer.step(index)
+
+    def parameters(self):
+        for name in self._weights.trained:
+            blob = self._trainer.own.parameter(name)
+            yield name, self._weights.convert(name, blob.data)
 
     def synchronize(self):
         """Return at once: a call returns when all is computed."""
 
     def loss(self, handle):
-        return float(handle.blobs["loss"].data)
+        return float(handle.result("loss"))
 
     def gradients(self, handle):
-        found = places(self._model, _steps(handle))
-        for entry in shapes.list_trained(self._model):
-            name, number = found[entry.name]
-            gradient = handle.params[name][number].diff.reshape(entry.shape).copy()
-            yield entry.name, reorder(self._model, entry, gradient)
+        for name in self._weights.trained:
+            yield name, self._weights.convert(name, handle.parameter(name).diff)
 
     def output(self, handle):
-        return handle.blobs[self._blobs[self._model.layers[-1].name]].data
+        found = handle.result(self._model.layers[-1].name)
+        return found.swapaxes(0, 1) if self._gives_steps else found
 
     def kept_shares(self):
-        net = self._open(self._batches[0], SEEN)
-        self._fill(net, like=next(iter(self._nets.values())))
-        _give(net, self._batches[0])
-        net.forward()
+        own = open_net(self._model, self._batches[0], NetUse(SEEN, label="seen"))
+        self._weights.fill(own)
+        own.give(self._batches[0])
+        own.net.forward()
         reads = shapes.list_inputs(self._model)
-        blob = {name: net.blobs[own].data for name, own in self._blobs.items()}
         return {
-            layer.name: contract.measure_kept_share(blob[reads[layer.name][0]], blob[layer.name])
+            layer.name: contract.measure_kept_share(
+                own.result(reads[layer.name][0]), own.result(layer.name)
+            )
             for layer in self._model.layers
             if isinstance(layer, kinds.Dropout)
         }
@@ -136,6 +180,10 @@ class Adapter(contract.Adapter):
             yield "the mean over time is a weighting and an average pooling"
         if kinds.Dropout in found:
             yield "verified in a net without its dropout layers, with the same weights"
+        if self._trainer is not None:
+            yield "an update copies the gradients in before, since Caffe's solver overwrites them"
+        if self._trainer is not None and isinstance(self._model.input, kinds.Sequences):
+            yield "a step pads its batch to the longest of all: a solver's net has one shape"
         if kinds.Duplicate in found:
             yield "the copy is a Power layer of power 1"
         if kinds.Loop in found:
@@ -147,56 +195,35 @@ class Adapter(contract.Adapter):
         for kind in (kind for kind in COMPOSED if kind in found):
             yield format_note(kind, COMPOSED[kind])
 
-    def _make(self):
-        """Make the nets of all batches, with the weights of earlier nets, if any."""
-        like = next(iter(self._nets.values()), None)
-        self._nets, self._holds = {}, {}
-        for index, arrays in enumerate(self._batches):
-            key = self._key(index)
-            if key not in self._nets:
-                self._nets[key] = self._open(arrays, self._dropout)
-                self._fill(self._nets[key], like)
-                like = like or self._nets[key]
+    def _make_training_nets(self):
+        made = NetSet(self._model, self._weights, NetUse(self._dropout))
+        made.load(self._batches)
+        return made
 
-    def _open(self, arrays, dropout):
-        """Make a net, through a file: Caffe reads nets only from files."""
-        inputs = {name: array.shape for name, array in arrays.items()}
-        text = Net(self._model, inputs, dropout)
-        self._blobs = text.blobs
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(text.text())
-            file.flush()
-            net = caffe.Net(file.name, caffe.TRAIN)
-        _give(net, text.constants)
-        return net
+    def _make_trainer(self):
+        before, batches = self._trainer, self._longest_batches()
+        self._trainer = Trainer(self._model, self._weights, self._dropout, batches)
+        if before is not None:
+            self._weights.leave([before.own])
 
-    def _fill(self, net, like):
-        """Share the weights of a similar net; copy those of layers that it does not have."""
-        if like:
-            net.share_with(like)
-        for name, (layer, _) in places(self._model, _steps(net)).items():
-            if not (like and layer in like.params):
-                self._put(net, name)
+    def _find(self, nets, index):
+        """Return the batch's net, with the values of all steps so far."""
+        if self._trainer is not None:
+            self._trainer.catch_up()
+        return nets.find(index)
 
-    def _put(self, net, name):
-        layer, number = places(self._model, _steps(net))[name]
-        blob = net.params[layer][number]
-        blob.data[...] = self._weights[name].reshape(blob.data.shape)
+    def _evaluated_batches(self):
+        return [
+            {name: array for name, array in arrays.items() if name != "label"}
+            for arrays in self._batches
+        ]
 
-    def _net_of(self, index):
-        """Return the net with the batch in its blobs; it stays until another one needs the net."""
-        key = self._key(index)
-        net = self._nets[key]
-        if self._holds.get(key) != index:
-            _give(net, self._batches[index])
-            self._holds[key] = index
-        return net
-
-    def _key(self, index):
-        """Return the key of the batch's net: its shape, or its number without sequences."""
-        if isinstance(self._model.input, kinds.Sequences):
-            return self._batches[index]["data"].shape
-        return index
+    def _longest_batches(self):
+        """Return the arrays of all batches, with sequences padded to the longest one of all."""
+        if not isinstance(self._model.input, kinds.Sequences):
+            return self._batches
+        longest = max(batch.inputs.shape[1] for batch in self._loaded)
+        return [self._arrays(_pad(batch, longest)) for batch in self._loaded]
 
     def _arrays(self, batch):
         """Return a net's arrays by name, all float32. Sequences: time first."""
@@ -223,11 +250,17 @@ def _sequences(tokens, lengths):
     return {"data": tokens, "cont": goes_on, "share": share, "unseen": unseen}
 
 
-def _steps(net):
-    """Return the number of steps of a sequence: time comes first."""
-    return net.blobs["data"].shape[0]
+def _pad(batch, steps):
+    """Pad tokens (batch, time) to so many steps."""
+    missing = steps - batch.inputs.shape[1]
+    return batch._replace(inputs=numpy.pad(batch.inputs, ((0, 0), (0, missing)), "constant"))
 
 
-def _give(net, arrays):
-    for name, array in arrays.items():
-        net.blobs[name].data[...] = array
+def _set_statistics(net, model, statistics):
+    """Set running means and variances, each a sum over one batch as Caffe has it."""
+    for layer in model.layers:
+        if isinstance(layer, kinds.BatchNorm):
+            mean, variance, count = net.params[layer.name + STATISTICS]
+            mean.data[...] = statistics[layer.name + ".mean"]
+            variance.data[...] = statistics[layer.name + ".variance"]
+            count.data[...] = 1

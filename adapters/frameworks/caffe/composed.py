@@ -4,13 +4,13 @@ from caffe import layers as L
 from caffe import params as P
 
 
-def name_of(name, steps):
-    """Return a layer's name that no net of another length has.
+def name_of(name, label):
+    """Return a layer's name that no net with another label has.
 
     Caffe shares parameters between nets by the names of layers, and within a net by names of
     parameters; with both, later steps would keep the earlier values of the first step.
     """
-    return "{}_{}".format(name, steps)
+    return "{}_{}".format(name, label)
 
 
 def loop(layer, bottom, net):
@@ -24,7 +24,7 @@ def loop(layer, bottom, net):
 
 def gru(layer, bottom, net):
     """Compose h' = n + z (h - n). Steps continue behind an example's end; nothing reads them."""
-    name, units = name_of(layer.name, net.steps), layer.units
+    name, units = name_of(layer.name, net.label), layer.units
     inputs = L.InnerProduct(bottom, num_output=3 * units, axis=2)
     net.spec[name] = inputs
     state = L.DummyData(shape=dict(dim=[1, net.examples, units]))

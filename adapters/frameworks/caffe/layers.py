@@ -10,6 +10,8 @@ from velodrome.adapters.frameworks.caffe.attention import attention
 from velodrome.adapters.frameworks.caffe.composed import gru, loop, name_of, product
 from velodrome.adapters.models import layers as kinds
 
+STATISTICS = "_running"  # behind the name of a batch normalization: its statistics' layer
+
 
 def convolution(layer, bottom, net):
     return L.Convolution(
@@ -77,8 +79,14 @@ def mean_over_image(layer, bottom, net):
 
 
 def batch_normalization(layer, bottom, net):
-    """Make two layers: Caffe's normalization has its scale and bias in a separate layer."""
-    normal = L.BatchNorm(bottom, eps=layer.epsilon, use_global_stats=False)
+    """Make two layers: Caffe's normalization has its scale and bias in a separate layer.
+
+    In evaluation the first one is named, since its running statistics are given, and no training
+    net has that name, whose averages it would share.
+    """
+    normal = L.BatchNorm(bottom, eps=layer.epsilon, use_global_stats=net.evaluates)
+    if net.evaluates:
+        net.spec[layer.name + STATISTICS] = normal
     return L.Scale(normal, bias_term=True)
 
 
@@ -112,7 +120,7 @@ def normalization(layer, bottom, net):
 
 def dropout(layer, bottom, net):
     """Make the layer, or leave it out when switched off: Caffe has no rate of 0."""
-    if net.dropout == "left out":
+    if net.use.dropout == "left out":
         return bottom
     return L.Dropout(bottom, dropout_ratio=layer.rate, in_place=net.in_place(layer))
 
@@ -133,7 +141,7 @@ def lstm(layer, bottom, net):
     Its name is unique to its net: if Caffe shared the layer between nets, the copies of its weights
     inside the unrolled net would not follow.
     """
-    name = name_of(layer.name, net.steps)
+    name = name_of(layer.name, net.label)
     return L.LSTM(bottom, net.spec.cont, name=name, recurrent_param=dict(num_output=layer.units))
 
 

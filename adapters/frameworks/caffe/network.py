@@ -1,5 +1,7 @@
 """A model as a net of Caffe: its text, and the places of its parameters."""
 
+from typing import NamedTuple
+
 import caffe
 from caffe import layers as L
 from caffe import params as P
@@ -11,6 +13,20 @@ from velodrome.adapters.models import shapes
 
 # Dropout: left out, as its users have it, or with what it reads kept to be seen.
 LEFT_OUT, IN_PLACE, SEEN = "left out", "in place", "seen"
+
+
+class NetUse(NamedTuple):
+    """What a net is made for. dropout: one of the words above. phase: caffe.TRAIN or caffe.TEST.
+
+    label: ends the names of layers whose weights nets of another use cannot share.
+    """
+
+    dropout: str
+    phase: int = caffe.TRAIN
+    label: str = ""
+
+
+EVALUATION = NetUse(IN_PLACE, caffe.TEST, "evaluated")  # where a dropout layer does nothing
 # Their own output is no part of their backward pass, so that what follows may overwrite it.
 FORGETS = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv, kinds.Linear, kinds.MaxPool)
 FORGETS += (kinds.AvgPool, kinds.BatchNorm, kinds.Add, kinds.StepLinear)
@@ -58,12 +74,12 @@ def require_expressible(model):
 class Net(object):
     """A net's text under construction. inputs: the shape of each array of a call, by its name.
 
-    Sequences are (steps, examples, n). dropout: one of the words above. constants: arrays that
-    layers read in every call, by name.
+    Sequences are (steps, examples, n). use: a NetUse; in evaluation there is no loss. constants:
+    arrays that layers read in every call, by name.
     """
 
-    def __init__(self, model, inputs, dropout):
-        self.dropout = dropout
+    def __init__(self, model, inputs, use):
+        self.use, self.evaluates = use, use.phase == caffe.TEST
         self.constants = {}
         self._model = model
         self._reads, self._shapes = shapes.list_inputs(model), shapes.compute_output_shapes(model)
@@ -72,13 +88,15 @@ class Net(object):
         for name, shape in sorted(inputs.items()):
             self.spec[name] = L.Input(shape=dict(dim=list(shape)))
         self.steps, self.examples = inputs["data"][:2]  # of sequences
+        self.label = "{}{}".format(self.steps, use.label)
         if not isinstance(model.input, SEQUENCES):
             self.examples = self.steps
         self._tops = {"input": self.spec.data}
         self.blobs = {"input": "data"}  # where each layer leaves what it gives
         for layer in model.layers:
             self._add(layer)
-        self._add_loss(model.layers[-1].name)
+        if not self.evaluates:
+            self._add_loss(model.layers[-1].name)
 
     def text(self):
         return str(self.spec.to_proto())
@@ -92,7 +110,7 @@ class Net(object):
             return False
         kind = self._kinds.get(before)
         if isinstance(layer, kinds.Dropout):
-            return self.dropout == IN_PLACE and (kind in FORGETS or kind is kinds.Relu)
+            return self.use.dropout == IN_PLACE and (kind in FORGETS or kind is kinds.Relu)
         return kind in FORGETS
 
     def constant(self, name, array):
@@ -146,16 +164,16 @@ class Net(object):
             self.spec.loss = L.EuclideanLoss(output, self._tops[loss.target])
 
 
-def places(model, steps):
+def find_places(model, label):
     """Map each parameter to its layer in Caffe and the number of its blob.
 
-    steps: of a sequence in this net.
+    label: of the net.
     """
     found = {}
     of = {layer.name: type(layer) for layer in model.layers}
     for entry in shapes.list_parameters(model):
         name, number = PLACES.get((of[entry.layer], entry.role)) or PLACES[entry.role]
-        found[entry.name] = (name.format(entry.layer, steps), number)
+        found[entry.name] = (name.format(entry.layer, label), number)
     return found
 
 
