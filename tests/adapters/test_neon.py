@@ -124,3 +124,23 @@ def test_a_gpu_is_unsupported(bench):
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_a_new_network(bench):
     bench.follows("lenet", batch_size=4)
+
+
+@with_neon
+@pytest.mark.full
+@pytest.mark.slow
+def test_inference_update_and_step_agree_on_both_backends(bench):
+    models = "lenet,resnet50-tiny,probe-lstm,probe-step-linear,probe-dropout,probe-pretraining"
+    found = bench.verifies_phases(models, variants="mkl,cpu")
+    for by_dtype in found.values():
+        for _, _, notes in by_dtype["float32"]["adamw"].values():
+            assert "composed: AdamW of a decay of each parameter and neon's Adam" in notes
+
+
+@with_neon
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_every_check_of_a_timed_inference_update_and_step_passes(bench, optimizer):
+    phases = ("inference", "update", "step")
+    bench.agrees("lenet", batch_size=8, phases=phases, optimizer=optimizer)

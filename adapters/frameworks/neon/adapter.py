@@ -1,7 +1,8 @@
-"""Adapter for neon: builds a model from weights, computes its loss, output and gradients.
+"""Adapter for neon: builds a model from weights, computes its results and takes training steps.
 
 A call returns when it is done: the CPU backends have no queue. The gradients of a call lie in the
-layers until the next one; a handle is the loss, the output and the network that holds them.
+layers until the next one; a handle is the loss, the output and the network that holds them. All
+networks share parameters and gradients, so that the optimizer works on the first one's.
 """
 
 import logging
@@ -12,11 +13,18 @@ from neon.backends import gen_backend
 from neon.backends.util.check_mkl import get_mkl_lib
 
 from velodrome.adapters import contract
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.neon import layouts
 from velodrome.adapters.frameworks.neon.network import Network, require_supported
+from velodrome.adapters.frameworks.neon.optimizer import (
+    DecayedAdam,
+    make_optimizer,
+    reset_states,
+)
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
+from velodrome.adapters.optimizers import AdamW
 
 VARIANTS = ("cpu", "mkl")
 
@@ -24,12 +32,14 @@ VARIANTS = ("cpu", "mkl")
 class Adapter(contract.Adapter):
     """Variants are neon's backends. Threads are those of the BLAS, set by the agent's variables."""
 
+    early_epsilon = True
+
     def __init__(self, model, variant, device, threads, dtype):
         _require(variant, device, dtype)
         self._model, self._variant = model, variant
         logging.getLogger("neon").setLevel(logging.ERROR)
         gen_backend(backend=variant, rng_seed=0)
-        self._networks = {}
+        self._networks, self._optimizer = {}, None
 
     @staticmethod
     def version():
@@ -60,6 +70,38 @@ class Adapter(contract.Adapter):
         network, batch = self._batches[index]
         return network.gradient(batch) + (network,)
 
+    def start_inference(self, statistics):
+        for network in self._networks.values():
+            network.set_statistics(statistics)
+
+    def inference(self, index):
+        network, batch = self._batches[index]
+        return None, network.evaluate(batch), network
+
+    def end_inference(self):
+        """Do nothing: calls of training read no running statistics."""
+
+    def start_training(self, optimizer, weights):
+        self._first.fill_trained(weights)
+        reset_states(self._first.list_optimized())
+        self._optimizer = make_optimizer(optimizer, NervanaObject.be.bsz)
+
+    def keep_gradients(self, index):
+        self._kept = self.gradient(index)
+        return self._kept
+
+    def update(self):
+        self._optimizer.optimize(self._first.list_optimized(), epoch=0)
+        return self._kept
+
+    def step(self, index):
+        handle = self.gradient(index)
+        self._optimizer.optimize(self._first.list_optimized(), epoch=0)
+        return handle
+
+    def parameters(self):
+        return self._first.parameters()
+
     def synchronize(self):
         """Return at once: a call returns when all is computed."""
 
@@ -70,7 +112,9 @@ class Adapter(contract.Adapter):
         return handle[2].gradients()
 
     def output(self, handle):
-        return handle[1].get().T
+        last = self._model.layers[-1].name
+        shape = shapes.compute_output_shapes(self._model)[last]
+        return layouts.output(handle[1].get(), shape, NervanaObject.be.bsz)
 
     def kept_shares(self):
         self.set_dropout(True)
@@ -78,7 +122,10 @@ class Adapter(contract.Adapter):
         return network.kept_shares(batch)
 
     def notes(self):
-        return tuple(_notes(self._model))
+        found = tuple(_notes(self._model))
+        if isinstance(self._optimizer, DecayedAdam):
+            found += (format_note(AdamW, "of a decay of each parameter and neon's Adam"),)
+        return found
 
     def _make(self, batches):
         """Make a network for each sequence length, all with the parameters of the first."""

@@ -20,6 +20,12 @@ def put(layer, made, role, array):
     value[:] = numpy.ascontiguousarray(_to_neon(layer, role, array).reshape(value.shape))
 
 
+def parameter(layer, made, role, shape):
+    """Return a parameter's values in its canonical layout and shape, a copy on the host."""
+    value, _ = _tensors(layer, made, role)
+    return _to_canonical(layer, role, value.get(), shape)
+
+
 def gradient(layer, made, role, shape):
     """Return a parameter's gradient in its canonical layout and shape, on the host."""
     _, found = _tensors(layer, made, role)
@@ -43,6 +49,16 @@ def one_hot(labels, classes):
     found = numpy.zeros((classes, len(labels)), numpy.float32)
     found[labels, numpy.arange(len(labels))] = 1.0
     return found
+
+
+def output(array, shape, batch_size):
+    """Convert what a layer gives to canonical layout, the batch first.
+
+    shape: of one example. Of sequences, its steps may be fewer or more than the batch's.
+    """
+    if len(shape) == 2:
+        return array.reshape(shape[1], -1, batch_size).transpose(2, 1, 0)
+    return array.T.reshape((batch_size,) + shape)
 
 
 def shares(lengths, steps):

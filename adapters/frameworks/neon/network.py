@@ -4,7 +4,15 @@ neon's networks are of one batch size and of one number of steps. So a model ove
 once per length of a batch, with the parameters shared, as with bucketing.
 """
 
-from neon.layers import LRN, Activation, Bias, GeneralizedCost, MergeSum, SkipNode
+from neon.layers import (
+    LRN,
+    Activation,
+    Bias,
+    GeneralizedCost,
+    MergeSum,
+    Sequential,
+    SkipNode,
+)
 from neon.models import Model
 
 from velodrome.adapters.contract import Unsupported, measure_kept_share
@@ -36,20 +44,53 @@ class Network(object):
         shape = self._made[frozen[-1].name][-1].out_shape if frozen else shape
         if shared:
             self._share(shared)
-        self._trained = self._join(trained, behind(), self._cost, shape)
+        last = behind()
+        self._trained = self._join(trained, last, self._cost, shape)
+        layers = self._trained.layers.layers
+        # Inference gives the model's last layer, which has no softmax behind it.
+        self._evaluated = Sequential(layers[: len(layers) - len(last)])
 
     def fill(self, weights):
         """Fill in float32 arrays in canonical layout, keyed `layer.role`."""
-        by_name = {layer.name: layer for layer in self._model.layers}
         for entry in shapes.list_parameters(self._model):
-            made = self._made[entry.layer]
-            layouts.put(by_name[entry.layer], made, entry.role, weights[entry.name])
+            self._put(entry, weights[entry.name])
+
+    def fill_trained(self, weights):
+        """Fill in those of the trained parameters."""
+        for entry in shapes.list_trained(self._model):
+            self._put(entry, weights[entry.name])
 
     def assign(self, name, values):
         """Give a trained parameter other values, canonical layout."""
-        layer, role = name.rsplit(".", 1)
-        (kind,) = [own for own in self._model.layers if own.name == layer]
-        layouts.put(kind, self._made[layer], role, values)
+        (entry,) = [own for own in shapes.list_trained(self._model) if own.name == name]
+        self._put(entry, values)
+
+    def set_statistics(self, statistics):
+        """Set the running means and variances of evaluation, as the contract has them."""
+        for layer in self._model.layers:
+            if isinstance(layer, kinds.BatchNorm):
+                (made,) = self._made[layer.name]
+                made.gmean[:] = statistics[layer.name + ".mean"].reshape(-1, 1)
+                made.gvar[:] = statistics[layer.name + ".variance"].reshape(-1, 1)
+
+    def evaluate(self, batch):
+        """Return the output of the model's last layer in evaluation mode."""
+        self._give_shares(batch)
+        read = batch["inputs"]
+        if self._frozen:
+            read = self._frozen.fprop(read, inference=True)
+        output = self._evaluated.fprop(read, inference=True)
+        output.backend.convert_data(output, layer_mkl=False)  # from MKL's layout
+        return output
+
+    def list_optimized(self):
+        """List neon's layers with trained parameters, as its optimizers take them."""
+        return self._trained.layers_to_optimize
+
+    def parameters(self):
+        """Yield (key, copy of the present values) of every trained parameter, canonical layout."""
+        for entry, layer, made in self._locate_trained():
+            yield entry.name, layouts.parameter(layer, made, entry.role, entry.shape)
 
     def forward(self, batch):
         """Return the loss, (1, 1) on the host as from neon's cost, and the output."""
@@ -68,9 +109,7 @@ class Network(object):
 
     def gradients(self):
         """Yield (key, array) of every trained parameter's gradient, in canonical layout."""
-        by_name = {layer.name: layer for layer in self._model.layers}
-        for entry in shapes.list_trained(self._model):
-            layer, made = by_name[entry.layer], self._made[entry.layer]
+        for entry, layer, made in self._locate_trained():
             yield entry.name, layouts.gradient(layer, made, entry.role, entry.shape)
 
     def set_dropout(self, active):
@@ -87,6 +126,16 @@ class Network(object):
             if before is not None:
                 found[layer.name] = measure_kept_share(before, read.get())
         return found
+
+    def _locate_trained(self):
+        """Yield each trained parameter, its layer, and neon's layers of that one."""
+        by_name = {layer.name: layer for layer in self._model.layers}
+        for entry in shapes.list_trained(self._model):
+            yield entry, by_name[entry.layer], self._made[entry.layer]
+
+    def _put(self, entry, values):
+        (layer,) = [own for own in self._model.layers if own.name == entry.layer]
+        layouts.put(layer, self._made[entry.layer], entry.role, values)
 
     def _join(self, layers, behind, cost, shape):
         """Make and allocate neon's model of these layers; None if there are none."""
@@ -124,10 +173,13 @@ class Network(object):
                 if known.has_params:
                     own.W, own.dW = known.W, known.dW
 
-    def _run(self, batch):
+    def _give_shares(self, batch):
         for layer in self._model.layers:
             if isinstance(layer, kinds.MeanOverTime):
                 self._made[layer.name][0].shares = batch["shares"]
+
+    def _run(self, batch):
+        self._give_shares(batch)
         read = batch["inputs"]
         if self._frozen:
             read = self._frozen.fprop(read, inference=True)
