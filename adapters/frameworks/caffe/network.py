@@ -16,7 +16,7 @@ LEFT_OUT, IN_PLACE, SEEN = "left out", "in place", "seen"
 
 
 class NetUse(NamedTuple):
-    """What a net is made for. dropout: one of the words above. phase: caffe.TRAIN or caffe.TEST.
+    """The use that a net is made for. dropout: a word above. phase: caffe.TRAIN or caffe.TEST.
 
     label: ends the names of layers whose weights nets of another use cannot share.
     """
