@@ -46,6 +46,7 @@ format: setup
 docs: setup  ## pages that are generated from the code
 	$(BIN)/python -m velodrome.scheduler.results.schema_page > docs/schema.md
 	$(BIN)/python -m velodrome.scheduler.cli_page > docs/cli.md
+	$(BIN)/python -m velodrome.scheduler.peaks_page > docs/peaks.md
 
 setup: .venv/ready
 

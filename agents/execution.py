@@ -29,6 +29,7 @@ from velodrome.agents.isolation.supervised import StartFailed
 from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
+from velodrome.agents.node_prices import price_task
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.references import ReferenceFailed, obtain_reference
 from velodrome.agents.requests import measure_request
@@ -41,6 +42,7 @@ from velodrome.agents.sampling.readings import assign_phases
 from velodrome.agents.sampling.utilization import summarize_utilization
 from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
+from velodrome.agents.vendor_peak import find_task_peak
 from velodrome.agents.worker_report import add_events, last, phases
 
 __all__ = ["Note", "execute", "rerun_command"]
@@ -87,6 +89,7 @@ def execute(
         started_at=time.time(),
         finished_at=0.0,
         rerun=rerun_command(task),
+        price=price_task(task, node),
     )
     need = ResourceRequest(task.threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive)
     try:
@@ -197,8 +200,12 @@ def _measurement(
         peak_rss_bytes=session.peak_rss_bytes,
         ended_ns=finished.at_ns if finished else None,
     )
+    peak = find_task_peak(blank.task, node, bounds.cpus, setting.gpus, readings)
     return replace(
         reported,
+        vendor_peak_flops_per_s=peak.flops_per_s,
+        vendor_peak_source=peak.source,
+        vendor_peak_reason=peak.reason,
         status=verdict.status,
         reason=verdict.reason,
         log_tail=_log_with_failure(session),

@@ -16,6 +16,9 @@ from velodrome.agents.safe_text import escape_undecodable
 from velodrome.agents.sampling import driver
 
 CPUINFO = Path("/proc/cpuinfo")
+X86_INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16")
+ARM_INSTRUCTIONS = ("asimd", "bf16", "sve", "sve2")
+INSTRUCTIONS = frozenset(X86_INSTRUCTIONS + ARM_INSTRUCTIONS)  # they decide FLOP per cycle
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -59,6 +62,7 @@ def take_inventory(
         free_disk_bytes=_free_disk_bytes(environments),
         machine_ram_bytes=cgroups.machine_bytes(),
         machine_cpus=os.cpu_count() or 0,
+        instructions=list_instructions(cpuinfo),
     )
 
 
@@ -96,6 +100,12 @@ def cpu_model(cpuinfo: Mapping[str, str]) -> str:
         return " ".join(name.split())
     numbers = [cpuinfo.get(f"CPU {key}", "") for key in ("implementer", "part", "variant")]
     return f"ARM {' '.join(numbers)}" if all(numbers) else ""
+
+
+def list_instructions(cpuinfo: Mapping[str, str]) -> str:
+    """List the instruction sets of INSTRUCTIONS that a CPU has, sorted."""
+    flags = cpuinfo.get("flags") or cpuinfo.get("Features") or ""
+    return " ".join(sorted(INSTRUCTIONS.intersection(flags.split())))
 
 
 def virtualization(cpuinfo: Mapping[str, str]) -> str:

@@ -141,6 +141,14 @@ class PhaseMeans:
     sm_mhz: float | None = None
 
 
+class NodePrice(NamedTuple):
+    """The price of a node per hour, and of the share of it that a task occupies."""
+
+    node_per_hour: float
+    task_per_hour: float
+    currency: str = ""
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One attempt of one task. Fields that were not reached are None; nothing is made up."""
@@ -189,6 +197,10 @@ class Measurement:
     energy_deviation_percent: float | None = None  # of integrated power, above the counter
     peak_gpu_process_memory_bytes: int | None = None  # of its own processes, by the driver
     means: tuple[PhaseMeans, ...] = ()
+    vendor_peak_flops_per_s: float | None = None  # dense, of its GPUs or cores, in its precision
+    vendor_peak_source: str = ""
+    vendor_peak_reason: str = ""  # why it is unknown
+    price: NodePrice | None = None
     interference_free: bool | None = None
     interference: str = ""
     minor_interference: str = ""  # below the thresholds

@@ -45,6 +45,8 @@ class Node:
     machine_ram_bytes, machine_cpus: of the whole machine; 0: unknown. type_name: of its type
     (velodrome.agents.node_types). gpu_fault: why GPUs, or the driver, cannot be used, with the fix;
     empty: all can. cuda_major: the newest CUDA that the driver runs; 0: unknown, or no driver.
+    instructions: the sets of its CPU that bound its rates, separated by spaces. price_per_hour: of
+    the whole node, as the user gives it, in price_currency; None: unknown.
     """
 
     node_id: str
@@ -71,6 +73,9 @@ class Node:
     machine_ram_bytes: int = field(default=0, compare=False)
     machine_cpus: int = 0
     type_name: str = field(default="", compare=False)
+    instructions: str = field(default="", compare=False)
+    price_per_hour: float | None = field(default=None, compare=False)
+    price_currency: str = field(default="", compare=False)
 
     @property
     def physical(self) -> int:

@@ -10,6 +10,7 @@ from velodrome.adapters.protocol import USUAL_PHASES, Timing
 
 TASK_KEY_LENGTH = 16
 USUAL_DTYPE = "float32"
+TYPE_VARIANTS = ("float64", "float16", "bfloat16")  # variants that are named so compute in it
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Task:
         what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
         device = device_name(self.device, self.gpu_count, self.gpu_model)
         return f"{what} {place_name(device, self.threads, self.dtype)}"
+
+
+def name_computed_type(variant: str, dtype: str) -> str:
+    """Return the type of the products: the variant's if it names one, else the precision."""
+    return variant if variant in TYPE_VARIANTS else dtype
 
 
 def device_name(device: str, gpu_count: int, gpu_model: str) -> str:

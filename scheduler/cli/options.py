@@ -23,6 +23,12 @@ Cluster = Annotated[
 Patience = Annotated[
     str, typer.Option(help="Longest wait for a node; default: 5m, or 20m with --cluster.")
 ]
+Price = Annotated[
+    str,
+    typer.Option(
+        help='Price of a node per hour, e.g. "2.5 USD", for nodes without one in cluster.yaml.'
+    ),
+]
 Budget = Annotated[
     str, typer.Option(help="Longest duration, e.g. 2h; the least certain cells go first.")
 ]

@@ -9,7 +9,10 @@ from velodrome.scheduler.cli.options import RESULTS, Json, Markdown, Only, Resul
 
 Unit = Annotated[
     str,
-    typer.Option(help="time, rate (images, vectors or tokens per second) or flops; default: time."),
+    typer.Option(
+        help="time, rate (images, vectors or tokens per second), flops, mfu (share of the vendor's "
+        "peak), energy or cost; default: time."
+    ),
 ]
 
 
@@ -96,7 +99,7 @@ def compare(
     """
     from velodrome.scheduler.commands import compare as command
     from velodrome.scheduler.commands.report import choose_form
-    from velodrome.scheduler.reports.cell_rates import parse_unit
+    from velodrome.scheduler.reports.cell_work import parse_unit
 
     failures = command.parse_failures(fail_on or ())
     form, shown = choose_form(markdown, csv, json), parse_unit(unit)
@@ -109,7 +112,7 @@ def compare(
 def recommend(
     model: Annotated[str, typer.Argument(help="A model with results: one of `velodrome models`.")],
     by: Annotated[
-        str, typer.Option(help="speed (units per second) or energy (J per unit).")
+        str, typer.Option(help="speed (units per second), energy (J per unit) or price.")
     ] = "speed",
     phase: Annotated[
         str,
@@ -125,7 +128,7 @@ def recommend(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per way.")] = False,
     json: Json = False,
 ) -> int:
-    """Name the fastest way, or that of least energy, to run a model.
+    """Name the fastest way, or that of least energy or price, to run a model.
 
     Ranks framework, variant, type, hardware and batch size by the stored results, and says where
     the statistics cannot tell two of them apart.

@@ -13,6 +13,7 @@ from velodrome.scheduler.cli.options import (
     Json,
     Only,
     Patience,
+    Price,
     Results,
     Sweep,
 )
@@ -30,6 +31,7 @@ def run(
     address: Address = "",
     cluster: Cluster = None,
     patience: Patience = "",
+    price: Price = "",
     submit: Annotated[
         bool,
         typer.Option("--submit", help="Run as a job of the cluster; --address is its dashboard."),
@@ -42,12 +44,14 @@ def run(
     if submit:
         from velodrome.scheduler.commands import jobs
 
-        typed = jobs.JobOptions(sweep, results, resume, only, address, cluster, patience, budget)
+        typed = jobs.JobOptions(
+            sweep, results, resume, only, address, cluster, patience, budget, price
+        )
         return jobs.submit(typed, as_json=json)
     from velodrome.scheduler.commands import run as command
     from velodrome.scheduler.commands.target import parse_target
 
-    there = parse_target(address, cluster, patience)
+    there = parse_target(address, cluster, patience, price)
     return command.run(
         sweep, results, resume, only, there, as_json=json, sweep_id=sweep_id, budget_text=budget
     )
@@ -65,6 +69,7 @@ def nightly(
     address: Address = "",
     cluster: Cluster = None,
     patience: Patience = "",
+    price: Price = "",
     json: Json = False,
 ) -> int:
     """Run a sweep and look for regressions against earlier runs.
@@ -75,7 +80,8 @@ def nightly(
     from velodrome.scheduler.commands.target import parse_target
 
     typed = command.NightlyOptions(results, only, budget, site, junit)
-    return command.nightly(sweep, typed, parse_target(address, cluster, patience), as_json=json)
+    target = parse_target(address, cluster, patience, price)
+    return command.nightly(sweep, typed, target, as_json=json)
 
 
 def attach(
@@ -158,6 +164,9 @@ def measure(
     max_seconds: Annotated[str, typer.Option(help="Longest time per phase, in seconds.")] = "",
     deadline: Annotated[str, typer.Option(help="Time limit of the whole task, e.g. 15m.")] = "",
     memory: Annotated[str, typer.Option(help="Memory limit of the task, e.g. 16GiB.")] = "",
+    price: Annotated[
+        str, typer.Option(help='Price of this machine per hour, e.g. "2.5 USD".')
+    ] = "",
     results: Annotated[str, typer.Option(help="Store the rows, too: a folder or a URI.")] = "",
     json: Json = False,
 ) -> int:
@@ -186,5 +195,6 @@ def measure(
         has_canary=canary,
         phases=phases,
         optimizer=optimizer,
+        price=price,
     )
     return command.measure(options, results, as_json=json)

@@ -18,9 +18,10 @@ from velodrome.scheduler.comparison.replication_units import (
     PastRows,
     group_past_rows,
 )
+from velodrome.scheduler.comparison.unit_costs import COST_COLUMNS, require_one_currency
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
-from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_work import GridUnit, explain_missing, read_work
 from velodrome.scheduler.reports.csv_markdown import to_csv
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.results.detail_rows import node_rows
@@ -30,6 +31,7 @@ from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict
 from velodrome.scheduler.sweeps.quantities import parse_share, read_option
 
+PAST_COLUMNS = tuple(dict.fromkeys((*COLUMNS, *COST_COLUMNS)))
 FAILURES = ("slower", "faster", "broke", "vanished")
 
 
@@ -43,14 +45,20 @@ def compare(
     form: Form,
     unit: GridUnit = GridUnit.TIME,
 ) -> ComparisonOutcome:
-    """Compare two sides and print the outcome. unit: of the table in the terminal and Markdown.
+    """Compare two sides and print the outcome. unit: of the table, or what is compared.
 
-    ConfigError if a side is empty, both are the same, or rates are of unequal work.
+    ConfigError if a side is empty, both are the same, rates are of unequal work, or the compared
+    quantity is known of no cell.
     """
     outcome = run_comparison(
-        base, candidate, results, only=only, least=read_option("--least", least, parse_share, LEAST)
+        base,
+        candidate,
+        results,
+        only=only,
+        least=read_option("--least", least, parse_share, LEAST),
+        quantity=GridUnit.TIME if unit.is_of_times else unit,
     )
-    if unit.is_rate and not comparison_rows.have_equal_work(outcome.times):
+    if unit.is_rate and unit.is_of_times and not comparison_rows.have_equal_work(outcome.times):
         problem = "the batches of BASE and CANDIDATE differ, and verdicts are on times of a batch"
         raise ConfigError("command line, --unit", problem, "Omit it, or see velodrome recommend.")
     if form is Form.JSON:
@@ -65,9 +73,15 @@ def compare(
 
 
 def run_comparison(
-    base: str, candidate: str, results: str, *, only: str, least: float
+    base: str,
+    candidate: str,
+    results: str,
+    *,
+    only: str,
+    least: float,
+    quantity: GridUnit = GridUnit.TIME,
 ) -> ComparisonOutcome:
-    """Compare two sides. only: further conditions on both."""
+    """Compare two sides. only: further conditions on both. quantity: that is compared."""
     sides = (
         side_selection.parse_side(f"{base} {only}", "BASE"),
         side_selection.parse_side(f"{candidate} {only}", "CANDIDATE"),
@@ -85,6 +99,8 @@ def run_comparison(
     finally:  # missing rows may be the reason for an error above
         incomplete_results.warn_of_faults(store.faults, results)
     base_rows = side_selection.subtract_runs(base_rows, candidate_rows)
+    if quantity is GridUnit.COST:
+        require_one_currency([*base_rows, *candidate_rows])
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
         raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
@@ -95,7 +111,10 @@ def run_comparison(
         subjects=side_selection.find_subjects(*sides),
         least=least,
         past=past,
+        quantity=quantity,
     )
+    if not outcome.times and quantity is not GridUnit.TIME:
+        raise _refuse_quantity([*base_rows, *candidate_rows], quantity)
     return replace(outcome, missing=incomplete_results.describe_missing(store.faults, used))
 
 
@@ -137,9 +156,18 @@ def to_json(outcome: ComparisonOutcome) -> dict[str, object]:
         "unfair": [{**vars(difference), "cells": n} for difference, n in outcome.unfair],
         "is_same": outcome.is_same,
         "missing": outcome.missing,
+        "quantity": outcome.quantity.value,
         "sentence": wording.summarize(outcome),
         "cells": comparison_rows.build_flat_rows(outcome),
     }
+
+
+def _refuse_quantity(rows: Sequence[TaskRow], quantity: GridUnit) -> ConfigError:
+    """Build the error for sides without a cell whose energy, cost or MFU both know."""
+    reasons = explain_missing([read_work([row]) for row in rows if row.has_number], quantity)
+    problem = f"no cell has a known {quantity.value.replace('mfu', 'MFU')} on both sides"
+    mend = reasons[0][:1].upper() + reasons[0][1:] + "." if reasons else "See `velodrome report`."
+    return ConfigError("command line, --unit", problem, mend)
 
 
 def _read_rows(store: Store, sweep_id: str) -> Sequence[TaskRow]:
@@ -150,7 +178,7 @@ def _read_past(store: Store, sweep_ids: Iterable[str]) -> PastRows:
     """Collect the history of the newest of these sweeps."""
     found: list[TaskRow] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
-        found += task_rows(drop_impossible_values(store.read("tasks", sweep_id, COLUMNS)))
+        found += task_rows(drop_impossible_values(store.read("tasks", sweep_id, PAST_COLUMNS)))
     return group_past_rows(found)
 
 

@@ -40,6 +40,7 @@ class JobOptions:
     cluster: Path | None
     patience: str
     budget: str = ""
+    price: str = ""
 
 
 def submit(typed: JobOptions, *, as_json: bool) -> int:
@@ -47,7 +48,7 @@ def submit(typed: JobOptions, *, as_json: bool) -> int:
     if not typed.address:
         mend = "Give --address, too: http://HOST:8265, the dashboard of its head."
         raise ConfigError("command line, --submit", "no cluster is given", mend)
-    parse_target("auto", typed.cluster, typed.patience)
+    parse_target("auto", typed.cluster, typed.patience, typed.price)
     parse_budget(typed.budget)
     stamp = new_sweep_id()
     spec, files = _make_spec(typed, stamp), _collect_files(typed)
@@ -126,6 +127,7 @@ def _make_spec(typed: JobOptions, sweep_id: str) -> JobSpec:
         only=typed.only,
         cluster=str(typed.cluster or ""),
         patience=typed.patience,
+        price=typed.price,
     )
 
 
@@ -147,6 +149,7 @@ def _build_command(typed: JobOptions, spec: JobSpec) -> list[str]:
         "--only": spec.only,
         "--cluster": CLUSTER_FILE if typed.cluster else "",
         "--patience": spec.patience,
+        "--price": spec.price,
         "--budget": typed.budget,
         "--address": "auto",
     }

@@ -16,6 +16,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node_types import NodeTypes
 from velodrome.scheduler.commands.measure_options import MeasureOptions, make_task
 from velodrome.scheduler.commands.output import console, print_json, print_lines
+from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.next_commands import example_command, format_command
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome, load_expectations
@@ -32,7 +33,9 @@ def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> i
     """Measure a task. Exit status 0 with a number, 1 with a reason, 4 without an environment."""
     ignore_output_errors()
     store = Store(results) if results else None
-    node = (store.types() if store else NodeTypes()).with_type_name(take_inventory())
+    prices = parse_target("", None, "", options.price).make_prices()
+    typed = (store.types() if store else NodeTypes()).with_type_name(take_inventory())
+    node = prices.with_price(typed)
     environments = EnvironmentStore(default_root())
     task = make_task(options, node, environments)
     expected = load_expectations(available_frameworks()).find(task)

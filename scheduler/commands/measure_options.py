@@ -50,6 +50,7 @@ class MeasureOptions:
     has_canary: bool = False
     phases: Sequence[str] | None = None
     optimizer: str = ""
+    price: str = ""
 
 
 def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStore) -> Task:

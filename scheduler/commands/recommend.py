@@ -1,4 +1,4 @@
-"""Command `recommend`: the fastest or least energy way to compute a model, from stored rows."""
+"""Command `recommend`: the way of least time, energy or price to compute a model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +67,7 @@ def find_recommendation(
         mend = "Leave --phase out."
         raise ConfigError(f"{PLACE}, --phase", "energy is known of gradients alone", mend)
     found = recommend(rows, criterion, phase or PHASES[0])
-    others = () if phase or criterion is not Criterion.SPEED else PHASES[1:]
+    others = () if phase or criterion is Criterion.ENERGY else PHASES[1:]
     for other in others:
         if not found.ranked:
             instead = recommend(rows, criterion, other)
@@ -108,7 +108,13 @@ def _select(rows: Sequence[TaskRow], side: Side, sweep_ids: Sequence[str]) -> li
 
 
 def _refuse(rows: Sequence[TaskRow], criterion: Criterion, found: Recommendation) -> ConfigError:
-    what = "known energy" if criterion is Criterion.ENERGY else f"{found.phase} time"
+    what = {Criterion.ENERGY: "known energy", Criterion.PRICE: "known price"}.get(
+        criterion, f"{found.phase} time"
+    )
+    if criterion is Criterion.PRICE and all(row.task_price_per_hour is None for row in rows):
+        problem = f"no result of {found.model} has a {what}"
+        mend = "Give price_per_hour in cluster.yaml, or run with --price, and measure it again."
+        return ConfigError(PLACE, problem, mend)
     reasons = dict.fromkeys(
         row.energy_reason if criterion is Criterion.ENERGY else row.reason for row in rows
     )

@@ -30,8 +30,8 @@ from velodrome.scheduler.reports import (
     outliers_text,
 )
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
-from velodrome.scheduler.reports.cell_rates import GridUnit, parse_unit
 from velodrome.scheduler.reports.cell_rows import build_cell_row, list_column_phases
+from velodrome.scheduler.reports.cell_work import GridUnit, parse_unit
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.core_utilization import summarize_core_use
 from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv, to_markdown
@@ -175,7 +175,7 @@ def report(
             screen = Group(UnwrappedLine(unfinished, "bold yellow"), screen)
         console().print(screen, crop=False)
         flags = [] if kind is ReportKind.TIMES else [f"--{kind.value}"]
-        flags += ["--unit", unit.value] if unit.is_rate else []
+        flags += ["--unit", unit.value] if unit is not GridUnit.TIME else []
         words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
         if picture is not None:
             draw_svg(screen, picture, shlex.join((NAME, *words)))

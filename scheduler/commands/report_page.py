@@ -9,7 +9,7 @@ from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
-from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.html import page_data
 from velodrome.scheduler.reports.html.document import render_document
 from velodrome.scheduler.reports.html.page import build_page

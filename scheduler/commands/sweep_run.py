@@ -134,7 +134,7 @@ def execute_run(sweep_run: SweepRun, target: Target, screen: Console) -> None:
         if target.address:
             _run_on_cluster(sweep_run, target, screen)
         else:
-            _run_here(sweep_run, screen)
+            _run_here(sweep_run, target, screen)
     except ClusterUnreachable as error:
         if sweep_run.store.repeat_numbers(sweep_run.sweep_id):  # it was begun
             raise ClusterUnreachable(f"{error}. Resume with: {sweep_run.resume}") from error
@@ -150,14 +150,16 @@ def resume_command(sweep_id: str, results: str | Path, target: Target, only: str
         "--address": target.address,
         "--cluster": target.cluster or "",
         "--patience": target.patience,
+        "--price": target.price,
     }
     words = [word for name, value in options.items() if value for word in (name, value)]
     return format_command("run", *words)
 
 
-def _run_here(sweep_run: SweepRun, screen: Console) -> None:
+def _run_here(sweep_run: SweepRun, target: Target, screen: Console) -> None:
     """Run on this machine, under an embedded Ray unless nothing is left to do."""
-    node = sweep_run.store.types().with_type_name(take_inventory())
+    typed = sweep_run.store.types().with_type_name(take_inventory())
+    node = target.make_prices().with_price(typed)
     plan = sweep_run.plan((node,))
     with sweep_run.store.hold_sweep(sweep_run.sweep_id):
         attempts = sweep_run.store_plan(plan)
@@ -199,7 +201,8 @@ def _run_on_cluster(sweep_run: SweepRun, target: Target, screen: Console) -> Non
     with join_cluster(target.address):
         from velodrome.scheduler.fleet.membership import Membership
 
-        with Membership(types=sweep_run.store.types()) as membership:
+        prices = target.make_prices(declared)
+        with Membership(types=sweep_run.store.types(), prices=prices) as membership:
             print_line(screen, f"asking the nodes of {target.address} for their inventories")
             nodes = membership.wait_for_nodes(partial(print_line, screen))
             if not (nodes or declared):

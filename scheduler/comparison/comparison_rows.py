@@ -8,14 +8,9 @@ from velodrome.scheduler.comparison.fingerprints import HARDWARE
 from velodrome.scheduler.comparison.matching import CellPair, RefusedPair, Rows
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
-from velodrome.scheduler.reports.cell_rates import (
-    UNKNOWN_WORK,
-    GridUnit,
-    format_amount,
-    name_line_unit,
-    read_work,
-)
+from velodrome.scheduler.reports.cell_rates import UNKNOWN_WORK, format_amount
 from velodrome.scheduler.reports.cell_times import format_duration
+from velodrome.scheduler.reports.cell_work import GridUnit, name_line_unit, read_work
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.ratio_tests import Comparison, Verdict
@@ -23,6 +18,7 @@ from velodrome.scheduler.statistics.replication import ReplicatedTime
 from velodrome.scheduler.sweeps.conditions import FIELDS
 
 MARKS = {Verdict.SLOWER: "▲", Verdict.FASTER: "▼", Verdict.UNDECIDED: "?"}
+OTHER_VERDICTS = {Verdict.SLOWER: "worse", Verdict.FASTER: "better"}
 ALIKE = "="
 UNSTABLE = "~"
 NOT_COMPARABLE, VANISHED, APPEARED = "not comparable", "vanished", "appeared"
@@ -36,7 +32,7 @@ def table_rows(
     """Build rows of text, narrow enough for 80 columns. ratio: of times, or of rates."""
     return [
         {
-            "verdict": format_verdict(time),
+            "verdict": format_verdict(time, unit),
             "cell": f"{names.format_short(time.pair.candidate[0])} {time.phase}"
             + name_line_unit([read_work(time.pair.candidate)], unit),
             "base": _format_side(time.base, time.pair.base, time.phase, unit),
@@ -57,24 +53,40 @@ def have_equal_work(times: Iterable[TimeComparison]) -> bool:
 def _format_side(time: ReplicatedTime, rows: Rows, phase: str, unit: GridUnit) -> str:
     if unit is GridUnit.TIME:
         return format_duration(time.median_ns)
+    if not unit.is_of_times:
+        return format_amount(_turn(time.median_ns, unit), unit)
     amount = read_work(rows).amount(unit, phase)
     return format_amount(amount / time.median_ns * 1e9, unit) if amount else UNKNOWN_WORK
 
 
+def turn_ratio(ratio: float, low: float, high: float, unit: GridUnit) -> tuple[float, float, float]:
+    """Return a ratio of times and its bounds as those of a unit: turned over for rates."""
+    if not unit.is_rate:
+        return ratio, low, high
+    return 1 / ratio, 1 / high, 1 / low if low > 0 else math.inf
+
+
+def _turn(value: float, unit: GridUnit) -> float:
+    """Return the value of a quantity from what was compared, which is low where it is good."""
+    return 1 / value if unit is GridUnit.MFU else value
+
+
 def _format_ratio(comparison: Comparison, unit: GridUnit) -> dict[str, str]:
-    ratio, low, high = comparison.ratio, comparison.low, comparison.high
-    if unit.is_rate:
-        ratio, low, high = 1 / ratio, 1 / high, 1 / low if low > 0 else math.inf
+    ratio, low, high = turn_ratio(comparison.ratio, comparison.low, comparison.high, unit)
     return {"ratio": f"{ratio:.3f}x", "interval": format_interval(low, high, "-")}
 
 
 def build_flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
     """Build a row per compared time and per cell that could not be compared. ns per call.
 
-    A field that differs between the sides is shown as `eager -> compile`.
+    A field that differs between the sides is shown as `eager -> compile`. Of another quantity than
+    times, its values replace the ns; `ratio` is always above 1 where the candidate is worse.
     """
     rows = [
-        _describe_pair(time.verdict.value, time.pair) | _list_times(time) for time in outcome.times
+        _describe_pair(name_verdict(time.verdict, outcome.quantity), time.pair)
+        | _list_times(time)
+        | _list_values_of(time, outcome.quantity)
+        for time in outcome.times
     ]
     rows += [_build_changed_row(change) for change in outcome.changes]
     rows += [_build_refused_row(entry) for entry in outcome.refused]
@@ -83,7 +95,12 @@ def build_flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
     return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 
-def format_verdict(time: TimeComparison) -> str:
+def name_verdict(verdict: Verdict, quantity: GridUnit) -> str:
+    """Name a verdict: `slower` and `faster` of times, `worse` and `better` of other quantities."""
+    return verdict.value if quantity.is_of_times else OTHER_VERDICTS.get(verdict, verdict.value)
+
+
+def format_verdict(time: TimeComparison, unit: GridUnit = GridUnit.TIME) -> str:
     """Format a verdict with a mark and its cause: `▲ slower: machine`.
 
     `=` means equal within the practical minimum, with confidence.
@@ -92,7 +109,7 @@ def format_verdict(time: TimeComparison) -> str:
     unstable = "" if time.is_stable else f" {UNSTABLE}"
     cause = time.attribution.cause if time.attribution else ChangeSource.UNKNOWN
     source = "" if cause is ChangeSource.UNKNOWN else f": {cause.value}"
-    return f"{mark} {time.verdict.value}{source}{unstable}"
+    return f"{mark} {name_verdict(time.verdict, unit)}{source}{unstable}"
 
 
 def format_interval(low: float, high: float, between: str = " to ") -> str:
@@ -118,6 +135,9 @@ def _list_values(rows: Iterable[TaskRow], name: str) -> list[str]:
 
 _TIME_FIELDS: Mapping[str, Callable[[TimeComparison], object]] = {
     "phase": lambda time: time.phase,
+    "quantity": lambda time: GridUnit.TIME.value,
+    "base_value": lambda time: None,
+    "candidate_value": lambda time: None,
     "base_ns": lambda time: time.base.median_ns,
     "candidate_ns": lambda time: time.candidate.median_ns,
     "ratio": lambda time: time.comparison.ratio,
@@ -154,6 +174,19 @@ COLUMNS = (
 
 def _list_times(time: TimeComparison) -> dict[str, object]:
     return {name: read(time) for name, read in _TIME_FIELDS.items()}
+
+
+def _list_values_of(time: TimeComparison, quantity: GridUnit) -> dict[str, object]:
+    """Return the values of a quantity that is no time, in place of its ns."""
+    if quantity is GridUnit.TIME:
+        return {}
+    return {
+        "quantity": quantity.value,
+        "base_value": _turn(time.base.median_ns, quantity),
+        "candidate_value": _turn(time.candidate.median_ns, quantity),
+        "base_ns": None,
+        "candidate_ns": None,
+    }
 
 
 def _build_changed_row(change: StatusChange) -> dict[str, object]:

@@ -10,8 +10,10 @@ from velodrome.scheduler.comparison.fingerprints import HARDWARE, IDENTITY, Cell
 from velodrome.scheduler.comparison.recorded_attributes import Realm
 from velodrome.scheduler.comparison.replication_units import NO_PAST, PastRows
 from velodrome.scheduler.comparison.side_selection import SELECTABLE
+from velodrome.scheduler.comparison.unit_costs import make_reader
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.fairness import Difference, list_differences
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.geometric_means import Mean
@@ -41,7 +43,8 @@ class ComparisonOutcome:
     """All findings of a comparison. least: the practical minimum.
 
     unfair: differences besides the subjects, with the number of cells. silent: cells with no number
-    on either side. missing: a warning of unreadable rows.
+    on either side. missing: a warning of unreadable rows. quantity: of `times`, if not their ns:
+    J per unit, money per million units, or the inverse of MFU.
     """
 
     base: SelectedSide
@@ -58,6 +61,7 @@ class ComparisonOutcome:
     unfair: tuple[tuple[Difference, int], ...]
     silent: int
     missing: str = ""
+    quantity: GridUnit = GridUnit.TIME
 
     def with_verdict(self, verdict: Verdict) -> tuple[TimeComparison, ...]:
         return tuple(time for time in self.times if time.verdict is verdict)
@@ -86,14 +90,23 @@ def compare_sides(
     subjects: frozenset[str],
     least: float,
     past: PastRows = NO_PAST,
+    quantity: GridUnit = GridUnit.TIME,
 ) -> ComparisonOutcome:
-    """Compare rows of `tasks`. past: rows of other sweeps. ConfigError if no cell is comparable."""
+    """Compare rows of `tasks`. past: rows of other sweeps. quantity: the times, or what costs.
+
+    ConfigError if no cell is comparable.
+    """
     rules = CellRules(subjects)
     matched = matching.match_cells(base[1], candidate[1], rules)
     if not matched.pairs:
         raise (_refuse_cells(matched) if matched.refused else _refuse_sides(matched, rules))
-    times = verdicts.compare_times(matched.pairs, least, past=past)
-    if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
+    times = verdicts.compare_times(matched.pairs, least, past=past, read=make_reader(quantity))
+    if quantity is GridUnit.TIME and not subjects & {
+        *HARDWARE,
+        "node_id",
+        "hostname",
+        "device",
+    }:  # canaries are of one machine
         times = verdicts.attribute_moves(times)
     moved = {id(time.pair) for time in times if time.has_moved}
     return ComparisonOutcome(
@@ -116,6 +129,7 @@ def compare_sides(
         ),
         _count_differences(matched.pairs, subjects),
         sum(not verdicts.count_numbers((*pair.base, *pair.candidate)) for pair in matched.pairs),
+        quantity=quantity,
     )
 
 

@@ -1,4 +1,4 @@
-"""The best way to compute one model, by speed or energy, and how far the others are from it.
+"""The best way to compute one model, by speed, energy or price, and how far the others are from it.
 
 The best is the one with the lowest cost per unit of work (image, vector or token), so different
 batch sizes compete. It is chosen by the same costs that are then tested: with k configurations each
@@ -6,7 +6,6 @@ of them could have been the best by chance. So the k - 1 tests against it use 2 
 one comparison, as if all k (k - 1) / 2 pairs were compared.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,12 +19,16 @@ from velodrome.scheduler.comparison.replication_units import (
     Reader,
     collect_evidence,
     group_past_rows,
-    read_repeat,
     read_repeats,
 )
+from velodrome.scheduler.comparison.unit_costs import (
+    choose_unit,
+    make_reader,
+    require_one_currency,
+)
 from velodrome.scheduler.reports.cell_keys import implementation_order, read_implementation
-from velodrome.scheduler.reports.cell_rates import EXAMPLE, TOKEN, name_unit
 from velodrome.scheduler.reports.cell_times import Time, combine_repeats
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import ProcessVariation, estimate_from_sweeps
 from velodrome.scheduler.statistics.ratio_tests import (
@@ -35,14 +38,21 @@ from velodrome.scheduler.statistics.ratio_tests import (
     Verdict,
     compare_all,
 )
-from velodrome.scheduler.statistics.replication import Repeat
 
 
 class Criterion(StrEnum):
-    """The quantity that a recommendation makes small: time or energy per unit of work."""
+    """The quantity that a recommendation makes small: time, energy or price per unit of work."""
 
     SPEED = "speed"
     ENERGY = "energy"
+    PRICE = "price"
+
+
+QUANTITIES = {
+    Criterion.SPEED: GridUnit.RATE,
+    Criterion.ENERGY: GridUnit.ENERGY,
+    Criterion.PRICE: GridUnit.COST,
+}
 
 
 class Rank(StrEnum):
@@ -69,7 +79,10 @@ class Configuration:
 
 @dataclass(frozen=True)
 class RankedConfiguration:
-    """A configuration with its cost per unit: ns or J. comparison: with the best; None: it is."""
+    """A configuration with its cost per unit: ns, J, or money per million units.
+
+    comparison: with the best; None: it is the best.
+    """
 
     configuration: Configuration
     sweep_id: str
@@ -87,7 +100,7 @@ class RankedConfiguration:
 class Recommendation:
     """All configurations of a model with a cost, the best first. without: those that have none.
 
-    optimizer: of the phase; empty if it has none.
+    optimizer: of the phase; empty if it has none. currency: of the costs, if they are prices.
     """
 
     model: str
@@ -97,6 +110,7 @@ class Recommendation:
     ranked: tuple[RankedConfiguration, ...]
     without: tuple[Configuration, ...]
     optimizer: str = ""
+    currency: str = ""
 
 
 def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Recommendation:
@@ -108,8 +122,9 @@ def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Reco
     optimizer = _find_newest_optimizer(rows, phase)
     if optimizer:
         rows = [row for row in rows if row.optimizer == optimizer]
-    unit = _choose_unit(rows)
-    read = _make_reader(criterion, unit)
+    unit = choose_unit(rows)
+    currency = require_one_currency(rows) if criterion is Criterion.PRICE else ""
+    read = make_reader(QUANTITIES[criterion], unit)
     groups = _group(rows)
     newest = {key: _select_newest(own, phase, read) for key, own in groups.items()}
     with_cost = {key: own for key, own in newest.items() if own}
@@ -133,6 +148,7 @@ def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Reco
         ),
         without=tuple(sorted(key for key, own in newest.items() if not own)),
         optimizer=optimizer,
+        currency=currency,
     )
 
 
@@ -204,31 +220,3 @@ def _collect_past(rows: Iterable[TaskRow], used: Iterable[TaskRow]) -> PastRows:
     others = [row for row in rows if row.sweep_id not in without]
     newest = set(sorted({row.sweep_id for row in others}, reverse=True)[:MOST_SWEEPS])
     return group_past_rows(row for row in others if row.sweep_id in newest)
-
-
-def _choose_unit(rows: Sequence[TaskRow]) -> str:
-    """Return the common unit: tokens only if every row has them, as earlier versions did not."""
-    units = {name_unit(row) for row in rows}
-    return units.pop() if len(units) == 1 else EXAMPLE
-
-
-def _make_reader(criterion: Criterion, unit: str) -> Reader:
-    """Return a reader of the cost per unit: ns for speed, J for energy."""
-
-    def count(row: TaskRow) -> float:
-        return (row.tokens if unit == TOKEN else None) or row.batch_size
-
-    def read_time(row: TaskRow, phase: str) -> Repeat | None:
-        whole = read_repeat(row, phase)
-        if whole is None or not count(row) > 0:
-            return None
-        bounds = (whole.median_ns, whole.low_ns, whole.high_ns)
-        return Repeat(*(bound / count(row) for bound in bounds))
-
-    def read_energy(row: TaskRow, phase: str) -> Repeat | None:
-        whole = row.energy_per_gradient_j
-        if not row.has_number or whole is None or not 0 < whole < math.inf or not count(row) > 0:
-            return None
-        return Repeat(*(3 * (whole / count(row),)))
-
-    return read_energy if criterion is Criterion.ENERGY else read_time

@@ -9,18 +9,36 @@ from velodrome.scheduler.comparison.recommendation import (
     Recommendation,
 )
 from velodrome.scheduler.reports.cell_rates import (
-    GridUnit,
     compute_rate,
     format_amount,
     format_rate_uncertainty,
 )
 from velodrome.scheduler.reports.cell_times import Time, format_uncertainty
+from velodrome.scheduler.reports.cell_work import GridUnit
 
 LEFT = 5  # columns of words
 MOST_NAMED = 3
-BEST = {Criterion.SPEED: "fastest", Criterion.ENERGY: "least energy"}
-WORSE = {Criterion.SPEED: "slower", Criterion.ENERGY: "more energy"}
-COSTS = {Criterion.SPEED: "time", Criterion.ENERGY: "energy"}
+BEST = {
+    Criterion.SPEED: "fastest",
+    Criterion.ENERGY: "least energy",
+    Criterion.PRICE: "cheapest",
+}
+WORSE = {
+    Criterion.SPEED: "slower",
+    Criterion.ENERGY: "more energy",
+    Criterion.PRICE: "more expensive",
+}
+COSTS = {Criterion.SPEED: "time", Criterion.ENERGY: "energy", Criterion.PRICE: "price"}
+SOURCES = {
+    Criterion.SPEED: "",
+    Criterion.ENERGY: " (of the GPUs, on a CPU of its sockets)",
+    Criterion.PRICE: " (of the share of its node, as the user gave it)",
+}
+COST_COLUMNS = {
+    Criterion.SPEED: "ns_per_unit",
+    Criterion.ENERGY: "j_per_unit",
+    Criterion.PRICE: "cost_per_million_units",
+}
 WORK = {
     "gradient": "forward and backward pass",
     "forward": "forward pass",
@@ -31,7 +49,7 @@ WORK = {
 
 def table_rows(found: Recommendation) -> list[dict[str, str]]:
     """Build a row of text per configuration."""
-    name = f"{found.unit}s/s" if found.criterion is Criterion.SPEED else f"J per {found.unit}"
+    name = _name_unit(found)
     return [
         {
             "verdict": _name_rank(found, each),
@@ -50,7 +68,10 @@ def table_rows(found: Recommendation) -> list[dict[str, str]]:
 
 
 def build_flat_rows(found: Recommendation) -> list[dict[str, object]]:
-    """Build a row of plain values per configuration. cost: ns or J per unit, low is better."""
+    """Build a row of plain values per configuration.
+
+    cost: ns or J per unit, or the price of a million units; low is better.
+    """
     return [
         {
             "rank": each.rank.value,
@@ -61,14 +82,16 @@ def build_flat_rows(found: Recommendation) -> list[dict[str, object]]:
             "sweep_id": each.sweep_id,
             "repeats": each.cost.processes,
             "unit": found.unit,
-            f"{prefix}_per_unit": each.cost.median_ns,
-            f"{prefix}_per_unit_low": each.cost.low_ns,
-            f"{prefix}_per_unit_high": each.cost.high_ns,
-            "units_per_s": 1e9 / each.cost.median_ns if is_speed else None,
+            column: each.cost.median_ns,
+            f"{column}_low": each.cost.low_ns,
+            f"{column}_high": each.cost.high_ns,
+            "units_per_s": 1e9 / each.cost.median_ns
+            if found.criterion is Criterion.SPEED
+            else None,
+            **({"currency": found.currency} if found.criterion is Criterion.PRICE else {}),
             **_list_comparison(each),
         }
-        for is_speed in [found.criterion is Criterion.SPEED]
-        for prefix in ["ns" if is_speed else "j"]
+        for column in [COST_COLUMNS[found.criterion]]
         for each in found.ranked
     ]
 
@@ -77,11 +100,11 @@ def build_legend(found: Recommendation) -> str:
     """Explain the numbers and which direction is better."""
     cost = COSTS[found.criterion]
     better = "higher is better" if found.criterion is Criterion.SPEED else "lower is better"
-    source = "" if found.criterion is Criterion.SPEED else " (of the GPUs, on a CPU of its sockets)"
     return (
         f"{_describe_work(found)}, verified times only; {better} · ratio: {cost} per {found.unit}"
-        f"{source} over that of the best, with its 95 % interval: lower is better · cannot tell: "
-        "not distinguishable from the best, corrected for the choice among all"
+        f"{SOURCES[found.criterion]} over that of the best, with its 95 % interval: lower is "
+        "better · cannot tell: not distinguishable from the best, corrected for the choice among "
+        "all"
     )
 
 
@@ -93,7 +116,7 @@ def summarize(found: Recommendation) -> str:
     """Summarize in one sentence."""
     first, *others = found.ranked
     unsure = [_name(each.configuration) for each in others if each.rank is Rank.CANNOT_TELL]
-    name = f"{found.unit}s/s" if found.criterion is Criterion.SPEED else f"J per {found.unit}"
+    name = _name_unit(found)
     text = (
         f"{BEST[found.criterion]} of {len(found.ranked)} for {found.model}: "
         f"{_name(first.configuration)}, {format_cost(found, first.cost, name)}"
@@ -108,8 +131,8 @@ def summarize(found: Recommendation) -> str:
 
 
 def format_cost(found: Recommendation, cost: Time, name: str = "") -> str:
-    """Format units per second, or J per unit, with the uncertainty. name: of the unit."""
-    if found.criterion is Criterion.ENERGY:
+    """Format units per second, or energy or price, with the uncertainty. name: of the unit."""
+    if found.criterion is not Criterion.SPEED:
         amount, uncertainty = f"{cost.median_ns:.3g}", format_uncertainty(cost)
     else:
         rate = compute_rate(cost, 1.0)
@@ -117,6 +140,14 @@ def format_cost(found: Recommendation, cost: Time, name: str = "") -> str:
         uncertainty = format_rate_uncertainty(rate, cost)
     shown = uncertainty if uncertainty.startswith("±") else f"({uncertainty})"
     return " ".join(filter(None, (amount, name, shown)))
+
+
+def _name_unit(found: Recommendation) -> str:
+    return {
+        Criterion.SPEED: f"{found.unit}s/s",
+        Criterion.ENERGY: f"J per {found.unit}",
+        Criterion.PRICE: f"{found.currency} per million {found.unit}s".lstrip(),
+    }[found.criterion]
 
 
 def _name_rank(found: Recommendation, each: RankedConfiguration) -> str:

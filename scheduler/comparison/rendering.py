@@ -18,7 +18,7 @@ from velodrome.scheduler.comparison.wording import (
     summarize,
 )
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.csv_markdown import escape_markdown, format_code_span, to_markdown
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
 from velodrome.scheduler.statistics.ratio_tests import Verdict

@@ -9,11 +9,15 @@ from velodrome.agents.phases import find_decisive
 from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.comparison.causes import LikelyCause, select_likely
 from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
-from velodrome.scheduler.comparison.comparison_rows import format_interval
+from velodrome.scheduler.comparison.comparison_rows import (
+    format_interval,
+    name_verdict,
+    turn_ratio,
+)
 from velodrome.scheduler.comparison.matching import RefusedPair
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome, SelectedSide
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, StatusChange
-from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.contrasts import ReplicationUnit
 from velodrome.scheduler.statistics.geometric_means import Mean
@@ -26,6 +30,15 @@ DIRECTIONS = {
     GridUnit.TIME: "times: lower is better",
     GridUnit.RATE: "images, vectors or true tokens per second: higher is better",
     GridUnit.FLOPS: "FLOP/s of the model's products: higher is better",
+    GridUnit.MFU: "share of the vendor's dense peak: higher is better",
+    GridUnit.ENERGY: "J per image, vector or true token of a gradient: lower is better",
+    GridUnit.COST: "price of a million images, vectors or true tokens: lower is better",
+}
+NOUNS = {  # of one and of several
+    GridUnit.TIME: ("time", "times"),
+    GridUnit.MFU: ("MFU", "MFUs"),
+    GridUnit.ENERGY: ("energy", "energies"),
+    GridUnit.COST: ("cost", "costs"),
 }
 TURNS = {OutcomeTurn.BROKE: "✗", OutcomeTurn.MENDED: "✓", OutcomeTurn.CHANGED: "!"}
 
@@ -91,9 +104,10 @@ def _describe_precisions(outcome: ComparisonOutcome) -> Iterator[str]:
 
 def build_legend(outcome: ComparisonOutcome, unit: GridUnit = GridUnit.TIME) -> str:
     least = f"{outcome.least * 100:g} %"
+    worse, better = (name_verdict(each, unit) for each in (Verdict.SLOWER, Verdict.FASTER))
     return (
         f"{DIRECTIONS[unit]} · ratio: candidate over base, of medians over repeats, and its 95 % "
-        f"interval · ▲ slower, ▼ faster: by {least} or more, and by chance in under "
+        f"interval · ▲ {worse}, ▼ {better}: by {least} or more, and by chance in under "
         f"{ALPHA * 100:g} % of comparisons of so many cells (moderated, Holm) · = undecided, but "
         f"alike within {least} · ? undecided · ~ not stable"
     )
@@ -118,15 +132,19 @@ def _count_verdicts(outcome: ComparisonOutcome) -> str:
     alike = sum(time.comparison.is_alike for time in outcome.with_verdict(Verdict.UNDECIDED))
     these = "these" if alike == undecided else f"{alike} of these"
     within = f" ({these} alike within {outcome.least * 100:g} %)" if alike else ""
-    total = f"{len(outcome.times)} time{'s' if len(outcome.times) != 1 else ''}"
-    return f"Of {total}, {slower} slower, {faster} faster, {undecided} undecided{within}"
+    worse, better = (
+        name_verdict(each, outcome.quantity) for each in (Verdict.SLOWER, Verdict.FASTER)
+    )
+    total = f"{len(outcome.times)} {NOUNS[outcome.quantity][len(outcome.times) != 1]}"
+    return f"Of {total}, {slower} {worse}, {faster} {better}, {undecided} undecided{within}"
 
 
 def _format_overall(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give the overall ratio of the decisive phase."""
     phase = find_decisive(outcome.means)
     if mean := outcome.means.get(phase):
-        yield f"{phase} {mean.ratio:.3f}x overall ({format_interval(mean.low, mean.high)})"
+        ratio, low, high = turn_ratio(mean.ratio, mean.low, mean.high, outcome.quantity)
+        yield f"{phase} {ratio:.3f}x overall ({format_interval(low, high)})"
 
 
 def _summarize_attributions(outcome: ComparisonOutcome) -> Iterator[str]:
@@ -158,8 +176,9 @@ def _explain_verdicts(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give reasons for missing verdicts, and the likeliest cause of moves."""
     has_moved = any(time.has_moved for time in outcome.times)
     for reason, count in _count_reasons(outcome).most_common(REASONS):
-        times_text = "any time" if count == len(outcome.times) else f"{count} of these times"
-        yield f"no verdict on {times_text}: {reason}"
+        one, several = NOUNS[outcome.quantity]
+        which = f"any {one}" if count == len(outcome.times) else f"{count} of these {several}"
+        yield f"no verdict on {which}: {reason}"
     if outcome.is_same:
         moved = "the times moved by drift or chance; " if has_moved else ""
         rate = f"chance alone gives a verdict in at most {ALPHA * 100:g} % of such comparisons"
@@ -221,12 +240,12 @@ def _list_means(outcome: ComparisonOutcome) -> Iterator[Entry]:
     out = len(outcome.changes) + len(outcome.refused) + outcome.silent
     beside = f", {_count_cells(out)} without a ratio left out" if out else ""
     for phase, mean in outcome.means.items():
-        yield Entry(f"{phase} {_format_mean(mean)}{beside}")
+        yield Entry(f"{phase} {_format_mean(mean, outcome.quantity)}{beside}")
 
 
-def _format_mean(mean: Mean) -> str:
-    interval = format_interval(mean.low, mean.high)
-    return f"{mean.ratio:.3f}x ({interval}) over {_count_cells(mean.count)}"
+def _format_mean(mean: Mean, quantity: GridUnit) -> str:
+    ratio, low, high = turn_ratio(mean.ratio, mean.low, mean.high, quantity)
+    return f"{ratio:.3f}x ({format_interval(low, high)}) over {_count_cells(mean.count)}"
 
 
 def _order_causes(outcome: ComparisonOutcome) -> Sequence[LikelyCause]:

@@ -40,7 +40,7 @@ _STATES = {
 class JobSpec:
     """A sweep to run as a job; stored as the job's metadata, and enough to submit it again.
 
-    only, cluster and patience are as the user typed them; empty if absent.
+    only, cluster, patience and price are as the user typed them; empty if absent.
     """
 
     sweep: str
@@ -49,6 +49,7 @@ class JobSpec:
     only: str = ""
     cluster: str = ""
     patience: str = ""
+    price: str = ""
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -62,6 +63,7 @@ class JobSpec:
             "--only": self.only,
             "--cluster": self.cluster,
             "--patience": self.patience,
+            "--price": self.price,
             "--address": address,
         }
         words = [word for pair in options.items() if pair[1] for word in pair]

@@ -14,6 +14,7 @@ from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.head_monitor import HeadMonitor
 from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
+from velodrome.scheduler.plans.node_prices import NO_PRICES, PriceList
 
 INVENTORY_DEADLINE_S = 60.0
 SUSPECT_S = 10.0  # Ray's own health check takes 2 to 3 s as cluster.yaml sets it, 15 s by default
@@ -48,15 +49,20 @@ class _InventoryRequest:
 class Membership:
     """Tracks which nodes can measure. known.
 
-    Inventories by Ray's id that need no request. types: names. A node that offers Ray no CPUs, such
-    as a head that only coordinates, does not belong to the fleet.
+    Inventories by Ray's id that need no request. types: names. prices: of nodes as they join. A
+    node that offers Ray no CPUs, such as a head that only coordinates, does not belong to the
+    fleet.
     """
 
     def __init__(
-        self, known: Mapping[str, Node] | None = None, types: NodeTypes | None = None
+        self,
+        known: Mapping[str, Node] | None = None,
+        types: NodeTypes | None = None,
+        prices: PriceList = NO_PRICES,
     ) -> None:
         self._known = dict(known or {})
         self._types = types or NodeTypes()
+        self._prices = prices
         self._monitor = HeadMonitor()
         self._members: dict[str, Member] = {}  # by node id
         self._requests: dict[str, _InventoryRequest] = {}  # by Ray's id
@@ -181,7 +187,7 @@ class Membership:
         if node.node_id in self._members:  # two Rays on one machine
             # Ids that Ray makes up are random; those of its fake nodes differ at their end.
             node = replace(node, node_id=f"{node.node_id}-{ray_id[-6:]}")
-        node = self._types.with_type_name(node)
+        node = self._prices.with_price(self._types.with_type_name(node))
         cpus, gpus = float(resources["CPU"]), float(resources.get("GPU", 0.0))
         self._members[node.node_id] = Member(node, ray_id, cpus, gpus)
         return Joined(node)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from velodrome.agents.execution import rerun_command
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
+from velodrome.agents.node_prices import price_task
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.plans.expected_outcomes import Expectations
 from velodrome.scheduler.plans.placement import Plan
@@ -82,6 +83,7 @@ def make_unmeasured(
         finished_at=now,
         log_tail=log_tail,
         rerun=rerun_command(attempt.task),
+        price=price_task(attempt.task, node) if node else None,
     )
 
 

@@ -1,13 +1,15 @@
 """Hardware of a node type, from `metadata: velodrome:`, else from Ray's resource counts."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from velodrome.agents.node import Core, Gpu, Node, contains_words
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import value_parsers
+from velodrome.scheduler.sweeps import quantities, value_parsers
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
-KEYS = ("cpu", "cores", "threads", "memory", "disk", "gpus", "architecture")
+KEYS = ("cpu", "cores", "threads", "memory", "disk", "gpus", "architecture", "price_per_hour")
+MOST_PRICE = 1e6  # per hour
 EXAMPLE = "{cores: 4, threads: 8, memory: 32GiB, gpus: NVIDIA L4}"
 ACCELERATOR = "ray.io/accelerator-type"
 UNKNOWN_GPU = "GPU"
@@ -39,10 +41,11 @@ def build_node(
     found: Fields,
     resources: RayResources,
     labels: tuple[tuple[str, str], ...],
+    currency: str = "",
 ) -> tuple[Node, tuple[str, ...]]:
     """Build a node of a type, named like it; also describe what was not declared.
 
-    place: where the type is declared, for errors about missing entries.
+    place: where the type is declared, for errors about missing entries. currency: of its price.
     """
     value_parsers.check_keys(found, KEYS, f"key of the hardware of {name}")
     cpus = _read_cpus(name, place, found, resources)
@@ -65,6 +68,8 @@ def build_node(
         ),
         labels=labels,
         free_disk_bytes=value_parsers.read_memory(disk, "disk") if disk else 0,
+        price_per_hour=_read_price(found),
+        price_currency=currency,
     )
     return node, tuple(note for note in (cpus.derived, model_note, memory_note) if note)
 
@@ -126,6 +131,15 @@ def _read_names(value: Value, count: int) -> tuple[str, ...]:
         problem = f"gpus names {len(items)}, but resources have GPU: {count}"
         raise ConfigError(value.place, problem, "Give GPU as many as there are.")
     return tuple(value_parsers.read_text(item, "gpus") for item in items)
+
+
+def _read_price(found: Fields) -> float | None:
+    value = found.get("price_per_hour")
+    if value is None:
+        return None
+    return value_parsers.read_number(
+        value, "price_per_hour", partial(quantities.parse_positive, most=MOST_PRICE)
+    )
 
 
 def _read_memory(found: Fields, resources: RayResources) -> tuple[int, str]:

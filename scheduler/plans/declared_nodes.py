@@ -12,6 +12,7 @@ from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Value
 
 TYPES, METADATA_KEY = "available_node_types", "velodrome"
+CURRENCY = "currency"  # of all prices, beside the types in the metadata
 TYPE_KEYS = (  # what Ray's own schema allows in a node type
     "node_config",
     "resources",
@@ -78,7 +79,7 @@ def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:
     head = _read_head_type(root, kinds, source)
     most = _read_whole(root, "max_workers", MAX_WORKERS)
     labels = {name: _read_labels(kind) for name, kind in kinds.items()}
-    declared = _read_hardware(root, kinds)
+    declared, currency = _read_hardware(root, kinds)
     found = []
     for name, kind in kinds.items():
         counted = _read_resources(kind)
@@ -88,7 +89,12 @@ def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:
             continue
         selector = _choose_selector(name, kind, labels)
         node, derived = build_node(
-            name, kind.place, declared.get(name, Fields(kind.place, ())), counted, labels[name]
+            name,
+            kind.place,
+            declared.get(name, Fields(kind.place, ())),
+            counted,
+            labels[name],
+            currency,
         )
         least = _read_whole(kind, "min_workers", 0)
         cpus = counted.cpus or node.logical
@@ -151,8 +157,8 @@ def _read_resources(kind: Fields) -> RayResources:
     return RayResources(counts.get("CPU"), counts.get("GPU", 0), counts.get("memory", 0))
 
 
-def _read_hardware(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]:
-    """Return the entries of `metadata: velodrome:` by node type."""
+def _read_hardware(root: Fields, kinds: Mapping[str, Fields]) -> tuple[dict[str, Fields], str]:
+    """Return the entries of `metadata: velodrome:` by node type, and the currency of prices."""
     metadata = root.get("metadata")
     value = (
         value_parsers.read_fields(metadata, "metadata", "{velodrome: ...}").get(METADATA_KEY)
@@ -160,13 +166,16 @@ def _read_hardware(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Field
         else None
     )
     if value is None:
-        return {}
+        return {}, ""
     found = value_parsers.read_fields(value, METADATA_KEY, f"{{cpu: {EXAMPLE}}}")
-    value_parsers.check_keys(found, kinds, "node type")
-    return {
+    value_parsers.check_keys(found, (*kinds, CURRENCY), "node type")
+    currency = found.get(CURRENCY)
+    types = {
         key.text: value_parsers.read_fields(entry, key.text, EXAMPLE)
         for key, entry in found.entries
+        if key.text != CURRENCY
     }
+    return types, value_parsers.read_text(currency, CURRENCY) if currency else ""
 
 
 def _choose_selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[str, str]:

@@ -1,82 +1,31 @@
-"""The rates of a cell: images, vectors or tokens per second, and FLOP/s."""
+"""The values of a cell in each unit: rates, FLOP/s, share of the peak, energy and cost."""
 
-import statistics
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.products import count_units
-from velodrome.agents.environments.recipes import did_you_mean
-from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.ceilings_text import format_rate
 from velodrome.scheduler.reports.cell_times import (
     ONE_PROCESS,
     Time,
+    combine_repeats,
     format_time,
     format_uncertainty,
     format_width,
 )
+from velodrome.scheduler.reports.cell_work import CellWork, GridUnit
 from velodrome.scheduler.results.ceilings import RateUnit
-from velodrome.scheduler.results.rate_columns import RATED_PHASES
-from velodrome.scheduler.results.typed_rows import TaskRow
+from velodrome.scheduler.statistics.replication import Repeat
 
-EXAMPLE, TOKEN = "example", "token"
 UNKNOWN_WORK = "work not recorded"
 NO_PRODUCTS = "no products"
-
-
-class GridUnit(StrEnum):
-    """The quantity that a grid shows."""
-
-    TIME = "time"
-    RATE = "rate"
-    FLOPS = "flops"
-
-    @property
-    def is_rate(self) -> bool:
-        """True if higher is better."""
-        return self is not GridUnit.TIME
-
-
-@dataclass(frozen=True)
-class CellWork:
-    """The work of one call by a cell's rows. unit: `image`, `token` ...; None: not recorded.
-
-    gradient_j: energy of a gradient call, the median over repeats.
-    """
-
-    unit: str = EXAMPLE
-    examples: int = 0
-    tokens: float | None = None
-    forward_flops: float | None = None
-    gradient_flops: float | None = None
-    gradient_j: float | None = None
-
-    @property
-    def units(self) -> float:
-        """The number of units: tokens of sequences, else examples."""
-        return self.examples if self.tokens is None else self.tokens
-
-    def amount(self, unit: GridUnit, phase: str) -> float | None:
-        """Return the work of one call of a phase; None if it is not known or there is none."""
-        if phase not in RATED_PHASES:
-            return None
-        return (self.flops(phase) if unit is GridUnit.FLOPS else self.units) or None
-
-    def flops(self, phase: str) -> float | None:
-        """Return the operations of one call: a step has those of its gradient, an update none."""
-        if phase not in RATED_PHASES:
-            return None
-        return self.forward_flops if phase in ("forward", "inference") else self.gradient_flops
-
-
-NO_WORK = CellWork()
+MISSING = {GridUnit.MFU: "peak unknown", GridUnit.ENERGY: "no energy", GridUnit.COST: "no price"}
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Work per second: a median and the bounds of its 95 % interval, None without an interval."""
+    """A value per second: a median and the bounds of its 95 % interval, None without an interval.
+
+    Of energy and cost: the value itself.
+    """
 
     per_s: float
     low_per_s: float | None = None
@@ -90,35 +39,12 @@ class Rate:
         return max(self.high_per_s - self.per_s, self.per_s - self.low_per_s) / self.per_s
 
 
-def parse_unit(text: str) -> GridUnit:
-    """Parse `--unit`; time if empty. ConfigError for an unknown unit."""
-    if text and text not in (*GridUnit,):
-        mend = did_you_mean(text, [unit.value for unit in GridUnit])
-        raise ConfigError("command line, --unit", f"there is no unit '{text}'", mend)
-    return GridUnit(text or GridUnit.TIME)
+@dataclass(frozen=True)
+class CellValue:
+    """A cell's value in a unit. basis: what was measured, whose uncertainty it has."""
 
-
-def read_work(rows: Sequence[TaskRow]) -> CellWork:
-    """Read the work of a cell, of one or more rows."""
-    first = rows[0]
-    energies = [row.energy_per_gradient_j for row in rows if row.energy_per_gradient_j is not None]
-    return CellWork(
-        unit=name_unit(first),
-        examples=first.batch_size,
-        tokens=first.tokens,
-        forward_flops=first.forward_flops,
-        gradient_flops=first.gradient_flops,
-        gradient_j=statistics.median(energies) if energies else None,
-    )
-
-
-def name_unit(row: TaskRow) -> str:
-    """Return the unit of a row's work: `example` where its model or tokens are not known."""
-    if row.tokens is not None:
-        return TOKEN
-    model = MODELS.get(row.model)
-    name = count_units(model, row.batch_size).name if model else EXAMPLE
-    return EXAMPLE if name == TOKEN else name
+    rate: Rate
+    basis: Time
 
 
 def compute_rate(time: Time, amount: float) -> Rate:
@@ -129,17 +55,39 @@ def compute_rate(time: Time, amount: float) -> Rate:
     return Rate(_per_second(amount, time.median_ns), *bounds)
 
 
+def compute_value(time: Time, work: CellWork, phase: str, unit: GridUnit) -> CellValue | None:
+    """Return a cell's value in a unit, in ns for times; None if it is not known."""
+    if unit is GridUnit.TIME:
+        return CellValue(_scale(time, 1.0), time)
+    if unit is GridUnit.ENERGY:
+        energy = _combine_energy(work) if unit.is_known_of(phase) else None
+        return CellValue(_scale(energy, 1.0), energy) if energy else None
+    if not time.median_ns > 0:
+        return None
+    if unit is GridUnit.COST:
+        per_ns = work.cost_per_ns
+        return None if per_ns is None else CellValue(_scale(time, per_ns), time)
+    amount = work.amount(unit, phase)
+    return None if amount is None else CellValue(compute_rate(time, amount), time)
+
+
 def format_cell(time: Time, work: CellWork, phase: str, unit: GridUnit) -> str:
     """Format what a grid's cell shows, with its uncertainty: `3.21 ms ±1.2%`, `5120 ±1.2%`."""
     if unit is GridUnit.TIME:
         return format_time(time)
-    amount = work.amount(unit, phase)
-    if amount is None or not time.median_ns > 0:
-        return NO_PRODUCTS if unit is GridUnit.FLOPS else UNKNOWN_WORK
-    rate = compute_rate(time, amount)
-    text = format_amount(rate.per_s, unit)
-    uncertainty = format_rate_uncertainty(rate, time)
+    found = compute_value(time, work, phase, unit)
+    if found is None:
+        return describe_missing(work, phase, unit)
+    text = format_amount(found.rate.per_s, unit)
+    uncertainty = format_rate_uncertainty(found.rate, found.basis)
     return text if uncertainty == ONE_PROCESS else f"{text} {uncertainty}"
+
+
+def describe_missing(work: CellWork, phase: str, unit: GridUnit) -> str:
+    """Say in two words why a timed cell has no value in a unit."""
+    if unit in (GridUnit.FLOPS, GridUnit.MFU) and not work.flops(phase):
+        return NO_PRODUCTS
+    return MISSING.get(unit, UNKNOWN_WORK)
 
 
 def format_rate_uncertainty(rate: Rate, time: Time) -> str:
@@ -160,24 +108,36 @@ def describe_rates(time: Time, work: CellWork, phase: str) -> str:
     )
 
 
-def name_line_unit(works: Iterable[CellWork], unit: GridUnit) -> str:
-    """Name the unit of a line's cells behind its phase: `, images/s`; empty if cells name it."""
-    names = dict.fromkeys(f"{work.unit}s" for work in works if work.examples)
-    return f", {' or '.join(names)}/s" if unit is GridUnit.RATE and names else ""
+def compare_to_best(value: float | None, best: float | None) -> float | None:
+    """Return a value over the best of its line; None without either."""
+    return value / best if value and best else None
 
 
-def compare_to_best(time: Time, best_ns: float | None, unit: GridUnit) -> float | None:
-    """Return a time over the best time, or a rate over the best rate; None without a best one."""
-    if not best_ns or not time.median_ns > 0:
-        return None
-    return best_ns / time.median_ns if unit.is_rate else time.median_ns / best_ns
+def format_amount(value: float, unit: GridUnit) -> str:
+    """Format FLOP/s as `812 GFLOP/s`, MFU as `41.3 %`, others without a unit: 0.0512, 51.2, 5,120.
 
-
-def format_amount(per_s: float, unit: GridUnit) -> str:
-    """Format FLOP/s as `812 GFLOP/s`, another rate without its unit: 0.0512, 51.2, 5,120."""
+    value: per second, of energy and cost per unit.
+    """
     if unit is GridUnit.FLOPS:
-        return format_rate(per_s, RateUnit.FLOPS)
-    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:#.3g}"
+        return format_rate(value, RateUnit.FLOPS)
+    if unit is GridUnit.MFU:
+        return f"{100 * value:.3g} %"
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _combine_energy(work: CellWork) -> Time | None:
+    """Combine the energies of the repeats, in J per unit."""
+    if not work.energies_j or not work.units > 0:
+        return None
+    each = (energy / work.units for energy in work.energies_j)
+    return combine_repeats([Repeat(joules, joules, joules) for joules in each])
+
+
+def _scale(time: Time, factor: float) -> Rate:
+    if time.bounds is None:
+        return Rate(time.median_ns * factor)
+    low_ns, high_ns = time.bounds
+    return Rate(time.median_ns * factor, low_ns * factor, high_ns * factor)
 
 
 def _per_second(amount: float, ns: float) -> float:

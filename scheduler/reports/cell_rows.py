@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
-from velodrome.scheduler.reports.cell_rates import CellWork
 from velodrome.scheduler.reports.cell_times import Time, describe_interval
+from velodrome.scheduler.reports.cell_work import MILLION, NS_PER_HOUR, CellWork, GridUnit
 from velodrome.scheduler.reports.cells import AGAINST_ITSELF, CellResult
 from velodrome.scheduler.results.rate_columns import RATED_PHASES
 
@@ -62,6 +62,9 @@ def build_cell_row(
         "more_repeats": cell.more_repeats,
         **times,
         **_list_energy(cell.work),
+        **_list_costs(cell),
+        "vendor_peak_flops_per_s": cell.work.peak_flops_per_s,
+        "mfu": cell.value("gradient", GridUnit.MFU),
         "gradient_error": cell.gradient_error,
         "peak_rss_bytes": cell.peak_rss_bytes or None,
         "cpu_percent_mean": cell.cpu_percent_mean,
@@ -107,6 +110,24 @@ def _list_energy(work: CellWork) -> dict[str, object]:
     return {
         f"gradient_j_per_{name}": work.gradient_j / amount
         if work.gradient_j is not None and amount
+        else None
+        for name, amount in amounts.items()
+    }
+
+
+def _list_costs(cell: CellResult) -> dict[str, object]:
+    """Return the costs of gradients, named as the computed columns of `tasks`."""
+    work = cell.work
+    ns = cell.gradient.median_ns if cell.gradient else None
+    amounts = {"examples": work.examples, "tokens": work.tokens}
+    known = ns is not None and work.price_per_hour is not None
+    return {"price_currency": work.currency or None} | {
+        f"cost_per_million_{name}": (work.price_per_hour or 0)
+        / NS_PER_HOUR
+        * (ns or 0)
+        * MILLION
+        / amount
+        if known and amount
         else None
         for name, amount in amounts.items()
     }

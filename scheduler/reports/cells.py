@@ -1,14 +1,14 @@
 """The cells of a report: rows of the `tasks` table, combined over repeats."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.agents.measurement import Status
 from velodrome.agents.phases import find_decisive
 from velodrome.scheduler.reports import cell_keys
-from velodrome.scheduler.reports.cell_rates import NO_WORK, CellWork, GridUnit, read_work
+from velodrome.scheduler.reports.cell_rates import compute_value
 from velodrome.scheduler.reports.cell_times import (
     Time,
     combine_repeats,
@@ -16,6 +16,7 @@ from velodrome.scheduler.reports.cell_times import (
     is_valid_repeat,
     read_repeats,
 )
+from velodrome.scheduler.reports.cell_work import NO_WORK, CellWork, GridUnit, read_work
 from velodrome.scheduler.reports.process_variation import (
     CanaryVariation,
     CellHistory,
@@ -29,7 +30,6 @@ from velodrome.scheduler.reports.task_rows import (
     read_rerun_command,
     select_last_attempts,
 )
-from velodrome.scheduler.results.rate_columns import RATED_PHASES
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import ProcessVariation
 from velodrome.scheduler.statistics.stability import Stability, assess_stability
@@ -82,6 +82,12 @@ class CellResult:
         found: Time | None = getattr(self, phase)
         return found
 
+    def value(self, phase: str, unit: GridUnit) -> float | None:
+        """Return the value of a phase in a unit; None without a time, or if it is not known."""
+        time = self.time(phase)
+        found = compute_value(time, self.work, phase, unit) if time else None
+        return found.rate.per_s if found else None
+
     @property
     def is_stable(self) -> bool:
         """True if every timed phase is stable."""
@@ -117,14 +123,10 @@ def collect_cells(
     }
 
 
-def find_best_ns(
-    cells: Mapping[tuple[cell_keys.Workload, cell_keys.Implementation], CellResult],
-    workload: cell_keys.Workload,
-    phase: str,
-) -> float | None:
-    """Return the lowest median of a workload in ns, None if no cell has a time."""
-    times = [getattr(cell, phase) for key, cell in cells.items() if key[0] == workload]
-    return min((time.median_ns for time in times if time), default=None)
+def find_best_value(cells: Iterable[CellResult], phase: str, unit: GridUnit) -> float | None:
+    """Return the best value of a phase in a unit: the highest rate, or the lowest of others."""
+    values = [value for cell in cells if (value := cell.value(phase, unit)) is not None]
+    return (max if unit.is_rate else min)(values, default=None)
 
 
 def list_shown_phases(cells: Sequence[CellResult], unit: GridUnit) -> list[str]:
@@ -135,7 +137,7 @@ def list_shown_phases(cells: Sequence[CellResult], unit: GridUnit) -> list[str]:
     shown = [
         phase
         for phase in TIMED_PHASES
-        if phase in RATED_PHASES or not unit.is_rate
+        if unit.is_known_of(phase)
         if any(cell.time(phase) for cell in cells)
     ]
     return shown or [find_decisive([phase for cell in cells for phase in cell.phases])]

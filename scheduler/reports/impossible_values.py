@@ -23,7 +23,7 @@ _TIMES = frozenset(name for name in _REAL if _UNITS[name] == "ns per call")
 _ABOVE_0 = frozenset(
     name
     for name in _REAL
-    if _UNITS[name] in ("FLOP per call", "FLOP/s", "J per call", "tokens per call")
+    if _UNITS[name] in ("FLOP per call", "FLOP/s", "J per call", "tokens per call", "per hour")
 )
 
 

@@ -12,8 +12,8 @@ from velodrome.scheduler.reports.cell_keys import (
     implementation_order,
     workload_order,
 )
-from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.cell_times import Time
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.tables import (
     Cells,
     Table,

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.csv_markdown import (
     escape_markdown,
     format_code_span,
@@ -38,11 +38,16 @@ TITLES = {
     "higher is better,",
     GridUnit.FLOPS: "FLOP/s: of the products in the model's definition, by the median time of a "
     "batch, higher is better,",
+    GridUnit.MFU: "MFU: FLOP/s over the vendor's dense peak in that precision, higher is better,",
+    GridUnit.ENERGY: "energy: J per image, vector or true token of a gradient, median over "
+    "repeats, lower is better,",
+    GridUnit.COST: "cost: price of a million images, vectors or true tokens by the median time of "
+    "a batch, lower is better,",
 }
 RATIOS = {
-    unit: "0.81x: ratio to the best" if unit.is_rate else "1.23x: ratio to the fastest"
+    unit: "0.81x: ratio to the best" if unit.is_rate else "1.23x: ratio to the best"
     for unit in GridUnit
-}
+} | {GridUnit.TIME: "1.23x: ratio to the fastest"}
 LEGENDS = {
     unit: f"{title} ± half its 95 % interval over processes (by sweeps or by canaries: "
     "estimated from other sweeps or from canaries) · spread: slowest process over fastest, too few "

@@ -13,15 +13,15 @@ from velodrome.scheduler.reports.cell_keys import (
     implementation_order,
     workload_order,
 )
-from velodrome.scheduler.reports.cell_rates import (
+from velodrome.scheduler.reports.cell_rates import compare_to_best, format_cell
+from velodrome.scheduler.reports.cell_times import UNKNOWN_INSTABILITY, Time, add_times, format_time
+from velodrome.scheduler.reports.cell_work import (
     CellWork,
     GridUnit,
-    compare_to_best,
-    format_cell,
+    explain_missing,
     name_line_unit,
 )
-from velodrome.scheduler.reports.cell_times import UNKNOWN_INSTABILITY, Time, add_times, format_time
-from velodrome.scheduler.reports.cells import CellResult, find_best_ns, list_shown_phases
+from velodrome.scheduler.reports.cells import CellResult, find_best_value, list_shown_phases
 from velodrome.scheduler.reports.task_rows import select_composed_notes
 
 
@@ -107,7 +107,7 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
         for workload in workloads
         for phase in list_shown_phases(_list_cells(cells, workload), unit)
     ]
-    if not unit.is_rate:
+    if unit is GridUnit.TIME:
         lines.extend(_build_totals(cells, workloads, implementations))
     names = tuple(impl.label for impl in implementations)
     remarks = (
@@ -117,6 +117,7 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
         *proof.describe_undecided_checks(
             [cell.proof for cell in cells.values() if cell.with_number]
         ),
+        *explain_missing((cell.work for cell in cells.values() if cell.with_number), unit),
     )
     notes = (*footnotes.values(), *dict.fromkeys(instabilities.values()))
     return Table(format_title(platform), names, tuple(lines), notes, remarks)
@@ -156,7 +157,8 @@ def _build_entry(
     if time is None:
         mark = "failed" if cell.is_unexpected else "expected"
         return TableCell(cell.status.value + suffix, mark, is_unexpected=cell.is_unexpected)
-    ratio = compare_to_best(time, find_best_ns(cells, place[0], phase), unit)
+    line = (other for key, other in cells.items() if key[0] == place[0])
+    ratio = compare_to_best(cell.value(phase, unit), find_best_value(line, phase, unit))
     text = format_cell(time, cell.work, phase, unit) + suffix
     return TableCell(text, choose_mark(cell, time), ratio == 1.0, ratio, cell.is_unexpected)
 

@@ -17,12 +17,12 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import count_copied_bytes
 from velodrome.agents.node_types import normalize_gpu_names
+from velodrome.agents.task import name_computed_type
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 
 RECENT_DAYS = 30
 FLOPS_MODELS = frozenset(model.name for model in GEMMS)
 MODEL_NAMES = FLOPS_MODELS | {COPY.name}
-TYPES = ("float64", "float16", "bfloat16")  # variants that are named so compute in it
 FULL_TYPES = ("float32", "float64")
 CEILING_COLUMNS = (  # the columns that a ceiling is made of
     *CellKey._fields,
@@ -190,8 +190,7 @@ def place_of(row: TaskRow) -> ComputePlace:
 
 def computes_in(row: TaskRow) -> str:
     """Return the type of the products: the variant's if it names one, else the row's."""
-    variant = row.variant
-    return variant if variant in TYPES else row.dtype
+    return name_computed_type(row.variant, row.dtype)
 
 
 def _identify_contest(row: TaskRow) -> tuple[object, ...]:

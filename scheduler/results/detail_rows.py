@@ -31,6 +31,9 @@ class NodeRow(TypedRow):
     virtualization: str
     labels: tuple[Struct, ...]
     gpus: tuple[Struct, ...]
+    instructions: str
+    price_per_hour: float | None
+    price_currency: str
     cuda_major: int | None
     ceilings: tuple[Struct, ...]
     ceilings_by_dtype: tuple[Struct, ...]

@@ -1,35 +1,41 @@
-"""Columns of `tasks` that are computed when rows are read: rates, and energy per unit of work.
+"""Columns of `tasks` that are computed when rows are read: rates, energy, cost and MFU.
 
-Each is a quotient of two columns in the files, so no file holds it.
+Each is a quotient of products of columns in the files, so no file holds it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import pyarrow as pa
 
-NS_PER_S = 1e9
+NS_PER_S, NS_PER_HOUR = 1e9, 3.6e12
+MILLION = 1e6
 RATED_PHASES = ("forward", "gradient", "inference", "step")  # an update works on no examples
 
 
 @dataclass(frozen=True)
 class Quotient:
-    """A column that is scale * over / under; null where one is null or `under` is 0."""
+    """A column: scale * product of `over` / product of `under`; null where one is null or 0 below.
+
+    over, under: names of columns of numbers.
+    """
 
     name: str
-    over: str
-    under: str
+    over: tuple[str, ...]
+    under: tuple[str, ...]
     scale: float
     unit: str
     meaning: str = ""
 
 
 def _list_rates(phase: str) -> Iterator[Quotient]:
-    under = f"{phase}_median_ns"
-    yield Quotient(f"{phase}_examples_per_s", "batch_size", under, NS_PER_S, "examples/s")
+    under = (f"{phase}_median_ns",)
+    yield Quotient(f"{phase}_examples_per_s", ("batch_size",), under, NS_PER_S, "examples/s")
     yield Quotient(
         f"{phase}_tokens_per_s",
-        "tokens",
+        ("tokens",),
         under,
         NS_PER_S,
         "tokens/s",
@@ -37,7 +43,7 @@ def _list_rates(phase: str) -> Iterator[Quotient]:
     )
     yield Quotient(
         f"{phase}_flops_per_s",
-        f"{phase}_flops",
+        (f"{phase}_flops",),
         under,
         NS_PER_S,
         "FLOP/s",
@@ -45,10 +51,33 @@ def _list_rates(phase: str) -> Iterator[Quotient]:
     )
 
 
+def _list_per_work() -> Iterator[Quotient]:
+    """Yield energy and cost per example and per token; of gradients."""
+    for work, column in (("example", "batch_size"), ("token", "tokens")):
+        name = f"gradient_j_per_{work}"
+        yield Quotient(name, ("energy_per_gradient_j",), (column,), 1.0, f"J per {work}")
+    for work, column in (("examples", "batch_size"), ("tokens", "tokens")):
+        yield Quotient(
+            f"cost_per_million_{work}",
+            ("task_price_per_hour", "gradient_median_ns"),
+            (column,),
+            MILLION / NS_PER_HOUR,
+            f"`price_currency` per million {work}",
+            "of gradients, at the price of the task's share of its node",
+        )
+
+
 RATE_COLUMNS = (
     *(rate for phase in RATED_PHASES for rate in _list_rates(phase)),
-    Quotient("gradient_j_per_example", "energy_per_gradient_j", "batch_size", 1.0, "J per example"),
-    Quotient("gradient_j_per_token", "energy_per_gradient_j", "tokens", 1.0, "J per token"),
+    *_list_per_work(),
+    Quotient(
+        "mfu",
+        ("gradient_flops",),
+        ("gradient_median_ns", "vendor_peak_flops_per_s"),
+        NS_PER_S,
+        "share of the vendor's peak",
+        "model FLOPs utilization of gradients",
+    ),
 )
 RATE_NAMES = tuple(column.name for column in RATE_COLUMNS)
 
@@ -57,18 +86,24 @@ def add_rates(table: pa.Table) -> pa.Table:
     """Append the computed columns to a table of `tasks` that has the columns they are made of."""
     import pyarrow.compute as pc
 
+    def multiply(names: Sequence[str]) -> "pa.ChunkedArray[Any]":
+        return reduce(pc.multiply, (pc.cast(table[name], pa.float64()) for name in names))
+
     for column in RATE_COLUMNS:
-        over, under = (pc.cast(table[name], pa.float64()) for name in (column.over, column.under))
+        under = multiply(column.under)
         known = pc.if_else(pc.equal(under, pa.scalar(0.0)), None, under)
-        values = pc.multiply(pc.divide(over, known), column.scale)
+        values = pc.multiply(pc.divide(multiply(column.over), known), column.scale)
         table = table.append_column(pa.field(column.name, pa.float64()), values)
     return table
 
 
 def build_projection() -> str:
     """Return all columns and the computed ones as the list after SELECT."""
-    parts = (
-        f"{column.over} / nullif({column.under}, 0)::DOUBLE * {column.scale} AS {column.name}"
-        for column in RATE_COLUMNS
+    return ", ".join(["*", *map(_format_quotient, RATE_COLUMNS)])
+
+
+def _format_quotient(column: Quotient) -> str:
+    over, under = (
+        " * ".join(f"{name}::DOUBLE" for name in names) for names in (column.over, column.under)
     )
-    return ", ".join(["*", *parts])
+    return f"{over} / nullif({under}, 0) * {column.scale} AS {column.name}"

@@ -154,6 +154,9 @@ def read_node(row: Mapping[str, Any]) -> Node:
         machine_ram_bytes=row["machine_ram_bytes"] or 0,
         machine_cpus=row["machine_cpus"] or 0,
         cuda_major=row["cuda_major"] or 0,
+        instructions=row["instructions"] or "",
+        price_per_hour=row["price_per_hour"],
+        price_currency=row["price_currency"] or "",
         type_name=row["node_type"] or "",
     )
 

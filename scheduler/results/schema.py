@@ -121,6 +121,12 @@ TASKS = _table(
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
     ("ceiling_source", _TEXT, ""),  # who reached it, with node and sweep if others
     ("gradient_efficiency", _REAL, "share of the ceiling"),
+    ("vendor_peak_flops_per_s", _REAL, "FLOP/s"),  # dense, of its GPUs or cores, in its precision
+    ("vendor_peak_source", _TEXT, ""),
+    ("vendor_peak_reason", _TEXT, ""),  # why it is unknown
+    ("node_price_per_hour", _REAL, "per hour"),  # of the whole node, as the user gave it
+    ("task_price_per_hour", _REAL, "per hour"),  # of the task's share of the node
+    ("price_currency", _TEXT, ""),  # of all prices and costs of the row
     ("cpu_percent_mean", _REAL, "percent of one core"),
     ("peak_rss_bytes", _WHOLE, "bytes"),  # of the worker's process tree
     ("gpu_percent_mean", _REAL, "percent"),
@@ -240,6 +246,9 @@ NODES = _table(
         ),
         "",
     ),
+    ("instructions", _TEXT, ""),  # instruction sets of its CPU that bound its rates
+    ("price_per_hour", _REAL, "price_currency per hour"),  # as the user gave it
+    ("price_currency", _TEXT, ""),
     ("cuda_major", _SMALL, ""),  # newest CUDA that the driver supports; 0: unknown
     (
         "ceilings",

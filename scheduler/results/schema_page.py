@@ -6,7 +6,7 @@ A column's meaning is the comment behind it in velodrome.scheduler.results.schem
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -81,11 +81,16 @@ def _format_computed() -> str:
     """Format the columns that no file has."""
     lines = [COMPUTED, "| column | unit | computed from | meaning |", "|---|---|---|---|"]
     lines += [
-        f"| `{column.name}` | {column.unit} | `{column.over}` / `{column.under}` "
-        f"| {column.meaning} |"
+        f"| `{column.name}` | {column.unit} | {_format_product(column.over)} / "
+        f"{_format_product(column.under)} | {column.meaning} |"
         for column in RATE_COLUMNS
     ]
     return "\n".join(lines) + "\n"
+
+
+def _format_product(names: Sequence[str]) -> str:
+    product = " x ".join(f"`{name}`" for name in names)
+    return f"({product})" if len(names) > 1 else product
 
 
 def _name_type(kind: pa.DataType) -> str:

@@ -1,6 +1,5 @@
 """Conversion of a measurement to a row of `tasks`. Pure."""
 
-import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,14 +7,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from statistics import fmean
-from typing import Any
 
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.models.code_kinds import is_code
-from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.time_columns import add_first_step, list_times
@@ -38,6 +36,7 @@ def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome 
         **list_times(measurement),
         **_list_proof(measurement),
         **_compute_work(measurement),
+        **_list_peak_and_price(measurement),
         **_average_resources(measurement),
         **_list_canaries(measurement),
     }
@@ -189,6 +188,18 @@ def _compute_model_work(name: str, batch_size: int) -> Row:
     }
 
 
+def _list_peak_and_price(measurement: Measurement) -> Row:
+    price = measurement.price
+    return {
+        "vendor_peak_flops_per_s": measurement.vendor_peak_flops_per_s,
+        "vendor_peak_source": measurement.vendor_peak_source or None,
+        "vendor_peak_reason": measurement.vendor_peak_reason or None,
+        "node_price_per_hour": price.node_per_hour if price else None,
+        "task_price_per_hour": price.task_per_hour if price else None,
+        "price_currency": (price.currency or None) if price else None,
+    }
+
+
 def _average_resources(measurement: Measurement) -> Row:
     """Compute means over the readings within timed phases."""
     timed = [reading for reading in measurement.readings if reading.phase in TIMED_PHASES]
@@ -237,28 +248,3 @@ def _average(values: Iterable[float]) -> float | None:
 
 def _to_utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-@cache
-def model_hash(model: Model) -> str:
-    """Hash all that decides what a model computes, without its name and description."""
-    deciding = (
-        _drop_defaults(model.input),
-        _drop_defaults(model.layers),
-        _drop_defaults(model.loss),
-        model.classes,
-    )
-    return hashlib.sha256(repr(deciding).encode()).hexdigest()[:12]
-
-
-def _drop_defaults(part: Any) -> object:
-    """Drop fields at their defaults, so that a new field of a layer changes no hash."""
-    usual = getattr(part, "_field_defaults", None)
-    if usual is None:
-        return tuple(map(_drop_defaults, part)) if isinstance(part, tuple) else part
-    fields = zip(part._fields, part, strict=True)
-    return type(part).__name__, *(
-        (name, _drop_defaults(entry))
-        for name, entry in fields
-        if name not in usual or usual[name] != entry
-    )

@@ -153,6 +153,12 @@ class TaskRow(TypedRow):
     ceiling_flops_per_s: float | None
     ceiling_source: str
     gradient_efficiency: float | None
+    vendor_peak_flops_per_s: float | None
+    vendor_peak_source: str
+    vendor_peak_reason: str
+    node_price_per_hour: float | None
+    task_price_per_hour: float | None
+    price_currency: str
     cpu_percent_mean: float | None
     peak_rss_bytes: int | None
     gpu_percent_mean: float | None

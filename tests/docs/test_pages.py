@@ -11,6 +11,7 @@ import typer
 
 from velodrome.scheduler.cli import app
 from velodrome.scheduler.cli_page import build_page as build_cli_page
+from velodrome.scheduler.peaks_page import build_page as build_peaks_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -139,6 +140,10 @@ def test_the_page_checks_detect_planted_errors(tmp_path: Path) -> None:
 
 def test_the_command_line_page_is_up_to_date() -> None:
     assert text_of(ROOT / "docs" / "cli.md") == build_cli_page(), "not up to date: make docs"
+
+
+def test_the_page_of_peaks_is_up_to_date() -> None:
+    assert text_of(ROOT / "docs" / "peaks.md") == build_peaks_page(), "not up to date: make docs"
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)

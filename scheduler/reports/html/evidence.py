@@ -1,7 +1,7 @@
 """The details of one cell on the page: facts behind its time, or behind the reason for none."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import (
@@ -16,6 +16,14 @@ from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
+from velodrome.scheduler.reports.html.cell_facts import (
+    describe_cost,
+    describe_efficiency,
+    describe_energy,
+    describe_mfu,
+    find_largest,
+    list_distinct,
+)
 from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, build_check_lines
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
@@ -149,7 +157,7 @@ def _describe_errors(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     gradient = cell.gradient_error
     if gradient is None:
         return ""
-    loss = _largest(rows, "loss_error")
+    loss = find_largest(rows, "loss_error")
     text = f"largest gradient error {gradient:.1e} of its norm"
     return f"{text}, loss error {loss:.1e}" if loss is not None else text
 
@@ -170,7 +178,7 @@ def _describe_stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     if not cell.with_number:
         return ""
     if cell.is_stable:
-        return f"stable: {join_names(_distinct(rows, 'stop_reason'))}".rstrip(": ")
+        return f"stable: {join_names(list_distinct(rows, 'stop_reason'))}".rstrip(": ")
     repeats = (
         f"; {show_count(cell.more_repeats, 'more repeat')} should be enough"
         if cell.more_repeats
@@ -183,11 +191,11 @@ def _describe_stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     return f"not stable: {'; '.join(reasons)}".rstrip(": ") + repeats
 
 
-def _describe_largest(
+def _describefind_largest(
     column: str, write: Callable[[float], str], suffix: str = ""
 ) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-        largest = _largest(rows, column)
+        largest = find_largest(rows, column)
         return write(largest) + suffix if largest else ""
 
     return describe
@@ -198,31 +206,13 @@ def _describe_cores(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     return "" if percent is None else f"{percent / 100:.2f} on average during timing"
 
 
-def _describe_energy(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-    most = _largest(rows, "energy_per_gradient_j")
-    if most is None:
-        return join_names(_distinct(rows, "energy_reason"), 2)
-    work = cell.work
-    middle = f", {work.gradient_j / work.units:.3g} J per {work.unit}" if work.gradient_j else ""
-    source = join_names(_distinct(rows, "energy_source"))
-    return f"{most:.3g} J per gradient at most{middle} ({source})"
-
-
-def _describe_efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-    best = _largest(rows, "gradient_efficiency")
-    if best is None:
-        return ""
-    by = join_names(_distinct(rows, "ceiling_source"), 2)
-    return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
-
-
 def _describe_noise(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     if all(row.interference_free is None for row in rows):
         return ""
     affected = [row for row in rows if row.interference_free is False]
     if not affected:
         return "none"
-    by = join_names(_distinct(affected, "interference"), 3)
+    by = join_names(list_distinct(affected, "interference"), 3)
     return f"in {len(affected)} of {len(rows)} runs{f': {by}' if by else ''}"
 
 
@@ -238,23 +228,13 @@ def _describe_canary(cell: CellResult, rows: Sequence[TaskRow]) -> str:
 
 def _join_columns(*columns: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-        return join_names([name for column in columns for name in _distinct(rows, column)], 4)
+        return join_names([name for column in columns for name in list_distinct(rows, column)], 4)
 
     return describe
 
 
 def _join_rows(read: Callable[[TaskRow], str]) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     return lambda cell, rows: join_names(list(dict.fromkeys(map(read, rows))))
-
-
-def _distinct(rows: Iterable[TaskRow], column: str) -> list[str]:
-    texts = (row.text(column) for row in rows)
-    return list(dict.fromkeys(text for text in texts if text))
-
-
-def _largest(rows: Iterable[TaskRow], column: str) -> float | None:
-    values = (row.number(column) for row in rows)
-    return max((value for value in values if value is not None), default=None)
 
 
 _FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
@@ -268,14 +248,16 @@ _FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
     "optimizer": _join_columns("optimizer"),
     "time to first step": describe_first_step,
     # Of several repeats the longest: a cache that one fills shortens the others.
-    "first call": _describe_largest("first_call_ns", show_duration, " at most"),
-    "build": _describe_largest("build_ns", show_duration, " at most"),
-    "import": _describe_largest("import_ns", show_duration, " at most"),
-    "peak memory": _describe_largest("peak_rss_bytes", show_size),
-    "peak GPU memory": _describe_largest("peak_gpu_memory_bytes", show_size),
+    "first call": _describefind_largest("first_call_ns", show_duration, " at most"),
+    "build": _describefind_largest("build_ns", show_duration, " at most"),
+    "import": _describefind_largest("import_ns", show_duration, " at most"),
+    "peak memory": _describefind_largest("peak_rss_bytes", show_size),
+    "peak GPU memory": _describefind_largest("peak_gpu_memory_bytes", show_size),
     "busy cores": _describe_cores,
-    "energy": _describe_energy,
-    "efficiency": _describe_efficiency,
+    "energy": describe_energy,
+    "efficiency": describe_efficiency,
+    "MFU": describe_mfu,
+    "cost": describe_cost,
     "node": _join_columns("hostname"),
     "interference": _describe_noise,
     "canary": _describe_canary,

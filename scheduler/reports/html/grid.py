@@ -4,24 +4,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
-from velodrome.scheduler.reports.cell_rates import (
-    CellWork,
-    GridUnit,
-    compare_to_best,
-    compute_rate,
-    format_amount,
-    format_rate_uncertainty,
-    name_line_unit,
-)
+from velodrome.scheduler.reports.cell_rates import CellValue, compute_value
 from velodrome.scheduler.reports.cell_times import Time
+from velodrome.scheduler.reports.cell_work import GridUnit, name_line_unit
 from velodrome.scheduler.reports.cells import CellResult, list_shown_phases
+from velodrome.scheduler.reports.html.cell_values import (
+    choose_shade,
+    find_best,
+    format_ratio,
+    show_value,
+)
 from velodrome.scheduler.reports.html.check_lines import Check
 from velodrome.scheduler.reports.html.evidence import CellEvidence, collect_evidence
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
     format_platform,
-    show_duration,
-    show_uncertainty,
     truncate,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
@@ -39,7 +36,6 @@ MARKS = {
 }
 NOT_HERE = "not in this sweep"
 Run = tuple[str, int, int]  # task, repeat and attempt
-SHADES = (1.1, 1.5, 2.5, 5.0)  # ratios to the best that bound the shades
 
 
 @dataclass(frozen=True)
@@ -205,18 +201,6 @@ def find_fastest(group: PlatformCells, workload: Workload, phase: str) -> Time |
     return min(timed, key=lambda time: time.median_ns, default=None)
 
 
-def overlap(left: Time, right: Time) -> bool:
-    """Return True if both have intervals and these overlap: neither is shown to be faster."""
-    if left.bounds is None or right.bounds is None:
-        return False
-    return left.bounds[0] <= right.bounds[1] and right.bounds[0] <= left.bounds[1]
-
-
-def are_disjoint(left: Time, right: Time) -> bool:
-    """Return True if both have intervals and these do not overlap."""
-    return left.bounds is not None and right.bounds is not None and not overlap(left, right)
-
-
 def shorten_reason(cell: CellResult) -> str:
     return truncate(cell.reason) or "no reason recorded"
 
@@ -231,7 +215,7 @@ def _build_lines(
         cells = [group.cells.get((workload, impl)) for impl in implementations]
         phases = list_shown_phases([cell for cell in cells if cell], unit)
         for phase in phases:
-            best = find_fastest(group, workload, phase)
+            best = find_best(cells, phase, unit)
             span = len(phases) if phase == phases[0] else 0
             places = [
                 _cell(cell, phase, best, _find_id(details.get((workload, impl))), span, unit)
@@ -248,11 +232,11 @@ def _find_id(details: CellEvidence | None) -> str:
 
 
 def _cell(
-    cell: CellResult, phase: str, best: Time | None, evidence: str, span: int, unit: GridUnit
+    cell: CellResult, phase: str, best: CellValue | None, evidence: str, span: int, unit: GridUnit
 ) -> GridCell:
     """Build a grid cell. span: of a text that holds for all phases of the workload."""
     time = cell.time(phase)
-    if time is None or best is None:
+    if time is None:
         if cell.with_number:
             return GridCell(f"no {phase}", "absent", f"{phase} was not timed", evidence=evidence)
         mark = "failed" if cell.is_unexpected else "expected"
@@ -265,8 +249,8 @@ def _cell(
             is_unexpected=cell.is_unexpected,
             span=span,
         )
-    ratio = time.median_ns / best.median_ns if best.median_ns else float("nan")
-    text, uncertainty = _show(time, cell.work, phase, unit)
+    found = compute_value(time, cell.work, phase, unit)
+    text, uncertainty = show_value(time, found, cell.work, phase, unit)
     missing = cell.repeats - cell.with_number
     failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
     return GridCell(
@@ -274,25 +258,8 @@ def _cell(
         mark=choose_mark(cell, time),
         detail=uncertainty + failed,
         instability=time.instability,
-        against=_format_ratio(time, best, unit),
-        shade=sum(ratio > bound for bound in SHADES),
+        against=format_ratio(found, best),
+        shade=choose_shade(found, best, unit),
         evidence=evidence,
         is_unexpected=cell.is_unexpected,
     )
-
-
-def _show(time: Time, work: CellWork, phase: str, unit: GridUnit) -> tuple[str, str]:
-    """Return the number of a cell and its uncertainty; the time where the work is not known."""
-    amount = work.amount(unit, phase) if unit.is_rate and time.median_ns > 0 else None
-    if amount is None:
-        return show_duration(time.median_ns), show_uncertainty(time)
-    rate = compute_rate(time, amount)
-    uncertainty = format_rate_uncertainty(rate, time).replace("%", " %")
-    return format_amount(rate.per_s, unit), uncertainty
-
-
-def _format_ratio(time: Time, best: Time, unit: GridUnit) -> str:
-    ratio = compare_to_best(time, best.median_ns, unit)
-    if time is best or ratio == 1.0 or ratio is None:
-        return "best"
-    return f"{ratio:.2f}x{' ≈' if overlap(time, best) else ''}"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload, workload_order
 from velodrome.scheduler.reports.cells import CellResult
-from velodrome.scheduler.reports.html.grid import SHADES, find_fastest
+from velodrome.scheduler.reports.html.cell_values import SHADES
+from velodrome.scheduler.reports.html.grid import find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 
 

@@ -7,8 +7,8 @@ and for each omitted platform its number of times. With 100,000 tasks it takes a
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cell_rates import GridUnit
 from velodrome.scheduler.reports.cell_rows import list_column_phases
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.html import hardware
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, compare_treatments
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles

@@ -12,13 +12,13 @@ from velodrome.adapters.models import MODELS, list_families
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload, platform_order
 from velodrome.scheduler.reports.cell_times import Time, add_times
 from velodrome.scheduler.reports.cells import CellResult
+from velodrome.scheduler.reports.html.cell_values import overlap
 from velodrome.scheduler.reports.html.formatting import (
     show_count,
     show_duration,
     show_size,
     show_uncertainty,
 )
-from velodrome.scheduler.reports.html.grid import overlap
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.html.published import load_published
 

@@ -9,6 +9,7 @@ from velodrome.agents.phases import find_decisive
 from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cell_keys import Workload
 from velodrome.scheduler.reports.cells import CellResult
+from velodrome.scheduler.reports.html.cell_values import are_disjoint
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
     format_platform,
@@ -16,7 +17,7 @@ from velodrome.scheduler.reports.html.formatting import (
     show_count,
     truncate,
 )
-from velodrome.scheduler.reports.html.grid import are_disjoint, find_fastest
+from velodrome.scheduler.reports.html.grid import find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.html.missing_values import Reason
 from velodrome.scheduler.reports.interference_summary import describe_interference

@@ -5,7 +5,7 @@ import pytest
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.cell_rates import GridUnit
+from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.results.store import Store
 
 A = "20261123-010203-00000001"

@@ -13,15 +13,9 @@ from velodrome.adapters.models import MODELS
 from velodrome.scheduler.commands.report import Form, ReportKind, choose_unit, report
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.cell_rates import (
-    CellWork,
-    GridUnit,
-    compute_rate,
-    format_amount,
-    format_cell,
-    parse_unit,
-)
+from velodrome.scheduler.reports.cell_rates import compute_rate, format_amount, format_cell
 from velodrome.scheduler.reports.cell_times import Time
+from velodrome.scheduler.reports.cell_work import CellWork, GridUnit, parse_unit
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.render import render_markdown
 from velodrome.scheduler.reports.roofline import build_rooflines

@@ -83,7 +83,7 @@ def test_no_file_holds_a_rate(filled: Store) -> None:
 def test_every_computed_column_is_of_columns_of_numbers_and_has_a_unit() -> None:
     schema = TABLES["tasks"]
     for column in RATE_COLUMNS:
-        for name in (column.over, column.under):
+        for name in (*column.over, *column.under):
             kind = schema.field(name).type
             assert pa.types.is_floating(kind) or pa.types.is_integer(kind)
         assert column.unit
