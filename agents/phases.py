@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.ceilings import CANARY, COPY, GEMMS
+from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES, Request
 
 # The first of these that has a time is the decisive phase: its interval and its stop reason are the
@@ -22,8 +23,10 @@ def choose_phases(model: str, wanted: Collection[str]) -> tuple[str, ...]:
     """Return the phases of a task, in their order, of those that a sweep wants.
 
     The usual ones for a ceiling, and for a model without a loss or without trained parameters; of
-    these the worker times as many as the model has.
+    these the worker times as many as the model has. Of code those that its framework has for it.
     """
+    if is_code(MODELS[model]):
+        return shapes.list_timed_phases(MODELS[model], tuple(wanted))
     if model in OF_MACHINE or "gradient" not in shapes.list_timed_phases(MODELS[model]):
         return USUAL_PHASES
     return tuple(phase for phase in TIMED_PHASES if phase in wanted)

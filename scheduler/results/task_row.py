@@ -165,7 +165,7 @@ def _compute_work(measurement: Measurement) -> Row:
     if not is_code(MODELS.get(task.model)):
         return work
     sizes = [math.prod(entry.shape) for entry in measurement.parameters]
-    stated = {name: work[name] or None for name in ("forward_flops", "gradient_flops")}
+    stated = {name: value or None for name, value in work.items() if name.endswith("_flops")}
     return {**work, **stated, "parameters": sum(sizes) or None}
 
 

@@ -47,7 +47,8 @@ def parse_phases(texts: Sequence[str], model: str) -> tuple[str, ...]:
     wanted = sort_phases(names) or USUAL_PHASES
     found = choose_phases(model, wanted)
     if found != wanted:
-        problem = f"{model} is timed in its usual phases alone"
+        own = "its usual phases" if found == USUAL_PHASES else ", ".join(found)
+        problem = f"{model} is timed in {own} alone"
         raise _make_error("--phases", problem, "Leave --phases out, or give another model.")
     return found
 

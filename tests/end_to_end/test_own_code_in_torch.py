@@ -74,6 +74,17 @@ def test_lower_precision_than_the_task_asks_for_disagrees(in_torch, tmp_path: Pa
     assert row["status"] == "disagreed", row["reason"]
 
 
+def test_whole_training_steps_are_timed_too(in_torch) -> None:
+    row = in_torch(
+        EXAMPLES / "tiny_decoder.py", "--phases", "gradient,step", "--optimizer", "adamw"
+    )
+    assert row["status"] in ("ok", "unstable"), row["reason"]
+    assert row["verified_against"] == "itself"
+    assert row["step_median_ns"] > 0
+    assert row["step_flops"] == row["gradient_flops"] > 0
+    assert row["update_median_ns"] is None
+
+
 def test_dropout_is_unsupported_with_its_mend(in_torch, tmp_path: Path) -> None:
     dropped = "functional.dropout(mixed.transpose(1, 2).flatten(2), 0.1, self.training)"
     row = in_torch(change(tmp_path, "mixed.transpose(1, 2).flatten(2)", dropped))
@@ -147,7 +158,8 @@ def test_gpt2_of_hugging_face_is_verified_against_itself_and_timed(
         command.folder, {**command.variables, "VELODROME_PYTHON_TORCH": str(python)}
     )
     path = str(EXAMPLES / "my_gpt2.py")
-    row = json.loads(own.run("measure", "torch", path, *QUICK, "--max-seconds", "8").stdout)
+    done = own.run("measure", "torch", path, *QUICK, "--max-seconds", "4", timeout_s=800)
+    row = json.loads(done.stdout)
     assert row["status"] in ("ok", "unstable"), row["reason"]
     assert (row["verified_against"], row["tokens"]) == ("itself", 128)
     assert row["parameters"] == 124_439_808
