@@ -31,3 +31,9 @@ def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(bench)
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="c")
+
+
+@pytest.mark.slow
+def test_inference_update_and_step_agree_by_either_linker(bench):
+    bench.verifies_phases("probe-tied-linear", variants="numba")
+    bench.verifies_phases("probe-batch-norm", variants="c", optimizers="adamw")

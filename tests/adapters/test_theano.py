@@ -2,6 +2,8 @@
 
 import pytest
 
+from velodrome.adapters.composed_ops import list_composed_kinds
+
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
 
@@ -61,3 +63,17 @@ def test_a_lower_precision_is_unsupported_and_named(bench, dtype):
     failed = bench.measure("gpt2-tiny", dtype=dtype)[-1]
     assert failed.status == "unsupported"
     assert failed.reason == f"the theano adapter has no '{dtype}', only float32"
+
+
+@pytest.mark.slow
+def test_inference_update_and_step_agree_by_composed_optimizers(bench):
+    models = "probe-batch-norm,probe-lstm,probe-dropout"
+    found = bench.verifies_phases(models)["corrmm"]["float32"]
+    for optimizer, kind in (("sgd", "Sgd"), ("adamw", "AdamW")):
+        for _, _, notes in found[optimizer].values():
+            assert kind in list_composed_kinds(notes)
+
+
+@pytest.mark.slow
+def test_direct_convolution_agrees_in_inference_update_and_step(bench):
+    bench.verifies_phases("lenet", variants="direct", optimizers="sgd")

@@ -31,6 +31,7 @@ class Adapter(FamilyAdapter):
         tensor.sigmoid,
         pool_2d,
         nnet.batchnorm.batch_normalization_train,
+        nnet.batchnorm.batch_normalization_test,
         _uniform,
         tensor.batched_dot,
     )

@@ -87,6 +87,7 @@ class Adapter(FamilyAdapter):
         tensor.sigmoid,
         operations.pool_2d,
         operations.batch_normalization,
+        operations.batch_normalization_test,
         _uniform,
         tensor.matmul,
     )

@@ -72,6 +72,14 @@ def batch_normalization(x, scale, bias, axes, epsilon):
     return (centred / deviation * scale + bias,)
 
 
+def batch_normalization_test(x, scale, bias, mean, variance, axes, epsilon):
+    """Return y by running statistics (channels,). axes must be `spatial`."""
+    scale, bias, mean, variance = (
+        each.dimshuffle("x", 0, "x", "x") for each in (scale, bias, mean, variance)
+    )
+    return (x - mean) / tensor.sqrt(variance + epsilon) * scale + bias
+
+
 def _slices(x, axis, count, stride, dilation=1):
     """Yield the first values of all windows along an axis (-2 or -1), the second, and so on."""
     reach = dilation * (count - 1)

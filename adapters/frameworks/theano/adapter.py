@@ -67,6 +67,7 @@ class Adapter(FamilyAdapter):
         nnet.sigmoid,
         pool_2d,
         nnet.bn.batch_normalization_train,
+        nnet.bn.batch_normalization_test,
         STREAMS.uniform,
         tensor.batched_dot,
     )

@@ -59,9 +59,13 @@ def pool(mode):
 def batch_norm(call, layer, weights, x):
     # 1e-5 is the least that is taken, and as a float32 it is a little less.
     epsilon = max(layer.epsilon, float(numpy.nextafter(numpy.float32(1e-5), numpy.float32(1))))
-    return call.library.batch_normalization(
-        x, weights["scale"], weights["bias"], axes="spatial", epsilon=epsilon
-    )[0]
+    scale, bias = weights["scale"], weights["bias"]
+    if call.statistics is not None:
+        mean, variance = call.statistics[layer.name]
+        return call.library.batch_normalization_test(
+            x, scale, bias, mean, variance, axes="spatial", epsilon=epsilon
+        )
+    return call.library.batch_normalization(x, scale, bias, axes="spatial", epsilon=epsilon)[0]
 
 
 def lrn(call, layer, weights, x):

@@ -25,6 +25,8 @@ def _gelu(call, layer, weights, x):
 
 
 def _dropout(call, layer, weights, x):
+    if call.statistics is not None:
+        return x
     rate = call.rates[layer.name]
     kept = call.library.uniform(x.shape) >= rate
     return x * call.library.tensor.cast(kept, x.dtype) / (1 - rate)

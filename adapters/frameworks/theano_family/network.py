@@ -1,4 +1,4 @@
-"""A model's graph: from the symbols of a batch to loss, gradients and dropout outputs."""
+"""A model's graphs: from the symbols of a batch to loss, gradients, output and new values."""
 
 import numpy
 
@@ -47,12 +47,40 @@ class Network(object):
             layer.name: library.root.shared(numpy.float32(0), name=layer.name)
             for layer in self._dropouts()
         }
+        self._statistics = {
+            layer.name: _make_statistics(library, self._weights[layer.name]["scale"])
+            for layer in model.layers
+            if isinstance(layer, kinds.BatchNorm)
+        }
 
     def assign(self, key, values):
         """Give a trained parameter other values, canonical layout."""
         for name, shared, layer in self._trained:
             if name == key:
                 shared.set_value(_inward(layer, values))
+
+    def fill(self, weights):
+        """Give every trained parameter the float32 values in `weights`, canonical layout.
+
+        Copies, since the functions that update parameters may write into their memory.
+        """
+        for name, shared, layer in self._trained:
+            shared.set_value(_inward(layer, weights[name]))
+
+    def parameters(self):
+        """Yield (key, copy of the present values) of each trained parameter, canonical layout."""
+        for name, shared, layer in self._trained:
+            yield name, _outward(layer, shared.get_value())
+
+    def list_trained(self):
+        """List the shared variables of the trained parameters."""
+        return [shared for _, shared, _ in self._trained]
+
+    def set_statistics(self, statistics):
+        """Set the running means and variances of evaluation mode, as the contract has them."""
+        for name, (mean, variance) in self._statistics.items():
+            mean.set_value(statistics[name + ".mean"])
+            variance.set_value(statistics[name + ".variance"])
 
     def set_dropout(self, active):
         for layer in self._dropouts():
@@ -64,8 +92,12 @@ class Network(object):
 
     def gradient(self):
         """Return [loss, then the gradient of each trained parameter]."""
-        shared = [variable for _, variable, _ in self._trained]
-        return [self._result] + self._library.root.grad(self._result, shared)
+        return [self._result] + self._library.root.grad(self._result, self.list_trained())
+
+    def evaluate(self):
+        """Return [output of the last layer] in evaluation mode, sequences with the batch first."""
+        values, _ = self._walk(self._context._replace(statistics=self._statistics))
+        return [values[self._model.layers[-1].name]]
 
     def dropouts(self):
         """Return per dropout layer its input and its output."""
@@ -88,23 +120,34 @@ class Network(object):
         labels = self._draw_labels()
         is_padded = isinstance(model.input, kinds.Sequences)
         lengths = tensor.ivector("lengths") if is_padded else None
-        reads, values, self._seen = shapes.list_inputs(model), {"input": inputs}, {}
         known = shapes.compute_output_shapes(model)
-        input_shapes = {name: (batch_size,) + known[read[0]] for name, read in reads.items()}
-        call = TheanoContext(
+        input_shapes = {
+            name: (batch_size,) + known[read[0]] for name, read in shapes.list_inputs(model).items()
+        }
+        self._inputs = inputs
+        self._context = call = TheanoContext(
             self._library, lengths, is_time_first(model), self._rates, input_shapes
         )
+        values, self._seen = self._walk(call)
+        self._result = self._loss(call, model.loss, values[model.layers[-1].name], values, labels)
+        self.symbols = [symbol for symbol in (inputs, labels, lengths) if symbol is not None]
+
+    def _walk(self, call):
+        """Return what each layer gives, the example too, and (input, output) of each layer.
+
+        What losses and callers read are sequences with the batch first, in any model; the pairs
+        are as the layers have them.
+        """
+        reads, values, seen = shapes.list_inputs(self._model), {"input": self._inputs}, {}
         for layer, function in self._steps:
             read = [values[name] for name in reads[layer.name]]
             values[layer.name] = function(call, layer, self._weights[layer.name], *read)
-            self._seen[layer.name] = (read[0], values[layer.name])
-        # Losses read sequences with the batch first, in any model.
-        values = {
+            seen[layer.name] = (read[0], values[layer.name])
+        turned = {
             name: batch_first(call, value) if value.ndim == 3 else value
             for name, value in values.items()
         }
-        self._result = self._loss(call, model.loss, values[model.layers[-1].name], values, labels)
-        self.symbols = [symbol for symbol in (inputs, labels, lengths) if symbol is not None]
+        return turned, seen
 
     def _draw_labels(self):
         tensor = self._library.tensor
@@ -114,6 +157,12 @@ class Network(object):
 
     def _dropouts(self):
         return [layer for layer in self._model.layers if isinstance(layer, kinds.Dropout)]
+
+
+def _make_statistics(library, scale):
+    """Return a running mean and a running variance for each channel, as shared variables."""
+    channels = scale.get_value(borrow=True)
+    return tuple(library.root.shared(numpy.ones_like(channels)) for _ in range(2))
 
 
 def _inward(layer, array):
