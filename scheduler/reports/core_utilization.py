@@ -29,7 +29,7 @@ class PhaseCores:
 
 @dataclass(frozen=True)
 class CoreUse:
-    """The core use of one implementation on one workload, by timed phase."""
+    """The core use of one implementation on one workload. phases: those that were asked for."""
 
     platform: cell_keys.Platform
     workload: cell_keys.Workload
@@ -118,6 +118,7 @@ def _build_core_use(
         phase: [mean for row in rows if (mean := means.get((row.task_id, row.repeat, phase)))]
         for phase in TIMED_PHASES
     }
+    asked_for = {phase for row in rows for phase in row.phases or USUAL_PHASES}
     gpu = [mean for found in per_phase.values() for mean in found if mean.gpu_percent is not None]
     return CoreUse(
         platform,
@@ -126,7 +127,7 @@ def _build_core_use(
         {
             phase: PhaseCores(_average_cores(found), _count_readings(found))
             for phase, found in per_phase.items()
-            if found or phase in USUAL_PHASES
+            if found or phase in asked_for
         },
         _find_largest(row.peak_rss_bytes for row in rows),
         sum(mean.gpu_percent or 0.0 for mean in gpu) / len(gpu) if gpu else None,

@@ -43,6 +43,17 @@ def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:
     assert use.peak_rss_bytes == 3 * 2**20
 
 
+def test_only_phases_that_were_asked_for_have_columns() -> None:
+    task = replace(MEASURED.task, phases=("inference", "step"), optimizer="sgd")
+    times = {"forward": None, "step": make_times(1, 1)["forward"]}
+    readings = (Reading(100, "step", 190.0, 20, 4), Reading(200, "step", 210.0, 20, 4))
+    (row,) = table_rows(used(replace(MEASURED, task=task, readings=readings, **times)))
+    assert [name for name in row if name.endswith("cores")] == ["inference cores", "step cores"]
+    assert (row["inference cores"], row["step cores"]) == ("no reading", "2.00")
+    (usual,) = table_rows(used(MEASURED))
+    assert [name for name in usual if name.endswith("cores")] == ["forward cores", "gradient cores"]
+
+
 def test_readings_of_all_repeats_have_the_same_weight() -> None:
     again = replace(MEASURED, repeat=1, readings=(Reading(100, "forward", 190.0, 90, 1),))
     (use,) = used(MEASURED, again)
