@@ -128,7 +128,7 @@ def recommend(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per way.")] = False,
     json: Json = False,
 ) -> int:
-    """Name the fastest way, or that of least energy or price, to run a model.
+    """Name the way of least time, energy or price to run a model.
 
     Ranks framework, variant, type, hardware and batch size by the stored results, and says where
     the statistics cannot tell two of them apart.
