@@ -68,7 +68,7 @@ def test_a_lower_precision_is_unsupported_by_name(bench):
 
 @pytest.mark.slow
 def test_inference_updates_and_steps_agree(bench):
-    models = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm,probe-pretraining"
+    models = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm,probe-pretraining,probe-residual"
     found = bench.verifies_phases(models)
     (note,) = [own for own in found["default"]["float32"]["adamw"]["lenet"][2] if "AdamW" in own]
     assert "universal learner" in note

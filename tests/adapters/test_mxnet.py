@@ -126,7 +126,7 @@ def test_another_precision_is_unsupported_by_name(bench):
 
 @pytest.mark.slow
 def test_inference_updates_and_steps_agree_in_every_variant(bench):
-    models = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm,probe-pretraining,probe-loop"
+    models = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm,probe-pretraining,probe-depthwise-conv"
     found = bench.verifies_phases(models, variants="hybrid,imperative,threaded")
     (note,) = [own for own in found["hybrid"]["float32"]["adamw"]["lenet"][2] if "AdamW" in own]
     assert "multi_adamw_update" in note

@@ -11,6 +11,7 @@ import numpy
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.optimizers import ADAMW, SGD, AdamW
 
+BETAS = (ADAMW.beta1, ADAMW.beta2)
 AT_SWEEP_END = False  # of the data; no schedule here depends on it
 
 
@@ -37,24 +38,25 @@ class UniversalAdamW(object):
     note = format_note(AdamW, "of pointwise operations and assign, as a universal learner")
 
     def __init__(self, parameters):
-        self._state = []  # (constant, what fills it at first)
+        self._state = []
         make = self._make_updates  # a bound method would seem to take three arguments
         self.learner = cntk.universal(lambda own, slopes: make(own, slopes), parameters)
 
     def reset(self):
         """Empty the state."""
-        for constant, first in self._state:
-            constant.value = numpy.full(constant.shape, first, numpy.float32)
+        for constant in self._state:
+            constant.value = numpy.zeros(constant.shape, numpy.float32)
 
     def _make_updates(self, parameters, gradients):
-        powers = [self._keep(1.0, ()) for _ in range(2)]
-        power1, power2 = (power * beta for power, beta in zip(powers, (ADAMW.beta1, ADAMW.beta2)))
-        updates = [cntk.assign(*pair) for pair in zip(powers, (power1, power2))]
-        rate = ADAMW.learning_rate * cntk.sqrt(1 - power2) / (1 - power1)
+        # The means of ones, which correct for the start. 1 less a power would lose digits.
+        ones = [self._keep(()) for _ in range(2)]
+        new_ones = [_move_mean(own, 1.0, beta) for own, beta in zip(ones, BETAS)]
+        updates = [cntk.assign(*pair) for pair in zip(ones, new_ones)]
+        rate = ADAMW.learning_rate * cntk.sqrt(new_ones[1]) / new_ones[0]
         for parameter, gradient in zip(parameters, gradients):
-            mean, square = (self._keep(0.0, parameter.shape) for _ in range(2))
-            new_mean = ADAMW.beta1 * mean + (1 - ADAMW.beta1) * gradient
-            new_square = ADAMW.beta2 * square + (1 - ADAMW.beta2) * cntk.square(gradient)
+            mean, square = (self._keep(parameter.shape) for _ in range(2))
+            new_mean = _move_mean(mean, gradient, BETAS[0])
+            new_square = _move_mean(square, cntk.square(gradient), BETAS[1])
             change = rate * new_mean / (cntk.sqrt(new_square) + ADAMW.epsilon)
             kept = (1 - ADAMW.learning_rate * ADAMW.weight_decay) * parameter
             updates += [
@@ -64,10 +66,14 @@ class UniversalAdamW(object):
             ]
         return cntk.combine(updates)
 
-    def _keep(self, first, shape):
-        constant = cntk.Constant(first, shape)
-        self._state.append((constant, first))
+    def _keep(self, shape):
+        constant = cntk.Constant(0.0, shape)
+        self._state.append(constant)
         return constant
+
+
+def _move_mean(mean, value, beta):
+    return beta * mean + (1 - beta) * value
 
 
 LEARNERS = {"sgd": MomentumLearner, "adamw": UniversalAdamW}

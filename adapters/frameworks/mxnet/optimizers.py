@@ -5,11 +5,16 @@ Both update several arrays by one operation.
 
 import math
 
+import numpy
 from mxnet import nd, optimizer
 
 from velodrome.adapters.optimizers import ADAMW, SGD
 
 TOGETHER = 45  # arrays in one operation, of at most 50: what MXNet's own LAMB takes
+
+# The operator computes 1 - beta in float32, 1.3e-5 off for beta2. So is the correction, which must
+# divide by the same.
+BETA1, BETA2 = (float(numpy.float32(beta)) for beta in (ADAMW.beta1, ADAMW.beta2))
 
 
 class MultiTensorAdamW(optimizer.Optimizer):
@@ -31,7 +36,7 @@ class MultiTensorAdamW(optimizer.Optimizer):
         """Update weights, which are some of all."""
         self._update_count(indices)
         number = self._index_update_count[indices[0]]
-        correction = math.sqrt(1 - ADAMW.beta2**number) / (1 - ADAMW.beta1**number)
+        correction = math.sqrt(1 - BETA2**number) / (1 - BETA1**number)
         count = len(indices)
         means, squares = zip(*states)
         nd.contrib.multi_adamw_update(
