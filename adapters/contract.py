@@ -5,12 +5,18 @@ framework at the top: the worker times that import, with thread variables and vi
 the agent before. An adapter maps kinds of layers (velodrome.adapters.models.layers), not models.
 """
 
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import numpy
 
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import monotonic_ns
+
+if TYPE_CHECKING:
+    from velodrome.adapters.datasets.records import DatasetFile
+
+# Batches that a loader keeps ready, for each of its processes or threads.
+BATCHES_AHEAD = 2
 
 # In float16 an adapter multiplies the loss by it before the backward pass and divides the gradients
 # by it, within the timed call: small gradients would else be rounded to 0.
@@ -85,11 +91,12 @@ class Adapter(object):
     """One framework's way to run one model.
 
     The worker calls __init__, build, load, then the timed calls with the number of a batch: forward
-    and gradient; after start_inference, inference; after start_training, update and step. A call
-    may return before the device finishes; only loss, gradients, output and parameters read its
-    result, never while the clock runs. Every call does the same work: it caches nothing, adds no
-    gradient to an earlier one and, but for update and step, changes no parameter. A method that is
-    missing here and that the task needs ends it as `unsupported`.
+    and gradient; after start_inference, inference; after start_training, update and step; after
+    start_loading, next_batch and fed_gradient. A call may return before the device finishes; only
+    loss, gradients, output, parameters and loaded read its result, never while the clock runs.
+    Every call does the same work: it caches nothing, adds no gradient to an earlier one and, but
+    for update and step, changes no parameter. A method that is missing here and that the task needs
+    ends it as `unsupported`.
 
     waits_by_design: the reason why the processor is idle while a call on the CPU runs, if it is;
     then the processor time that the kernel counts proves nothing. early_epsilon: the framework's
@@ -222,6 +229,33 @@ class Adapter(object):
         An array is the caller's: a later call does not change it.
         """
         raise MissingMethod(type(self), "parameters")
+
+    def start_loading(self, dataset: "DatasetFile", workers: int) -> None:
+        """Begin to read batches 0, 1, ... of a data set, over and over, as an expert does.
+
+        By the framework's own loader. workers: its processes or threads, which read ahead
+        BATCHES_AHEAD batches each; 0: each batch is read when it is asked for, and none before.
+        """
+        raise Unsupported(
+            "the adapter {} reads no data set: its framework has no loader of its own, or the "
+            "adapter does not use it".format(type(self).__module__)
+        )
+
+    def next_batch(self) -> Handle:
+        """Return the next batch on the device, decoded, in the layout that gradient reads."""
+        raise MissingMethod(type(self), "next_batch")
+
+    def fed_gradient(self) -> Handle:
+        """Run gradient on the next batch."""
+        raise MissingMethod(type(self), "fed_gradient")
+
+    def loaded(self, handle: Handle) -> Batch:
+        """Return the batch of a next_batch call, on the host, in canonical layout and dtypes."""
+        raise MissingMethod(type(self), "loaded")
+
+    def end_loading(self) -> None:
+        """End the loader with all of its processes."""
+        raise MissingMethod(type(self), "end_loading")
 
     def kept_shares(self) -> Dict[str, float]:
         """Return per dropout layer the share of its non-zero inputs that are non-zero behind it.

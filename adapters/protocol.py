@@ -11,8 +11,8 @@ event is `finished` or `failed`; a stream without either was cut off.
 
 A `phase` event precedes the first event of each phase: import, build, verify; for each timed phase
 that the request names: warmup, itself and prove; and prove again at the end. A model without a loss
-has only forward, one without trained parameters also inference. `failed` may replace the rest of
-the events at any place; a failed check is sent before it.
+has only forward, one without trained parameters also inference, one of padded sequences no data
+set. `failed` may replace the rest of the events at any place; a failed check is sent before it.
 
 Version 1 had neither `checked` nor the phase prove, version 2 only the timed phases forward and
 gradient; their sessions can still be read.
@@ -32,7 +32,12 @@ VERSION = 3
 # In the order in which they are timed. forward: with the loss, as in training; gradient: all
 # gradients, too; inference: no loss, evaluation mode, one call a sample; update: the optimizer's
 # step by gradients that are there; step: gradient and update as one call.
-TIMED_PHASES = ("forward", "gradient", "inference", "update", "step")
+COMPUTED_PHASES = ("forward", "gradient", "inference", "update", "step")
+# With batches from a data set on disk. load: one batch to the device, nothing else running;
+# prefetched_load: the next one, while the loader's own threads or processes work ahead;
+# fed_gradient: the gradient of such a batch.
+LOADING_PHASES = ("load", "prefetched_load", "fed_gradient")
+TIMED_PHASES = COMPUTED_PHASES + LOADING_PHASES
 USUAL_PHASES = ("forward", "gradient")  # what a request means that names none
 PHASES = ("import", "build", "verify", "warmup") + TIMED_PHASES + ("prove",)
 
@@ -89,6 +94,7 @@ class Request(NamedTuple):
     version: int = VERSION
     phases: Tuple[str, ...] = USUAL_PHASES  # of TIMED_PHASES
     optimizer: str = "sgd"  # of velodrome.adapters.optimizers.NAMES, for update and step
+    datasets: str = ""  # folder of data sets on the node, for LOADING_PHASES
 
 
 class Hello(NamedTuple):

@@ -180,6 +180,9 @@ class Measurement:
     inference: Timed | None = None
     update: Timed | None = None
     step: Timed | None = None
+    load: Timed | None = None
+    prefetched_load: Timed | None = None
+    fed_gradient: Timed | None = None
     verified: Verified | None = None
     checks: tuple[Checked, ...] = ()  # of the timed work, in the order of the phases
     loss_error: float | None = None  # also when it disagreed

@@ -24,6 +24,7 @@ from velodrome.adapters.protocol import (
 )
 from velodrome.adapters.registry import Framework
 from velodrome.adapters.tolerances import PredictedErrors, read_predicted
+from velodrome.agents.datasets import add_datasets_folder
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.core_types import KernelChoice
 from velodrome.agents.environments.environment import Environment
@@ -107,6 +108,7 @@ def run_session(
     with scratch_folder() as scratch:
         if reference is not None:
             request = request._replace(reference=_copy_reference(reference, scratch))
+        request = add_datasets_folder(request, setting.home)
         require_as_built(setting.environment)
         importable = _prepare_import_path(setting)
         blas = choose_kernels(setting.environment, importable)

@@ -6,6 +6,7 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Layer, Model
 from velodrome.adapters.models.shapes import (
     Shape,
+    compute_input_shape,
     compute_output_shape,
     compute_output_shapes,
     count_values,
@@ -82,6 +83,11 @@ def count_copied_bytes(model: Model, batch_size: int) -> int:
         if isinstance(layer, kinds.Duplicate)
     )
     return 2 * 4 * values * batch_size
+
+
+def count_example_bytes(model: Model) -> int:
+    """Count the bytes of one example's inputs on the device: float32, or int32 tokens."""
+    return 4 * count_values(compute_input_shape(model))
 
 
 def _count_macs(layer: Layer, shape: Shape) -> int:

@@ -4,7 +4,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Layer, Model
-from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
+from velodrome.adapters.protocol import LOADING_PHASES, TIMED_PHASES, USUAL_PHASES
 
 Shape = Tuple[int, ...]
 
@@ -104,7 +104,17 @@ def list_timed_phases(model: Model, wanted: Tuple[str, ...] = USUAL_PHASES) -> T
     own: Tuple[str, ...] = TIMED_PHASES if list_trained(model) else ("forward", "inference")
     if isinstance(model.input, kinds.Code):
         own = USUAL_PHASES + (("update", "step") if model.input.framework == "torch" else ())
-    return tuple(phase for phase in own if phase in wanted) or ("forward",)
+    left_out = () if has_records(model) else LOADING_PHASES
+    return tuple(name for name in own if name in wanted and name not in left_out) or ("forward",)
+
+
+def has_records(model: Model) -> bool:
+    """Return True if the model's examples fit a data set of equal records.
+
+    Padded sequences do not: how long one is in a batch depends on the others.
+    """
+    source = model.input
+    return isinstance(source, (kinds.Images, kinds.Vectors, kinds.States, kinds.Tokens))
 
 
 def count_parameters(model: Model) -> int:

@@ -43,10 +43,10 @@ def check_double_work(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
             costs = [CallCost(own, mean_processor_ns(phase)) for own in singles[-MAX_SAMPLES:]]
         else:
             costs = [to_cost(take_retained_sample(phase.calls, once)) for _ in range(takes)]
-        found = _judge_ratios(_compute_ratios(proof, doubles, costs))
+        found = judge_ratios(compute_ratios(proof, doubles, costs))
         if found.outcome == PASSED:
             return found
-    if not _has_failed(found):
+    if not has_failed(found):
         return found
     return _retry_alternating(proof, phase, once)
 
@@ -59,15 +59,16 @@ def _retry_alternating(
     for _ in range(RETRY_SAMPLES):
         doubles.append(to_cost(take_retained_sample(phase.calls, once * 2)))
         singles.append(to_cost(take_retained_sample(phase.calls, once)))
-    found = _judge_ratios(_compute_ratios(proof, doubles, singles))
+    found = judge_ratios(compute_ratios(proof, doubles, singles))
     times = [[cost.elapsed_ns for cost in side] for side in (doubles, singles)]
-    is_failure = all(map(is_interference_free, times)) and _has_failed(found)
+    is_failure = all(map(is_interference_free, times)) and has_failed(found)
     return found._replace(outcome=FAILED) if is_failure else found
 
 
-def _compute_ratios(
+def compute_ratios(
     proof: ProofContext, doubles: Sequence[CallCost], singles: Sequence[CallCost]
 ) -> Tuple[Tuple[str, float], ...]:
+    """Return the ratios of twice the work over once, by name."""
     two, one = ([cost.elapsed_ns for cost in side] for side in (doubles, singles))
     ratios = [
         ("ratio", statistics.median(two) / max(statistics.median(one), 1.0)),
@@ -79,7 +80,8 @@ def _compute_ratios(
     return tuple(ratios)
 
 
-def _judge_ratios(ratios: Tuple[Tuple[str, float], ...]) -> CheckFinding:
+def judge_ratios(ratios: Tuple[Tuple[str, float], ...]) -> CheckFinding:
+    """Return `passed` if one of the ratios is near 2, else `cannot_tell`."""
     values = [ratio for _, ratio in ratios]
     if any(PASSING_RATIOS[0] <= ratio <= PASSING_RATIOS[1] for ratio in values):
         return CheckFinding(PASSED, ratios)
@@ -87,5 +89,6 @@ def _judge_ratios(ratios: Tuple[Tuple[str, float], ...]) -> CheckFinding:
     return CheckFinding(CANNOT_TELL, ratios, reason.format(values[0], values[1]))
 
 
-def _has_failed(found: CheckFinding) -> bool:
+def has_failed(found: CheckFinding) -> bool:
+    """Return True if all ratios show that part of the work was skipped."""
     return found.outcome != PASSED and all(ratio < FAILING_RATIO for _, ratio in found.figures)

@@ -9,6 +9,7 @@ from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import agreement, dropout_gradients, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
+from velodrome.adapters.proof.loaded_batches import check_fed_gradient, check_loaded
 from velodrome.adapters.proof.optimizer_updates import check_updates
 from velodrome.adapters.proof.phase_modes import TRAINING
 from velodrome.adapters.proof.relative_errors import compute_relative_error
@@ -26,7 +27,13 @@ from velodrome.adapters.proof.timed_phase import (
     choose_batches,
     merge_findings,
 )
-from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_ns
+from velodrome.adapters.protocol import (
+    CANNOT_TELL,
+    FAILED,
+    LOADING_PHASES,
+    PASSED,
+    monotonic_ns,
+)
 from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
 from velodrome.adapters.worker.process_times import (
     estimate_interference_ns,
@@ -88,7 +95,10 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
             places = [place, -1 - place]
     if phase.name in TRAINING:
         return is_drained, check_training(proof, phase)
-    if proof.drops and phase.name != "inference" and not isinstance(proof.model.loss, NoLoss):
+    if phase.name == "fed_gradient":
+        return is_drained, check_fed_gradient(proof, phase.calls.call)
+    drops = proof.drops and phase.name not in ("inference", *LOADING_PHASES)
+    if drops and not isinstance(proof.model.loss, NoLoss):
         return is_drained, _check_dropout_results(proof, phase)
     return is_drained, merge_findings(found + _check_other_batches(proof, phase))
 
@@ -127,10 +137,12 @@ def _check_result(
 ) -> CheckFinding:
     """Check a result of the checked batch at `place`; always passed while dropout is active.
 
-    Of a phase that changes parameters, too: check_training begins anew.
+    Of a phase that changes parameters, and of fed_gradient, too: their checks begin anew.
     """
-    if phase.name in TRAINING:
+    if phase.name in TRAINING or phase.name == "fed_gradient":
         return CheckFinding(PASSED)
+    if phase.name in LOADING_PHASES:
+        return check_loaded(proof, handle)
     if phase.name == "inference":
         return check_output(proof, proof.reference.evaluation.outputs[place], handle)
     if isinstance(proof.model.loss, NoLoss):
@@ -183,6 +195,8 @@ def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
         return 0
     if phase == "inference":
         return int(adapter.output(handle).nbytes)
+    if phase in LOADING_PHASES and phase != "fed_gradient":
+        return int(adapter.loaded(handle).inputs.nbytes)
     if phase != "update":
         adapter.loss(handle)
     for _, gradient in _iterate_results(adapter, phase, handle):
@@ -196,7 +210,7 @@ def _iterate_results(
     adapter: Adapter, phase: str, handle: Handle
 ) -> Iterator[Tuple[str, numpy.ndarray]]:
     """Return what a phase leaves on the device: gradients, or changed parameters."""
-    if phase == "gradient":
+    if phase in ("gradient", "fed_gradient"):
         return adapter.gradients(handle)
     return adapter.parameters() if phase in TRAINING else iter(())
 

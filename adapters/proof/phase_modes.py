@@ -7,7 +7,7 @@ from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof.timed_phase import ProofContext
-from velodrome.adapters.protocol import Request
+from velodrome.adapters.protocol import LOADING_PHASES, Request
 
 Call = Callable[[int], Handle]
 TRAINING = ("update", "step")  # phases that change parameters
@@ -23,6 +23,14 @@ def list_calls(proof: ProofContext) -> Tuple[Tuple[str, Call], ...]:
         "update": _ignore_index(adapter),
         "step": adapter.step,
     }
+    if proof.feed is not None:
+        calls.update(
+            {
+                "load": proof.feed.take,
+                "prefetched_load": proof.feed.take,
+                "fed_gradient": proof.feed.differentiate,
+            }
+        )
     names = shapes.list_timed_phases(proof.model, proof.request.phases)
     return tuple((name, calls[name]) for name in names)
 
@@ -46,11 +54,15 @@ def phase_mode(proof: ProofContext, phase: str, place: int = 0) -> Iterator[Any]
         restart_training(proof)
         if phase == "update":
             kept = proof.adapter.keep_gradients(proof.places[place])
+    elif phase in LOADING_PHASES:
+        proof.data.start(phase)
     yield kept
     if phase == "inference":
         proof.adapter.end_inference()
     elif phase in TRAINING:
         restart_training(proof)
+    elif phase in LOADING_PHASES:
+        proof.data.stop()
 
 
 def restart_training(proof: ProofContext) -> None:

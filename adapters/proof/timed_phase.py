@@ -1,12 +1,13 @@
 """The data that all checks of a timed phase share, their helpers and the findings they return."""
 
-from typing import Dict, NamedTuple, Sequence, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
 from velodrome.adapters.contract import Adapter, Batch
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import dropout_gradients
+from velodrome.adapters.proof.feed import Feed
 from velodrome.adapters.proof.reference import ExpectedResults, Reference
 from velodrome.adapters.protocol import PASSED, Request
 from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, Calls, RetainedSample, TimedSamples
@@ -19,7 +20,8 @@ MAX_CALLS = 256  # in one sample of a check
 class ProofContext(NamedTuple):
     """The data of one request. expected: results of the checked batches, by place.
 
-    weights: the first ones, float32, if a phase changes them; else empty.
+    weights: the first ones, float32, if a phase changes them; else empty. feed: the data set of the
+    phases that read one.
     """
 
     adapter: Adapter
@@ -28,6 +30,13 @@ class ProofContext(NamedTuple):
     request: Request
     batches: Tuple[Batch, ...]
     weights: Dict[str, numpy.ndarray] = {}
+    feed: Optional[Feed] = None
+
+    @property
+    def data(self) -> Feed:
+        """Return the feed of a phase that has one."""
+        assert self.feed is not None
+        return self.feed
 
     @property
     def places(self) -> Tuple[int, ...]:

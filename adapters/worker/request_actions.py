@@ -21,12 +21,15 @@ from velodrome.adapters.proof import (
     seeding,
 )
 from velodrome.adapters.proof.disagreement import Disagreed
+from velodrome.adapters.proof.feed import make_feed
+from velodrome.adapters.proof.loaded_batches import check_loaded
 from velodrome.adapters.proof.optimizer_updates import check_updates
 from velodrome.adapters.proof.phase_modes import list_calls
 from velodrome.adapters.proof.result_findings import check_output
 from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase, merge_findings
 from velodrome.adapters.protocol import (
     FAILED,
+    LOADING_PHASES,
     Built,
     Finished,
     FirstCall,
@@ -102,7 +105,9 @@ def measure(request: Request, send: Send) -> None:
     batches = seeding.draw_batches(model, request.batch_size, request.seed, draws=stored.draws)
     weights = seeding.draw_weights(model, request.seed)
     build_network(adapter, weights, batches, send)
-    proof = ProofContext(adapter, model, stored, request, batches)
+    proof = ProofContext(
+        adapter, model, stored, request, batches, feed=make_feed(adapter, model, request)
+    )
     if phase_modes.trains(request, model):
         code = isinstance(model.input, Code)  # which has drawn its own
         proof = proof._replace(weights=dict(adapter.parameters()) if code else weights)
@@ -200,13 +205,15 @@ def verify_adapter(proof: ProofContext, send: Send) -> None:
     for phase, call in calls:
         require_agreement(proof, phase, call)
     notes = dropout_shares.check_dropout(model, adapter, proof.request.batch_size)
+    if proof.feed is not None:
+        notes += (proof.feed.describe(),)
     if proof.weights:
         notes += (optimizers.describe(proof.request.optimizer),)
     send(verified._replace(notes=verified.notes + notes))
 
 
 def require_agreement(proof: ProofContext, phase: str, call: Callable[[int], Any]) -> None:
-    """Raise Disagreed unless the results of inference, update or step are right, dropout off."""
+    """Raise Disagreed unless the results of inference, update, step or load are right."""
     if phase in phase_modes.TRAINING:
         found = check_updates(proof, phase, call)
     elif phase == "inference":
@@ -217,6 +224,9 @@ def require_agreement(proof: ProofContext, phase: str, call: Callable[[int], Any
                     for place, expected in zip(proof.places, proof.reference.evaluation.outputs)
                 ]
             )
+    elif phase in LOADING_PHASES and phase != "fed_gradient":
+        with phase_modes.phase_mode(proof, phase):
+            found = check_loaded(proof, call(0))
     else:
         return
     if found.outcome == FAILED:
@@ -239,7 +249,7 @@ def time_phase(
         call,
         len(proof.batches),
         proof.adapter.stopwatch(),
-        1 if phase == "update" else seeding.find_sample_unit(proof.model),
+        find_sample_unit(proof, phase),
         is_single=phase == "inference",
     )
     with phase_modes.phase_mode(proof, phase):
@@ -252,6 +262,17 @@ def time_phase(
         timed = TimedPhase(phase, calls, taken)
         check_sequence.check_phase(proof, timed, send)
     return timed
+
+
+def find_sample_unit(proof: ProofContext, phase: str) -> int:
+    """Return the unit of calls in a sample (see call_timing.Calls).
+
+    Of a loader that reads ahead, as many as it keeps ready: its pause between samples then spares
+    it at most the time of one in all of a sample.
+    """
+    if phase in ("prefetched_load", "fed_gradient"):
+        return max(1, proof.data.ahead)
+    return 1 if phase in ("update", "load") else seeding.find_sample_unit(proof.model)
 
 
 def send_phase(phase: str, send: Send) -> None:

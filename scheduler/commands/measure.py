@@ -22,6 +22,7 @@ from velodrome.scheduler.next_commands import example_command, format_command
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome, load_expectations
 from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.reports.proof import spell_out
+from velodrome.scheduler.results.loading_columns import compute_hidden_share
 from velodrome.scheduler.results.proof_columns import list_proved_checks
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
@@ -77,7 +78,7 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         print_lines(f"  not stable: {measurement.reason}")
     if expected is not TO_AGREE:
         print_lines(f"  expected: {expected.text}: {expected.reason}")
-    print_lines(*_describe_latency(measurement))
+    print_lines(*_describe_latency(measurement), *_describe_loading(measurement))
     verified = measurement.verified
     if verified is not None and measurement.status is not Status.DISAGREED:
         mark, reference = "verified", "the float64 reference"
@@ -108,6 +109,13 @@ def _describe_latency(measurement: Measurement) -> Iterator[str]:
         found = {"p50": timed.median_ns, **find_tail(measurement, "inference")}
         known = [f"{name} {format_duration(ns)}" for name, ns in found.items() if ns is not None]
         yield f"  inference latency: {', '.join(known)}"
+
+
+def _describe_loading(measurement: Measurement) -> Iterator[str]:
+    """Yield a line with the share of a batch's load that its gradient hides."""
+    medians = {phase: timed.median_ns for phase, timed in measurement.times.items()}
+    if (share := compute_hidden_share(medians)) is not None:
+        yield f"  loading: a gradient hides {share:.0%} of a batch's load"
 
 
 def _describe_tolerance(parameters: Sequence[ParameterError]) -> Iterator[str]:

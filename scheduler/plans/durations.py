@@ -63,7 +63,8 @@ def _count_flops(name: str, batch_size: int) -> dict[str, float]:
     model = MODELS[name]
     forward = products.count_forward_flops(model, batch_size)
     gradient = products.count_gradient_flops(model, batch_size)
-    return {"forward": forward, "inference": forward, "gradient": gradient, "step": gradient}
+    with_gradient = ("gradient", "step", "fed_gradient")
+    return {"forward": forward, "inference": forward, **dict.fromkeys(with_gradient, gradient)}
 
 
 @cache

@@ -56,6 +56,9 @@ class CellResult:
     inference: Time | None = None
     update: Time | None = None
     step: Time | None = None
+    load: Time | None = None
+    prefetched_load: Time | None = None
+    fed_gradient: Time | None = None
     peak_rss_bytes: int | None = None
     cpu_percent_mean: float | None = None
     gradient_error: float | None = None
@@ -163,6 +166,9 @@ def _combine_cell(
         inference=times["inference"],
         update=times["update"],
         step=times["step"],
+        load=times["load"],
+        prefetched_load=times["prefetched_load"],
+        fed_gradient=times["fed_gradient"],
         peak_rss_bytes=max(((row.peak_rss_bytes or 0) for row in timed), default=0) or None,
         cpu_percent_mean=_average([row.cpu_percent_mean for row in timed]),
         gradient_error=max(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from velodrome.adapters.protocol import LOADING_PHASES
+
 NS_PER_S, NS_PER_HOUR = 1e9, 3.6e12
 MILLION = 1e6
 RATED_PHASES = ("forward", "gradient", "inference", "step")  # an update works on no examples
@@ -51,6 +53,14 @@ def _list_rates(phase: str) -> Iterator[Quotient]:
     )
 
 
+def _list_loading_rates(phase: str) -> Iterator[Quotient]:
+    under = (f"{phase}_median_ns",)
+    yield Quotient(f"{phase}_examples_per_s", ("batch_size",), under, NS_PER_S, "examples/s")
+    meaning = "of the inputs, decoded"
+    name = f"{phase}_bytes_per_s"
+    yield Quotient(name, ("loaded_bytes",), under, NS_PER_S, "bytes/s", meaning)
+
+
 def _list_per_work() -> Iterator[Quotient]:
     """Yield energy and cost per example and per token; of gradients."""
     for work, column in (("example", "batch_size"), ("token", "tokens")):
@@ -69,6 +79,7 @@ def _list_per_work() -> Iterator[Quotient]:
 
 RATE_COLUMNS = (
     *(rate for phase in RATED_PHASES for rate in _list_rates(phase)),
+    *(rate for phase in LOADING_PHASES for rate in _list_loading_rates(phase)),
     *_list_per_work(),
     Quotient(
         "mfu",

@@ -104,6 +104,10 @@ TASKS = _table(
     *list_timing("inference"),  # forward without the loss, in evaluation mode
     *list_timing("update"),  # the optimizer's step
     *list_timing("step"),  # gradient and update as one call
+    *list_timing("load"),  # one batch of a data set to the device, nothing read ahead
+    *list_timing("prefetched_load"),  # the next batch, back to back, from a loader that reads ahead
+    *list_timing("fed_gradient"),  # the gradient of such batches
+    ("hidden_load_share", _REAL, "share of a load"),  # 1 - (fed_gradient - gradient) / load
     ("loss_error", _REAL, "relative"),  # against the reference
     ("gradient_error", _REAL, "relative"),  # largest over all parameters
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference
@@ -117,6 +121,7 @@ TASKS = _table(
     ("gradient_flops", _REAL, "FLOP per call"),
     ("inference_flops", _REAL, "FLOP per call"),  # as of forward
     ("step_flops", _REAL, "FLOP per call"),  # as of gradient: an update has no products
+    ("loaded_bytes", _WHOLE, "bytes per call"),  # of a loaded batch's inputs, decoded
     ("tokens", _REAL, "tokens per call"),  # true ones of a batch; null: its input is no sequence
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
     ("ceiling_source", _TEXT, ""),  # who reached it, with node and sweep if others

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from statistics import fmean
+from typing import Any
 
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.results.loading_columns import count_loaded_bytes
 from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
@@ -50,16 +52,8 @@ def _without_disproved(measurement: Measurement) -> Measurement:
     """
     if measurement.status is not Status.DISAGREED:
         return measurement
-    return replace(
-        measurement,
-        forward=None,
-        gradient=None,
-        inference=None,
-        update=None,
-        step=None,
-        verified=None,
-        energy_per_gradient_j=None,
-    )
+    no_times: dict[str, Any] = dict.fromkeys(TIMED_PHASES)
+    return replace(measurement, **no_times, verified=None, energy_per_gradient_j=None)
 
 
 def nan_to_none(value: object) -> object:
@@ -181,6 +175,7 @@ def _compute_model_work(name: str, batch_size: int) -> Row:
         "gradient_flops": gradient,
         "inference_flops": forward,
         "step_flops": gradient,
+        "loaded_bytes": count_loaded_bytes(model, batch_size) if model else None,
         "tokens": products.count_units(model, batch_size).tokens if model else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
         "ceiling_source": None,

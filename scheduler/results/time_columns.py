@@ -2,6 +2,7 @@
 
 from velodrome.adapters.protocol import TIMED_PHASES, Timed
 from velodrome.agents.measurement import Measurement
+from velodrome.scheduler.results.loading_columns import compute_hidden_share
 from velodrome.scheduler.statistics.percentiles import compute_percentile
 
 PERCENTILES = {"p95": 0.95, "p99": 0.99}
@@ -17,6 +18,8 @@ def list_times(measurement: Measurement) -> Row:
         "stable": decisive.stable if decisive else None,
         "warm_up_converged": all(timed.settled for timed in times.values()) if times else None,
     }
+    medians = {phase: timed.median_ns for phase, timed in times.items()}
+    found["hidden_load_share"] = compute_hidden_share(medians)
     for phase in TIMED_PHASES:
         found |= _list_phase(phase, times.get(phase))
         found |= {

@@ -136,6 +136,37 @@ class TaskRow(TypedRow):
     step_drift: float | None
     step_p95_ns: float | None
     step_p99_ns: float | None
+    load_median_ns: float | None
+    load_low_ns: float | None
+    load_high_ns: float | None
+    load_samples: int | None
+    load_stop_reason: str
+    load_stable: bool | None
+    load_instability: str
+    load_drift: float | None
+    load_p95_ns: float | None
+    load_p99_ns: float | None
+    prefetched_load_median_ns: float | None
+    prefetched_load_low_ns: float | None
+    prefetched_load_high_ns: float | None
+    prefetched_load_samples: int | None
+    prefetched_load_stop_reason: str
+    prefetched_load_stable: bool | None
+    prefetched_load_instability: str
+    prefetched_load_drift: float | None
+    prefetched_load_p95_ns: float | None
+    prefetched_load_p99_ns: float | None
+    fed_gradient_median_ns: float | None
+    fed_gradient_low_ns: float | None
+    fed_gradient_high_ns: float | None
+    fed_gradient_samples: int | None
+    fed_gradient_stop_reason: str
+    fed_gradient_stable: bool | None
+    fed_gradient_instability: str
+    fed_gradient_drift: float | None
+    fed_gradient_p95_ns: float | None
+    fed_gradient_p99_ns: float | None
+    hidden_load_share: float | None
     loss_error: float | None
     gradient_error: float | None
     verified: bool | None
@@ -149,6 +180,7 @@ class TaskRow(TypedRow):
     gradient_flops: float | None
     inference_flops: float | None
     step_flops: float | None
+    loaded_bytes: int | None
     tokens: float | None
     ceiling_flops_per_s: float | None
     ceiling_source: str

@@ -2,7 +2,7 @@
 
 import pytest
 
-from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.adapters.protocol import COMPUTED_PHASES
 from velodrome.adapters.registry import FRAMEWORKS
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
@@ -77,7 +77,7 @@ def test_inference_updates_and_steps_agree(bench):
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_all_phases_of_a_model_that_drops_pass_every_check(bench, optimizer):
-    bench.agrees("probe-dropout", phases=TIMED_PHASES, optimizer=optimizer)
+    bench.agrees("probe-dropout", phases=COMPUTED_PHASES, optimizer=optimizer)
 
 
 @pytest.mark.slow

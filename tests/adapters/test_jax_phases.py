@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.protocol import TIMED_PHASES, Finished, Timed
+from velodrome.adapters.protocol import COMPUTED_PHASES, Finished, Timed
 
 pytestmark = [pytest.mark.framework, pytest.mark.full, pytest.mark.slow]
 
@@ -41,9 +41,9 @@ def test_a_lower_precision_agrees_in_every_phase(bench):
     ],
 )
 def test_a_timed_model_passes_every_check_of_every_phase(bench, model, optimizer, dtype):
-    events = bench.measure(model, phases=TIMED_PHASES, optimizer=optimizer, dtype=dtype)
+    events = bench.measure(model, phases=COMPUTED_PHASES, optimizer=optimizer, dtype=dtype)
     assert isinstance(events[-1], Finished), events[-1]
-    assert {event.phase for event in events if isinstance(event, Timed)} == set(TIMED_PHASES)
+    assert {event.phase for event in events if isinstance(event, Timed)} == set(COMPUTED_PHASES)
 
 
 @pytest.mark.parametrize("variant", ["jit", "eager"])

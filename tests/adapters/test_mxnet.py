@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.adapters.protocol import COMPUTED_PHASES
 
 pytestmark = [pytest.mark.framework, pytest.mark.full]
 
@@ -141,7 +141,7 @@ def test_updates_of_float32_parameters_by_gradients_of_mixed_precision_agree(ben
 @pytest.mark.slow
 @pytest.mark.parametrize(("variant", "optimizer"), [("hybrid", "adamw"), ("threaded", "sgd")])
 def test_all_phases_of_a_model_that_drops_pass_every_check(bench, variant, optimizer):
-    changes = {"variant": variant, "phases": TIMED_PHASES, "optimizer": optimizer}
+    changes = {"variant": variant, "phases": COMPUTED_PHASES, "optimizer": optimizer}
     bench.agrees("probe-dropout", **changes)
 
 

@@ -46,7 +46,7 @@ def time_phases(bench: Any, file: Path, optimizer: str, folder: Path) -> list[An
         seed=0,
         reference=str(folder / "reference.npz"),
         timing=Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1),
-        phases=protocol.TIMED_PHASES,
+        phases=protocol.COMPUTED_PHASES,
         optimizer=optimizer,
     )
     made = run_worker(bench, request, file, folder)

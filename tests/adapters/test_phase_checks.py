@@ -32,9 +32,9 @@ from velodrome.adapters.proof.timed_phase import ProofContext
 from velodrome.adapters.protocol import (
     CANNOT_TELL,
     CHECKS,
+    COMPUTED_PHASES,
     FAILED,
     IMPOSSIBLE,
-    TIMED_PHASES,
     Checked,
     Finished,
     Request,
@@ -168,13 +168,13 @@ def test_the_second_formula_of_epsilon_is_another_one_only_for_small_gradients()
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", optimizers.NAMES)
 def test_an_honest_worker_passes_every_check_of_every_phase(tricks, optimizer):
-    outcome = tricks.run("", phases=TIMED_PHASES, optimizer=optimizer)
+    outcome = tricks.run("", phases=COMPUTED_PHASES, optimizer=optimizer)
     assert isinstance(outcome.events[-1], Finished), outcome.noise.read_text()
     assert [event.phase for event in outcome.events if isinstance(event, Timed)] == list(
-        TIMED_PHASES
+        COMPUTED_PHASES
     )
     checked = [event for event in outcome.events if isinstance(event, Checked)]
-    for phase in TIMED_PHASES:
+    for phase in COMPUTED_PHASES:
         own = {event.name: event for event in checked if event.phase == phase}
         assert set(own) == set(CHECKS) - {"clocked_by_agent"}
         assert not [event for event in own.values() if event.outcome in (FAILED, IMPOSSIBLE)]

@@ -91,7 +91,7 @@ def test_a_saved_session_of_each_version_is_read_correctly(session):
     events = [protocol.decode(line) for line in session.read_text().splitlines()]
     phases = {e.phase for e in events if isinstance(e, protocol.Timed)}
     is_new = session.stem == "session"
-    assert phases == set(protocol.TIMED_PHASES if is_new else protocol.USUAL_PHASES)
+    assert phases == set(protocol.COMPUTED_PHASES if is_new else protocol.USUAL_PHASES)
     for phase in phases:
         (timed,) = (e for e in events if isinstance(e, protocol.Timed) and e.phase == phase)
         chunks = [e for e in events if isinstance(e, protocol.Sampled) and e.phase == phase]

@@ -42,7 +42,7 @@ def measured(tmp_path_factory):
 def measured_in_all_phases(tmp_path_factory):
     """The same in every timed phase."""
     bench = Bench(tmp_path_factory.mktemp("phases"))
-    changes = {"phases": protocol.TIMED_PHASES, "optimizer": "adamw"}
+    changes = {"phases": protocol.COMPUTED_PHASES, "optimizer": "adamw"}
     bench.refer(**changes)
     return bench.run(**changes)
 

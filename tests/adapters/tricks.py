@@ -48,6 +48,7 @@ class Tricks:
         name = "-".join([model.replace("/", "-"), str(batch_size), *map(str, others.values())])
         reference = self.folder / f"{name}.npz"
         changes = {"model": model, "batch_size": batch_size, "reference": str(reference), **others}
+        changes["datasets"] = str(self.folder / "datasets")
         if not reference.exists():
             bench.refer(**changes)
         bench.write_adapter(textwrap.dedent(ARMED) + textwrap.dedent(body), TOP + top)

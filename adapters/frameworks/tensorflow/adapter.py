@@ -12,6 +12,7 @@ import tensorflow as tf
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.graph import is_time_first, require_options
+from velodrome.adapters.frameworks.tensorflow.loading import DatasetReader, read_batch
 from velodrome.adapters.frameworks.tensorflow.network import Network
 from velodrome.adapters.frameworks.tensorflow.notes import notes
 from velodrome.adapters.frameworks.tensorflow.operations import (
@@ -99,6 +100,23 @@ class Adapter(contract.Adapter):
 
     def gradient(self, index):
         return self._gradient(self._batches[index])
+
+    def start_loading(self, dataset, workers):
+        self._reader = DatasetReader(
+            dataset, workers, self._device if self._gpu else "", is_time_first(self._model)
+        )
+
+    def next_batch(self):
+        return self._reader.take()
+
+    def fed_gradient(self):
+        return self._gradient(self._reader.take())
+
+    def loaded(self, handle):
+        return read_batch(handle, is_time_first(self._model))
+
+    def end_loading(self):
+        self._reader.close()
 
     def synchronize(self):
         if self._gpu:  # on the CPU a call returns when all of its results are there

@@ -12,6 +12,7 @@ from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.graph import is_time_first, require_options
 from velodrome.adapters.frameworks.torch import built_in, precision
 from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
+from velodrome.adapters.frameworks.torch.loading import DatasetReader, read_batch
 from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
 from velodrome.adapters.frameworks.torch.network import Network
 from velodrome.adapters.frameworks.torch.steps import ComposedRmsNorm
@@ -130,6 +131,24 @@ class Adapter(contract.Adapter):
     def parameters(self):
         for name, parameter in zip(self._names, self._trained):
             yield name, parameter.detach().to("cpu", copy=True).contiguous().numpy()
+
+    def start_loading(self, dataset, workers):
+        self._reader = DatasetReader(
+            dataset, workers, self._device, self._memory_format, is_time_first(self._model)
+        )
+
+    def next_batch(self):
+        return self._reader.take()
+
+    def fed_gradient(self):
+        loss = self._call(*self._reader.take())
+        return loss, precision.differentiate(loss, self._trained, self._dtype)
+
+    def loaded(self, handle):
+        return read_batch(handle, is_time_first(self._model))
+
+    def end_loading(self):
+        self._reader.close()
 
     def synchronize(self):
         if self._on_gpu:

@@ -4,9 +4,12 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from velodrome.adapters.protocol import TIMED_PHASES
+from velodrome.scheduler.reports.ceilings_text import format_rate
 from velodrome.scheduler.reports.cell_rates import describe_rates
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import show_count, show_duration, show_interval
+from velodrome.scheduler.results.ceilings import RateUnit
+from velodrome.scheduler.results.loading_columns import compute_hidden_share
 from velodrome.scheduler.results.time_columns import add_first_step
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -24,8 +27,27 @@ def list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str,
         yield f"{phase} time", f"{show_interval(time)}; {source}"
         if rates := describe_rates(time, cell.work, phase):
             yield f"{phase} rate", rates
+        if phase == "fed_gradient" and (hidden := describe_loading(cell, rows)):
+            yield "loading", hidden
         if phase == "inference" and (tail := describe_latency(rows)):
             yield "inference latency", tail
+
+
+def describe_loading(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+    """Describe how fast a loader that reads ahead gives batches, and what a gradient hides of one.
+
+    Empty without a time of each phase that this takes.
+    """
+    medians = {phase: time.median_ns for phase in TIMED_PHASES if (time := cell.time(phase))}
+    share = compute_hidden_share(medians)
+    sizes = {row.loaded_bytes for row in rows if row.loaded_bytes}
+    if share is None:
+        return ""
+    text = f"a gradient hides {share:.0%} of a batch's load"
+    if "prefetched_load" not in medians or len(sizes) != 1:
+        return text
+    rate = format_rate(1e9 * sizes.pop() / medians["prefetched_load"], RateUnit.BYTES)
+    return f"{text}; read ahead, {rate} of inputs from the page cache"
 
 
 def describe_latency(rows: Sequence[TaskRow]) -> str:
