@@ -25,21 +25,16 @@ def test_small_models_agree_in_every_phase_with_the_optimizers_of_keras(bench):
 
 
 def test_uncompiled_calls_agree_in_every_phase(bench):
-    bench.verifies_phases("lenet,probe-lstm", variants="eager")
+    bench.verifies_phases("lenet,probe-lstm", variants="eager", optimizers="adamw")
 
 
 def test_a_lower_precision_agrees_in_every_phase(bench):
-    bench.verifies_phases("resnet50-tiny,probe-lstm", dtypes="bfloat16,float16", optimizers="sgd")
+    bench.verifies_phases("probe-lstm", dtypes="bfloat16,float16", optimizers="sgd")
 
 
 @pytest.mark.full
 def test_xla_agrees_in_every_phase(bench):
-    bench.verifies_phases(SMALL, variants="xla", optimizers="adamw")
-
-
-@pytest.mark.full
-def test_xla_compiles_a_step_for_every_length_without_taking_one(bench):
-    bench.verifies_phases("lstm", variants="xla", optimizers="sgd")
+    bench.verifies_phases("lenet,gpt2-tiny", variants="xla", optimizers="adamw")
 
 
 @pytest.mark.parametrize(
@@ -56,11 +51,18 @@ def test_a_timed_model_passes_every_check_of_every_phase(bench, model, optimizer
     assert {event.phase for event in events if isinstance(event, Timed)} == set(COMPUTED_PHASES)
 
 
+# XLA compiles a step for each of two lengths in the first training, and takes none for it: else the
+# second training would end elsewhere.
 @pytest.mark.parametrize(
-    "variant", ["graph", *[pytest.param(own, marks=pytest.mark.full) for own in ("eager", "xla")]]
+    ("variant", "model"),
+    [
+        ("graph", "lenet"),
+        pytest.param("eager", "lenet", marks=pytest.mark.full),
+        pytest.param("xla", "lstm", marks=pytest.mark.full),
+    ],
 )
-def test_a_second_training_takes_the_same_steps_and_traces_nothing(bench, variant):
-    found = bench.run_script(str(RESTART), bench.framework.adapter, variant, "lenet", "adamw")
+def test_a_second_training_takes_the_same_steps_and_traces_nothing(bench, variant, model):
+    found = bench.run_script(str(RESTART), bench.framework.adapter, variant, model, "adamw")
     assert (found["same"], found["moved"], found["kept"]) == (True, True, True)
     before, after = found["counted"]
     assert before == after
