@@ -18,13 +18,11 @@ from velodrome.adapters.proof.phase_modes import Call, phase_mode
 from velodrome.adapters.proof.relative_errors import compute_relative_error
 from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
-from velodrome.adapters.tolerances import MOST
+from velodrome.adapters.tolerances import MOST, UPDATE_TOLERANCE
 
 Arrays = Dict[str, numpy.ndarray]
 
 STEPS = 2  # the second one shows momentum and the correction for the start
-# Of an update by known gradients: float32 computes AdamW's 1 - beta2 with 3e-5, the rest with less.
-UPDATE_TOLERANCE = 1e-4
 ROUNDINGS = 4 * 2.0**-24  # of a parameter, over its length
 # The gradients of a step are computed anew, so that they may differ by twice their tolerance. A
 # single value may differ by this multiple of it; AdamW may turn smaller values around.

@@ -11,7 +11,11 @@ from velodrome.adapters.proof import prediction, seeding
 from velodrome.adapters.proof.batch_results import accumulate_gradients, split_batch
 from velodrome.adapters.proof.relative_errors import measure_distance
 from velodrome.adapters.proof.sketch import compute_sketch
-from velodrome.adapters.tolerances import PredictedErrors, compute_gradient_tolerance
+from velodrome.adapters.tolerances import (
+    UPDATE_TOLERANCE,
+    PredictedErrors,
+    compute_gradient_tolerance,
+)
 
 OUTPUT = "(output)"  # the name of an output's sketch; no parameter is named like this
 
@@ -98,7 +102,8 @@ def compute_step(
     """Take one step from the network's weights. The network keeps the new weights.
 
     A loss follows a gradient smoothly, so that the allowed error is the sum over all values of its
-    slope, times by how far the optimizer moves a value whose gradient is off by the tolerance.
+    slope, times by how far the optimizer moves a value whose gradient is off by the tolerance, and
+    by how far its own arithmetic in float32 does.
     """
     _, gradients = accumulate_gradients(network, batches[0])
     before = {}
@@ -111,6 +116,7 @@ def compute_step(
     for name, gradient in gradients.items():
         tolerance = compute_gradient_tolerance(dtype, predicted, name)
         spread = measure_spread(optimizer, before[name], gradient, tolerance)
+        spread += UPDATE_TOLERANCE * numpy.abs(network.read(name) - before[name])
         allowed += float((numpy.abs(slopes[name]) * spread).sum())
     return StepResult(optimizer, loss, allowed)
 
