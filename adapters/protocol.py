@@ -8,11 +8,13 @@ event is `finished` or `failed`; a stream without either was cut off.
     measure:   hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+, finished
     reference: hello, finished
     check:     hello, imported, finished
+    fit:       hello, imported, built, first_call+, finished
 
 A `phase` event precedes the first event of each phase: import, build, verify; for each timed phase
 that the request names: warmup, itself and prove; and prove again at the end. A model without a loss
 has only forward, one without trained parameters also inference, one of padded sequences no data
-set. `failed` may replace the rest of the events at any place; a failed check is sent before it.
+set. The calls of a fit are in a phase warmup. `failed` may replace the rest of the events at any
+place; a failed check is sent before it.
 
 Version 1 had neither `checked` nor the phase prove, version 2 only the timed phases forward and
 gradient; their sessions can still be read.
@@ -72,9 +74,10 @@ class Timing(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The job of one worker. `action` is `measure`, `reference` or `check`.
+    """The job of one worker. `action` is `measure`, `reference`, `check` or `fit`.
 
-    check: import the framework and send its version. reference: compute the float64 reference
+    check: import the framework and send its version. fit: run the model at the batch size, without
+    a proof, to see if there is enough memory. reference: compute the float64 reference
     of (model, batch_size, seed) and write it to the path `reference`. measure: read the path
     `reference`, verify, time.
     """

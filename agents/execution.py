@@ -3,12 +3,14 @@
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
+from velodrome.agents.batch_search.search import FoundBatchSize, NoSizeFound, find_batch_size
 from velodrome.agents.canary import add_canaries, canary_for
 from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest
 from velodrome.agents.cores.core_locks import (
@@ -98,7 +100,7 @@ def execute(
         measurement = _without_run(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
     except RecipeError as error:
         measurement = _without_run(blank, Status.ENVIRONMENT_FAILED, str(error))
-    except ReferenceFailed as error:
+    except NoSizeFound as error:
         measurement = _without_run(blank, error.status, error.reason, error.log_tail)
     except WaitedTooLong as error:
         waited = replace(blank, waited_ns=round(locks_deadline_s * 1e9))
@@ -132,13 +134,29 @@ def _run(
     _require_memory(node, task.limits.memory_bytes)
     environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
-    reference = obtain_reference(task, node, environments, note)
+    home = home_of(environments.root)
+
+    @contextmanager
+    def locked() -> Iterator[tuple[WorkerSetting, int]]:
+        """Lock the task's resources for the block; yield them, and the wait in ns."""
+        requested_ns = time.monotonic_ns()
+        with lock_resources(node, need, deadline_s=locks_deadline_s, on_wait=note) as locks:
+            waited_ns = time.monotonic_ns() - requested_ns
+            yield _setting(environment, framework, home, locks, task, node), waited_ns
+
+    found = None
+    if task.batch_size_rule:
+        with locked() as (setting, _):
+            found = find_batch_size(task, node, setting, note)
+        blank = _with_batch_size(blank, found)
+        task = blank.task
+    try:
+        reference = obtain_reference(task, node, environments, note)
+    except ReferenceFailed as error:
+        return _without_run(blank, error.status, error.reason, error.log_tail)
     canary = canary_for(task, node, environments, note)
-    requested_ns = time.monotonic_ns()
-    with lock_resources(node, need, deadline_s=locks_deadline_s, on_wait=note) as locks:
-        blank = replace(blank, waited_ns=time.monotonic_ns() - requested_ns)
-        home = home_of(environments.root)
-        setting = _setting(environment, framework, home, locks, task, node)
+    with locked() as (setting, waited_ns):
+        blank = replace(blank, waited_ns=waited_ns)
         before = canary.run_before(setting)
         ready_ns = time.monotonic_ns()
         session = run_session(
@@ -146,8 +164,15 @@ def _run(
         )
         after = canary.run_after(setting) if before.ns else before
     measurement = _measurement(blank, session, setting, ready_ns, node)
-    with_notes = replace(measurement, notes=measurement.notes + reference.notes)
-    return add_canaries(with_notes, before, after)
+    if found and measurement.status is Status.OUT_OF_MEMORY:
+        found.lower()
+    notes = (*blank.notes, *measurement.notes, *reference.notes)
+    return add_canaries(replace(measurement, notes=notes), before, after)
+
+
+def _with_batch_size(blank: Measurement, found: FoundBatchSize) -> Measurement:
+    task = replace(blank.task, batch_size=found.size)
+    return replace(blank, task=task, rerun=rerun_command(task), notes=(found.note,))
 
 
 def _require_memory(node: Node, needed_bytes: int) -> None:

@@ -17,7 +17,8 @@ def rerun_command(task: Task) -> str:
     It leaves out the node and the choice among equal GPUs.
     """
     words = ["velodrome", "measure", task.framework, _name_model(task.model)]
-    words += ["--variant", task.variant, "--batch-size", str(task.batch_size)]
+    size = str(task.batch_size or task.batch_size_rule)  # a found size is given as it is
+    words += ["--variant", task.variant, "--batch-size", size]
     words += ["--device", _device(task), "--threads", str(task.threads)]
     return shlex.join([*words, *_settings(task), *_timing(task.timing), *_limits(task.limits)])
 

@@ -11,6 +11,7 @@ from velodrome.adapters.protocol import USUAL_PHASES, Timing
 TASK_KEY_LENGTH = 16
 USUAL_DTYPE = "float32"
 TYPE_VARIANTS = ("float64", "float16", "bfloat16")  # variants that are named so compute in it
+AUTO = "auto"  # the batch size that the node finds: velodrome.agents.batch_search
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Task:
-    """One task. threads is a resolved number of cores; lock_hash names the locked environment."""
+    """One task. threads is a resolved number of cores; lock_hash names the locked environment.
+
+    batch_size_rule: AUTO, or empty if the batch size was given. With a rule, batch_size is 0 until
+    a node has found it; the key is that of the rule, and stays.
+    """
 
     framework: str
     variant: str
@@ -47,6 +52,7 @@ class Task:
     canary: str = ""  # the framework of the canaries before and after it; empty: there are none
     phases: tuple[str, ...] = USUAL_PHASES  # of velodrome.adapters.protocol.TIMED_PHASES
     optimizer: str = ""  # of the phases update and step; empty without them
+    batch_size_rule: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -62,7 +68,9 @@ class Task:
     def deciding(self) -> dict[str, object]:
         """The parts of its key, by name."""
         deciding = asdict(self)
-        del deciding["limits"], deciding["canary"]
+        del deciding["limits"], deciding["canary"], deciding["batch_size_rule"]
+        if self.batch_size_rule:
+            deciding["batch_size"] = self.batch_size_rule
         deciding["timing"] = list(self.timing)
         if self.phases == USUAL_PHASES:  # these two: tasks without them keep their keys
             del deciding["phases"]
@@ -76,7 +84,8 @@ class Task:
     @property
     def label(self) -> str:
         """A task's name in progress lines: all that differs between the tasks of one sweep."""
-        what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
+        size = batch_size_name(self.batch_size, self.batch_size_rule)
+        what = f"{self.framework}[{self.variant}] {self.model} {size}"
         device = device_name(self.device, self.gpu_count, self.gpu_model)
         return f"{what} {place_name(device, self.threads, self.dtype)}"
 
@@ -84,6 +93,13 @@ class Task:
 def name_computed_type(variant: str, dtype: str) -> str:
     """Return the type of the products: the variant's if it names one, else the precision."""
     return variant if variant in TYPE_VARIANTS else dtype
+
+
+def batch_size_name(batch_size: int, rule: str) -> str:
+    """Return `b64`; with a rule `bauto`, or `bauto=64` once the size is found."""
+    if not rule:
+        return f"b{batch_size}"
+    return f"b{rule}={batch_size}" if batch_size else f"b{rule}"
 
 
 def device_name(device: str, gpu_count: int, gpu_model: str) -> str:

@@ -113,13 +113,27 @@ def compute_reference(
     """
     network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
     draws, near_ties = find_clear_draws(network, batch_size, seed)
-    bare = Reference(
+    bare = make_blank(model, batch_size, seed, dtype)._replace(draws=draws, near_ties=near_ties)
+    if isinstance(model.loss, kinds.NoLoss):
+        return bare
+    filled = _fill(bare, network, "inference" in phases)
+    if not TRAINING_PHASES.intersection(shapes.list_timed_phases(model, phases)):
+        return filled
+    batches = seeding.draw_batches(model, batch_size, seed, draws)
+    weighed = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
+    found = compute_step(weighed, batches, optimizer, dtype, filled.predicted)
+    return filled._replace(step=found)
+
+
+def make_blank(model: Model, batch_size: int, seed: int, dtype: str) -> Reference:
+    """Make a reference without results: unit statistics, and each example's first attempt."""
+    return Reference(
         model=model.name,
         batch_size=batch_size,
         seed=seed,
         digest=compute_digest(model),
-        near_ties=near_ties,
-        draws=draws,
+        near_ties=0,
+        draws=seeding.list_first_attempts(model, batch_size),
         checked=seeding.choose_checked_batches(model, batch_size),
         losses=(),
         norms={},
@@ -130,16 +144,20 @@ def compute_reference(
         changed=ChangedLoss(),
         dropout=None,
         dtype=dtype,
+        evaluation=EvaluationResults(_make_unit_statistics(model)),
     )
-    if isinstance(model.loss, kinds.NoLoss):
-        return bare
-    filled = _fill(bare, network, "inference" in phases)
-    if not TRAINING_PHASES.intersection(shapes.list_timed_phases(model, phases)):
-        return filled
-    batches = seeding.draw_batches(model, batch_size, seed, draws)
-    weighed = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
-    found = compute_step(weighed, batches, optimizer, dtype, filled.predicted)
-    return filled._replace(step=found)
+
+
+def _make_unit_statistics(model: Model) -> Dict[str, numpy.ndarray]:
+    """Make mean 0 and variance 1 of each batch normalization, keyed as in EvaluationResults."""
+    reads, found = shapes.list_inputs(model), shapes.compute_output_shapes(model)
+    statistics: Dict[str, numpy.ndarray] = {}
+    for layer in model.layers:
+        if isinstance(layer, kinds.BatchNorm):
+            channels = found[reads[layer.name][0]][:1]
+            statistics["{}.mean".format(layer.name)] = numpy.zeros(channels, numpy.float32)
+            statistics["{}.variance".format(layer.name)] = numpy.ones(channels, numpy.float32)
+    return statistics
 
 
 def _fill(bare: Reference, network: Network, evaluates: bool) -> Reference:  # noqa: FBT001

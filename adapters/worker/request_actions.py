@@ -1,13 +1,11 @@
-"""The actions of a worker: check an import, compute a reference, or verify and time a model."""
+"""The actions of a worker.
 
-import importlib
-from typing import Any, Callable, Dict, Tuple, Type
+Check an import, compute a reference, try a batch size, or verify and time a model.
+"""
 
-import numpy
+from typing import Any, Callable
 
 from velodrome.adapters import optimizers
-from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
-from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import Code, Model
 from velodrome.adapters.own_code import reference as code_reference
 from velodrome.adapters.own_code.adapter import FLOAT64, CodeAdapter
@@ -27,21 +25,21 @@ from velodrome.adapters.proof.optimizer_updates import check_updates
 from velodrome.adapters.proof.phase_modes import list_calls
 from velodrome.adapters.proof.result_findings import check_output
 from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase, merge_findings
-from velodrome.adapters.protocol import (
-    FAILED,
-    LOADING_PHASES,
-    Built,
-    Finished,
-    FirstCall,
-    Imported,
-    Phase,
-    ProtocolError,
-    Request,
-    monotonic_ns,
+from velodrome.adapters.protocol import FAILED, LOADING_PHASES, ProtocolError, Request, monotonic_ns
+from velodrome.adapters.worker import call_timing
+from velodrome.adapters.worker.adapter_steps import (
+    Send,
+    build_network,
+    find_model,
+    import_adapter,
+    list_kernels,
+    make_imported,
+    send_finished,
+    send_phase,
+    start_adapter,
+    time_first_call,
 )
-from velodrome.adapters.worker import call_timing, kernels
-
-Send = Callable[[Any], None]
+from velodrome.adapters.worker.batch_fitting import fit_batch
 
 
 def run_request(request: Request, send: Send) -> None:
@@ -120,13 +118,6 @@ def measure(request: Request, send: Send) -> None:
     send_finished(peak_bytes, send, list_kernels(adapter))
 
 
-def find_model(name: str) -> Model:
-    """Return a model by its name. ProtocolError if it does not exist."""
-    if name not in MODELS:
-        raise ProtocolError("no model {!r}. Known: {}".format(name, ", ".join(sorted(MODELS))))
-    return MODELS[name]
-
-
 def load_reference(request: Request, model: Model) -> reference.Reference:
     """Read the request's reference. ProtocolError if the file holds another one."""
     stored = reference_file.load_reference(request.reference)
@@ -143,54 +134,6 @@ def load_reference(request: Request, model: Model) -> reference.Reference:
             )
         )
     return stored
-
-
-def import_adapter(module: str) -> Type[Adapter]:
-    """Import an adapter and its framework. ImportError for every failure except lack of memory.
-
-    Old frameworks fail on import with an AttributeError, a RuntimeError or an OSError.
-    """
-    try:
-        kind: Type[Adapter] = importlib.import_module(module).Adapter
-        return kind
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:
-        raise ImportError(
-            "{} fails on import: {}: {}".format(module, type(error).__name__, error)
-        ) from error
-
-
-def start_adapter(request: Request, model: Model, send: Send) -> Adapter:
-    """Import the framework and set its threads and device."""
-    send_phase("import", send)
-    started_ns = monotonic_ns()
-    kind = import_adapter(request.adapter)
-    adapter = kind(model, request.variant, request.device, request.threads, request.dtype)
-    event = make_imported(kind.version(), adapter.device_name(), monotonic_ns() - started_ns)
-    send(event._replace(kernels=list_kernels(adapter)))
-    return adapter
-
-
-def list_kernels(adapter: Adapter) -> Tuple[str, ...]:
-    """List the kernels of loaded libraries and of those built into the framework."""
-    return tuple(sorted(set(kernels.list_loaded_kernels() + adapter.kernels())))
-
-
-def build_network(
-    adapter: Adapter, weights: Dict[str, numpy.ndarray], batches: Tuple[Batch, ...], send: Send
-) -> None:
-    """Build the network and load the batches; dropout is off for verification."""
-    send_phase("build", send)
-    stopwatch = HostStopwatch(adapter.synchronize)
-    stopwatch.start()
-    adapter.build(weights)
-    network_ns = stopwatch.stop()
-    stopwatch.start()
-    adapter.load(batches)
-    transfer_ns = stopwatch.stop()
-    adapter.set_dropout(False)
-    send(Built(network_ns + transfer_ns, transfer_ns, monotonic_ns()))
 
 
 def verify_adapter(proof: ProofContext, send: Send) -> None:
@@ -233,14 +176,6 @@ def require_agreement(proof: ProofContext, phase: str, call: Callable[[int], Any
         raise Disagreed("{}: {}".format(phase, found.reason))
 
 
-def time_first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: Send) -> None:
-    """Time the first call of a phase, with its compilation."""
-    stopwatch = HostStopwatch(adapter.synchronize)
-    stopwatch.start()
-    call(0)
-    send(FirstCall(phase, stopwatch.stop(), monotonic_ns()))
-
-
 def time_phase(
     phase: str, call: Callable[[int], Any], proof: ProofContext, send: Send
 ) -> TimedPhase:
@@ -275,19 +210,9 @@ def find_sample_unit(proof: ProofContext, phase: str) -> int:
     return 1 if phase in ("update", "load") else seeding.find_sample_unit(proof.model)
 
 
-def send_phase(phase: str, send: Send) -> None:
-    """Send the begin of a phase."""
-    send(Phase(phase, monotonic_ns()))
-
-
-def make_imported(version: str, device_name: str, import_ns: int) -> Imported:
-    """Return the event of an import that took import_ns."""
-    return Imported(version, numpy.__version__, import_ns, device_name, monotonic_ns())
-
-
-def send_finished(peak_gpu_bytes: int, send: Send, ran: Tuple[str, ...] = ()) -> None:
-    """Send `finished`. ran: the kernels that ran."""
-    send(Finished(peak_gpu_bytes, monotonic_ns(), ran))
-
-
-ACTIONS = {"check": check_import, "reference": make_reference, "measure": measure}
+ACTIONS = {
+    "check": check_import,
+    "reference": make_reference,
+    "fit": fit_batch,
+    "measure": measure,
+}

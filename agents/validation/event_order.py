@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.protocol import (
     Built,
     Checked,
@@ -62,6 +63,9 @@ def expected_events(request: Request) -> tuple[ExpectedEvent, ...]:
     imported = (hello, ExpectedEvent(Phase, "import"), ExpectedEvent(Imported))
     if request.action == "check":
         return (*imported, finished)
+    if request.action == "fit":
+        own = shapes.list_timed_phases(MODELS[request.model], request.phases)
+        return (*imported, *_list_fit_events(own), finished)
     phases = list_requested(request)
     proof = (
         ExpectedEvent(Phase, "build"),
@@ -79,6 +83,12 @@ def expected_events(request: Request) -> tuple[ExpectedEvent, ...]:
         ExpectedEvent(Checked, "", MANY),
         finished,
     )
+
+
+def _list_fit_events(phases: Sequence[str]) -> tuple[ExpectedEvent, ...]:
+    calls = (ExpectedEvent(FirstCall, phase, MANY) for phase in reversed(phases))
+    built = (ExpectedEvent(Phase, "build"), ExpectedEvent(Built))
+    return (*built, ExpectedEvent(Phase, "warmup"), *calls)
 
 
 def phase_of(event: object) -> str:

@@ -128,7 +128,8 @@ def measure(
         str, typer.Option(help="Way to run the framework, e.g. compile; default: its first.")
     ] = "",
     batch_size: Annotated[
-        str, typer.Option(help="Examples in a batch; default: the model's.")
+        str,
+        typer.Option(help="Examples in a batch, or `auto` for the largest; default: the model's."),
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, gpu, or gpu:2 for two GPUs.")] = "cpu",
     gpu_model: Annotated[str, typer.Option(help="Part of the GPU's name, e.g. H100.")] = "",

@@ -21,7 +21,7 @@ from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.sweeps import model_files, quantities, settings
 from velodrome.scheduler.sweeps.phases import parse_optimizer, parse_phases
 from velodrome.scheduler.sweeps.quantities import read_option
-from velodrome.scheduler.sweeps.sweep import Device
+from velodrome.scheduler.sweeps.sweep import BatchSize, BatchSizeRule, Device
 
 Value = TypeVar("Value")
 
@@ -66,13 +66,12 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
     phases = parse_phases(options.phases or (), model.name)
     own_batch_size = model.default_batch_size(device.kind)
     default = Task(framework.name, variant, model.name, own_batch_size)
+    size = _read_batch_size(options.batch_size, own_batch_size)
     return Task(
         framework=framework.name,
         variant=variant,
         model=model.name,
-        batch_size=read_option(
-            "--batch-size", options.batch_size, quantities.parse_whole, own_batch_size
-        ),
+        batch_size=0 if isinstance(size, BatchSizeRule) else size,
         device=device.kind,
         gpu_count=device.gpu_count,
         gpu_model=device.gpu_model,
@@ -91,6 +90,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
         else "",
         phases=phases,
         optimizer=choose_optimizer(phases, parse_optimizer(options.optimizer, phases)),
+        batch_size_rule=size.value if isinstance(size, BatchSizeRule) else "",
     )
 
 
@@ -105,6 +105,10 @@ def _find_model(text: str, framework: Framework) -> Model:
     model = _look_up("MODEL", names[0], MODELS)
     model_files.require_framework(names, [framework.name], "command line, MODEL")
     return model
+
+
+def _read_batch_size(text: str, own: BatchSize) -> BatchSize:
+    return read_option("--batch-size", text, settings.parse_batch_size, own)
 
 
 def _read_device(options: MeasureOptions, framework: Framework) -> Device:

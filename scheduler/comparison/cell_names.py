@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from velodrome.agents.task import USUAL_DTYPE, device_name
+from velodrome.agents.task import USUAL_DTYPE, batch_size_name, device_name
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, CellRules
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.disambiguation import make_distinct
@@ -78,7 +78,8 @@ def _list_rows(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
 
 def _format_workload(row: TaskRow, rules: CellRules) -> str:
     names = [row.text(name) for name in ("framework", "variant") if name not in rules.free]
-    return " ".join([*names, f"{row.model} b{row.batch_size}"])
+    size = batch_size_name(row.batch_size, row.batch_size_rule)
+    return " ".join([*names, f"{row.model} {size}"])
 
 
 def _format_place(row: TaskRow, rules: CellRules, *, with_type: bool) -> list[str]:

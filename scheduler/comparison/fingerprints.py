@@ -1,9 +1,10 @@
 """Fingerprints of results: the fields that must be equal for a comparison.
 
-A cell is identified by framework, variant, model, batch size and device. Its fingerprint is
-everything else that decides the number and must be equal: threads, precision, seed, hardware, the
-model itself. Versions, drivers, kernels and the node are no part of it: they may change, and are
-candidates for the cause of a change (velodrome.scheduler.comparison.causes).
+A cell is identified by framework, variant, model, batch size (`auto` where the node finds it) and
+device. Its fingerprint is everything else that decides the number and must be equal: threads,
+precision, seed, hardware, the batch size that was found, the model itself. Versions, drivers,
+kernels and the node are no part of it: they may change, and are candidates for the cause of a
+change (velodrome.scheduler.comparison.causes).
 """
 
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ IDENTITY = ("framework", "variant", "model", "batch_size", "device")
 HARDWARE = ("node_type", "cpu_model", "gpu_name")
 FINGERPRINT = (
     *HARDWARE,
+    "batch_size",  # as found, where its cell is identified by `auto`
     "gpu_count",
     "gpu_model",  # as requested; empty if any would do, which matches any
     "threads",
@@ -98,7 +100,7 @@ class CellRules:
         text = row.text(field)
         if field == "framework" and "framework_version" in self.subjects:
             return split(text)[0]  # `torch` and `torch==2.12.1` are the same cell
-        return text
+        return row.batch_size_rule or text if field == "batch_size" else text
 
 
 def group_rows(

@@ -101,6 +101,7 @@ ATTRIBUTES = (
     Attribute("kernel", Realm.MACHINE, _node("kernel"), _MACHINES),
     Attribute("virtualization", Realm.MACHINE, _node("virtualization"), _MACHINES),
     Attribute("Velodrome", Realm.TOOL, _task("velodrome_version"), ("velodrome_version",)),
+    Attribute("batch size", Realm.SOFTWARE, _task("batch_size"), ("batch_size",)),
     Attribute(
         "notes",
         Realm.SOFTWARE,

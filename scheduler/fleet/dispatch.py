@@ -1,7 +1,7 @@
 """Dispatcher: starts queued work on nodes and passes on what they report."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from velodrome.agents.measurement import Measurement
@@ -220,6 +220,12 @@ def _select_ended(reports: Reports) -> Iterable[events.Ended]:
 
 
 def _is_answer(attempt: Attempt, measurement: Measurement) -> bool:
-    """Check that a measurement is of this attempt: a node does not choose what it measures."""
+    """Check that a measurement is of this attempt: a node does not choose what it measures.
+
+    Except for a batch size that it was asked to find.
+    """
+    task = measurement.task
+    if attempt.task.batch_size_rule and task.batch_size >= 0:
+        task = replace(task, batch_size=attempt.task.batch_size)
     request = (attempt.task, attempt.repeat, attempt.number)
-    return request == (measurement.task, measurement.repeat, measurement.attempt)
+    return request == (task, measurement.repeat, measurement.attempt)

@@ -10,6 +10,7 @@ import ray
 from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
+from velodrome.scheduler.fleet.found_sizes import FoundSizes
 from velodrome.scheduler.fleet.membership import Member, Membership
 from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
 from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
@@ -42,6 +43,7 @@ class RayTransport:
         self._cache = cache
         self._provisioner = provisioner
         self._execute = execute
+        self._sizes = FoundSizes()
         self._streams: dict[Stream, Work] = {}
         self._unreached: list[Work] = []
         self._looked_s = -POLL_S
@@ -69,7 +71,8 @@ class RayTransport:
         else:
             cpus = member.cpus if work.task.exclusive else work.task.threads
             gpus = member.gpus if work.task.exclusive else work.task.gpu_count
-            stream = _start(member, self._execute, cpus, gpus, work, member.node, self._cache)
+            attempt = self._sizes.apply(work, member.node.node_type)
+            stream = _start(member, self._execute, cpus, gpus, attempt, member.node, self._cache)
         self._streams[stream] = work
 
     @detect_local_failure()
@@ -104,6 +107,8 @@ class RayTransport:
             self._membership.suspect(work.node_id, summarize_error(error), self.read_clock_s())
         except ray.exceptions.RayError as error:
             report = WorkFailed(summarize_error(error))
+        if isinstance(report, Measurement):
+            self._sizes.record(report)
         if isinstance(report, WorkFailed | Measurement | Prepared):
             del self._streams[stream]
         return work, report

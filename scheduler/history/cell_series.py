@@ -15,7 +15,7 @@ from typing import Self
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.phases import BY_IMPORTANCE, WITH_OPTIMIZER
-from velodrome.agents.task import device_name, place_name
+from velodrome.agents.task import batch_size_name, device_name, place_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION
 from velodrome.scheduler.reports.task_rows import (
@@ -72,9 +72,11 @@ class NodeCell:
     def label(self) -> str:
         """The cell's name as in progress lines, with its node."""
         key = self.key
-        what = f"{key.framework}[{key.variant}] {key.model} b{key.batch_size}"
+        size = batch_size_name(key.batch_size, key.batch_size_rule)
+        what = f"{key.framework}[{key.variant}] {key.model} {size}"
         place = place_name(self.device_name, key.threads, key.dtype)
-        return f"{what} {place} on {self.hostname or self.node_id}"
+        each = " per example" if key.batch_size_rule else ""
+        return f"{what} {place} on {self.hostname or self.node_id}{each}"
 
 
 def label_cells(cells: Iterable[NodeCell]) -> dict[NodeCell, str]:
@@ -241,6 +243,11 @@ def _select(rows: Sequence[TaskRow], phase: str, optimizer: str) -> Sequence[Tas
 
 
 def _read_ns(row: TaskRow, phase: str, bound: str = "median") -> float:
-    """Return a bound of a phase's time in ns; 0 if it is no possible time."""
+    """Return a bound of a phase's time in ns; 0 if it is no possible time.
+
+    Per example where the node finds the batch size: one series has several sizes.
+    """
     ns = row.ns(phase, bound)
+    if ns is not None and row.batch_size_rule:
+        ns /= max(1, row.batch_size)
     return ns if ns is not None and 0 < ns < math.inf else 0.0

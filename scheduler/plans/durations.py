@@ -46,11 +46,15 @@ BY_ARITHMETIC = DurationEstimates(estimate_s)
 
 
 def _estimate_call_s(task: Task, phase: str) -> float:
-    """Estimate one call: a step is a gradient and an update. 0 for a model not in the zoo."""
+    """Estimate one call: a step is a gradient and an update. 0 for a model not in the zoo.
+
+    For a batch size that the node will find, the model's own stands in.
+    """
     if task.model not in MODELS:
         return 0.0
     rate = task.gpu_count * GPU_FLOPS_PER_S.get(task.dtype, 1e13) or task.threads * CORE_FLOPS_PER_S
-    call_s = _count_flops(task.model, task.batch_size).get(phase, 0.0) / rate
+    batch_size = task.batch_size or MODELS[task.model].default_batch_size(task.device)
+    call_s = _count_flops(task.model, batch_size).get(phase, 0.0) / rate
     if phase not in WITH_OPTIMIZER:
         return call_s
     bandwidth = task.gpu_count * GPU_BYTES_PER_S or task.threads * CORE_BYTES_PER_S

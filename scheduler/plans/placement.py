@@ -25,7 +25,7 @@ from velodrome.scheduler.plans.eligibility import (
 from velodrome.scheduler.sweeps.ceilings import choose_timing
 from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
 from velodrome.scheduler.sweeps.settings import choose_canary, find_missing_precision
-from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep import BatchSizeRule, PlacementRule, Sweep, ThreadRule
 
 FIRST_CONFIRMATION = 1000  # the number of the first repeat that confirms a finding of the plan
 
@@ -173,7 +173,7 @@ def _make_task(
         framework=cell.framework,
         variant=cell.variant,
         model=cell.model,
-        batch_size=cell.batch_size,
+        batch_size=0 if isinstance(cell.batch_size, BatchSizeRule) else cell.batch_size,
         device=cell.device,
         gpu_count=cell.gpu_count,
         gpu_model=cell.gpu_model,
@@ -188,6 +188,7 @@ def _make_task(
         canary=choose_canary(cell.device, sweep.canary),
         phases=phases,
         optimizer=choose_optimizer(phases, sweep.optimizer),
+        batch_size_rule=cell.batch_size.value if isinstance(cell.batch_size, BatchSizeRule) else "",
     )
 
 

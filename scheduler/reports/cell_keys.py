@@ -7,7 +7,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.environments.versions import split
-from velodrome.agents.task import USUAL_DTYPE, device_name
+from velodrome.agents.task import USUAL_DTYPE, batch_size_name, device_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -56,10 +56,15 @@ class Implementation:
 
 @dataclass(frozen=True, order=True)
 class Workload:
-    """One model at one batch size."""
+    """One model at one batch size. rule: `auto` if the node found it."""
 
     model: str
     batch_size: int
+    rule: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.model} {batch_size_name(self.batch_size, self.rule)}"
 
 
 def read_platform(row: TaskRow) -> Platform:
@@ -68,7 +73,7 @@ def read_platform(row: TaskRow) -> Platform:
 
 
 def read_workload(row: TaskRow) -> Workload:
-    return Workload(row.model, row.batch_size)
+    return Workload(row.model, row.batch_size, row.batch_size_rule)
 
 
 def read_implementation(row: TaskRow, qualifiers: Qualifiers = NO_QUALIFIERS) -> Implementation:
@@ -82,11 +87,11 @@ def platform_order(platform: Platform) -> tuple[object, ...]:
     return *where, platform.gpu_count, platform.gpu_model, place, platform.dtype
 
 
-def workload_order(workload: Workload) -> tuple[int, str, int]:
+def workload_order(workload: Workload) -> tuple[int, str, int, str]:
     """Sort key: the model zoo's order, then the batch size."""
     models = list(MODELS)
     place = models.index(workload.model) if workload.model in models else len(models)
-    return place, workload.model, workload.batch_size
+    return place, workload.model, workload.batch_size, workload.rule
 
 
 def implementation_order(impl: Implementation) -> tuple[int, str, int, str, str]:

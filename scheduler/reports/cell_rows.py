@@ -50,6 +50,7 @@ def build_cell_row(
         "qualifier": impl.qualifier.removeprefix(", "),
         "model": workload.model,
         "batch_size": workload.batch_size,
+        "batch_size_rule": workload.rule,
         "status": cell.status.value,
         "expected": cell.expected or AGREED,
         "unexpected": cell.is_unexpected,

@@ -64,7 +64,7 @@ def _list_phase_columns(use: CoreUse, phases: Sequence[str]) -> dict[str, object
 def _format_row(use: CoreUse, phases: Sequence[str]) -> dict[str, str]:
     return {
         "framework": use.impl.label,
-        "model": f"{use.workload.model} b{use.workload.batch_size}",
+        "model": use.workload.label,
         "device": use.platform.device_and_dtype,
         "threads": str(use.platform.threads),
         **{

@@ -91,7 +91,7 @@ def _format_evidence(outlier: Outlier) -> dict[str, str]:
 def _format_task(deviation: Deviation) -> str:
     task = deviation.task
     where = f"{task.platform.device_name} {task.platform.threads}t"
-    return f"{task.impl.label}, {task.workload.model} b{task.workload.batch_size}, {where}"
+    return f"{task.impl.label}, {task.workload.label}, {where}"
 
 
 _FIELDS: Mapping[str, Callable[[Outlier], object]] = {

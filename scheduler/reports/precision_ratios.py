@@ -146,7 +146,7 @@ def _find_time(cells: Cells, workload: Workload, impl: Implementation, phase: st
 def _build_table(found: PrecisionTable) -> Table:
     lines = tuple(
         TableLine(
-            f"{line.workload.model} b{line.workload.batch_size}",
+            line.workload.label,
             f"{line.phase}, {line.dtype}",
             tuple(
                 TableCell(one.text, is_best=one.is_clear and one.ratio < 1)

@@ -97,7 +97,7 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
     instabilities = _note_instabilities(cells, len(footnotes))
     lines = [
         TableLine(
-            f"{workload.model} b{workload.batch_size}",
+            workload.label,
             phase + name_line_unit(_list_works(cells, workload), unit),
             tuple(
                 _build_entry(cells, (workload, impl), phase, footnotes, instabilities, unit)
@@ -169,7 +169,7 @@ def _note_outcomes(cells: Cells) -> dict[tuple[Workload, Implementation], Footno
     for (workload, impl), cell in _sort_cells(cells):
         if cell.status.has_number and not cell.is_unexpected:
             continue
-        label = f"{impl.label}, {workload.model} b{workload.batch_size}"
+        label = f"{impl.label}, {workload.label}"
         if cell.with_number not in (0, cell.repeats):
             label += f", {cell.repeats - cell.with_number} of {cell.repeats} repeats"
         note = Footnote(
@@ -213,7 +213,7 @@ def _name_first(places: Sequence[tuple[Workload, Implementation, str]]) -> str:
     """Name the first time and count the others; each has the footnote's number in the table."""
     workload, impl, phase = places[0]
     rest = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return f"{impl.label}, {workload.model} b{workload.batch_size} {phase}{rest}"
+    return f"{impl.label}, {workload.label} {phase}{rest}"
 
 
 def _sort_cells(cells: Cells) -> list[tuple[tuple[Workload, Implementation], CellResult]]:
@@ -262,7 +262,7 @@ def _build_totals(
         stages = [
             workload
             for workload in workloads
-            if workload.model in members and "/ae" in workload.model
+            if workload.model in members and "/ae" in workload.model and not workload.rule
         ]
         if len({workload.model for workload in stages}) < len(members) - 1:
             continue

@@ -19,7 +19,8 @@ STATUSES = frozenset(Status)
 
 # What no row of ours lacks: a file without such a column, or with a null in it, is another's.
 _OF_A_TASK = ("sweep_id", "task_id", "repeat")
-_OF_A_CELL = [name for name in CellKey._fields if not name.startswith("gpu_")]  # null on a CPU
+_OPTIONAL = ("gpu_count", "gpu_model", "batch_size_rule")  # null on a CPU, for a given size
+_OF_A_CELL = [name for name in CellKey._fields if name not in _OPTIONAL]
 REQUIRED_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "tasks": (*_OF_A_TASK, "attempt", "status", *_OF_A_CELL),
     "samples": (*_OF_A_TASK, "phase", "index", "calls", "started_ns", "elapsed_ns"),

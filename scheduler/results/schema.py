@@ -57,7 +57,8 @@ TASKS = _table(
     ("framework_version", _TEXT, ""),  # as the framework reports it
     ("variant", _TEXT, ""),  # way to run the framework, such as `eager`
     ("model", _TEXT, ""),
-    ("batch_size", _SMALL, "examples"),
+    ("batch_size", _SMALL, "examples"),  # 0: `auto` found none
+    ("batch_size_rule", _TEXT, ""),  # `auto`: the largest that fits its node; null: as given
     ("device", _TEXT, ""),  # `cpu` or `gpu`
     ("threads", _SMALL, ""),
     ("dtype", _TEXT, ""),  # precision: `float32`, `tf32`, `bfloat16` or `float16`

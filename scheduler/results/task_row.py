@@ -77,6 +77,7 @@ def _list_identity(measurement: Measurement) -> Row:
         "variant": task.variant,
         "model": task.model,
         "batch_size": task.batch_size,
+        "batch_size_rule": task.batch_size_rule or None,
         "device": task.device,
         "threads": task.threads,
         "dtype": task.dtype,
@@ -152,7 +153,8 @@ def _name_reference(measurement: Measurement) -> str | None:
 def _compute_work(measurement: Measurement) -> Row:
     """Return the work that the model asks for; nothing for a model outside the zoo.
 
-    The parameters of code are known by its proof, its operations if its file states them.
+    Without a batch size, which `auto` may not have found, a call has no work. The parameters of
+    code are known by its proof, its operations if its file states them.
     """
     task = measurement.task
     work = _compute_model_work(task.model, task.batch_size)
@@ -166,8 +168,9 @@ def _compute_work(measurement: Measurement) -> Row:
 @cache
 def _compute_model_work(name: str, batch_size: int) -> Row:
     model = MODELS.get(name)
-    forward = products.count_forward_flops(model, batch_size) if model else None
-    gradient = products.count_gradient_flops(model, batch_size) if model else None
+    timed = model if batch_size else None
+    forward = products.count_forward_flops(timed, batch_size) if timed else None
+    gradient = products.count_gradient_flops(timed, batch_size) if timed else None
     return {
         "parameters": shapes.count_parameters(model) if model else None,
         "model_hash": model_hash(model) if model else None,
@@ -175,8 +178,8 @@ def _compute_model_work(name: str, batch_size: int) -> Row:
         "gradient_flops": gradient,
         "inference_flops": forward,
         "step_flops": gradient,
-        "loaded_bytes": count_loaded_bytes(model, batch_size) if model else None,
-        "tokens": products.count_units(model, batch_size).tokens if model else None,
+        "loaded_bytes": count_loaded_bytes(timed, batch_size) if timed else None,
+        "tokens": products.count_units(timed, batch_size).tokens if timed else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
         "ceiling_source": None,
         "gradient_efficiency": None,

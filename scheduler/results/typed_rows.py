@@ -15,7 +15,10 @@ from velodrome.scheduler.statistics.canary_attribution import CanaryRun
 
 
 class CellKey(NamedTuple):
-    """The identity of a cell: all that a sweep asks for, without the node."""
+    """The identity of a cell: all that a sweep asks for, without the node.
+
+    batch_size is 0 where batch_size_rule says `auto`: the node finds it, and may find another.
+    """
 
     framework: str
     variant: str
@@ -26,6 +29,7 @@ class CellKey(NamedTuple):
     dtype: str
     gpu_count: int
     gpu_model: str
+    batch_size_rule: str = ""
 
     @classmethod
     def of(cls, task: "Task | TaskRow") -> Self:
@@ -34,12 +38,13 @@ class CellKey(NamedTuple):
             task.framework,
             task.variant,
             task.model,
-            task.batch_size,
+            0 if task.batch_size_rule else task.batch_size,
             task.device,
             task.threads,
             task.dtype,
             task.gpu_count or 0,
             task.gpu_model,
+            task.batch_size_rule,
         )
 
 
@@ -63,6 +68,7 @@ class TaskRow(TypedRow):
     variant: str
     model: str
     batch_size: int
+    batch_size_rule: str
     device: str
     threads: int
     dtype: str

@@ -96,15 +96,22 @@ def build_query(cell: NodeCell, phases: Sequence[str] = USUAL_PHASES) -> str:
     if key.device == "gpu":
         text |= {"gpu_model": key.gpu_model} if key.gpu_model else {}
     numbers = {"batch_size": key.batch_size, "threads": key.threads}
+    size = ""
+    if key.batch_size_rule:
+        del numbers["batch_size"]
+        text["batch_size_rule"] = key.batch_size_rule
+        size = ", batch_size"
     conditions = [f"{name} = '{_quote(value)}'" for name, value in text.items()]
     conditions += [f"{name} = {value}" for name, value in numbers.items()]
+    if not key.batch_size_rule:
+        conditions += ["batch_size_rule IS NULL"]
     if key.gpu_count:
         conditions += [f"coalesce(gpu_count, {key.gpu_count}) = {key.gpu_count}"]
     if key.device == "gpu" and not key.gpu_model:
         conditions += ["gpu_model IS NULL"]
     times = ", ".join(f"{phase}_median_ns" for phase in TIMED_PHASES if phase in phases)
     return (
-        f"SELECT sweep_id, repeat, status, {times} FROM tasks\n"
+        f"SELECT sweep_id, repeat, status, {times}{size} FROM tasks\n"
         f"WHERE {' AND '.join(conditions)}\nORDER BY started_at"
     )
 

@@ -32,8 +32,10 @@ class FieldCondition:
 
 
 def list_fields(value: object) -> dict[str, str]:
-    """Return the FIELDS of a task or cell as texts."""
-    return {name: str(getattr(value, name)) for name in FIELDS}
+    """Return the FIELDS of a task or cell as texts; `auto` for a batch size that a node finds."""
+    fields = {name: str(getattr(value, name)) for name in FIELDS}
+    rule = getattr(value, "batch_size_rule", "")  # a task's; a cell has the word itself
+    return fields | {"batch_size": rule} if rule else fields
 
 
 def holds(condition: FieldCondition, fields: Mapping[str, str]) -> bool:

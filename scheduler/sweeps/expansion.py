@@ -8,20 +8,20 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.code_kinds import runs_in
 from velodrome.scheduler.sweeps.ceilings import list_ceiling_courses, list_ceiling_entrants
 from velodrome.scheduler.sweeps.conditions import holds, list_fields
-from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, Threads
+from velodrome.scheduler.sweeps.sweep import BatchSize, Device, Entrant, Exclusion, Sweep, Threads
 
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
     """A cell as the sweep specifies it, before it is placed.
 
-    Threads may still depend on the node.
+    Threads and batch size may still depend on the node.
     """
 
     framework: str
     variant: str
     model: str
-    batch_size: int
+    batch_size: BatchSize
     device: str
     gpu_count: int
     gpu_model: str
@@ -95,7 +95,7 @@ def _list_cells(
     dtype: str,
     threads: Threads,
     model: str,
-    batch_size: int,
+    batch_size: BatchSize,
 ) -> Iterator[CellSpec]:
     for entrant in _select_entrants(entrants, model):
         for variant in entrant.variants:

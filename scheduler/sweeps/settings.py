@@ -10,7 +10,14 @@ from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities, value_parsers
-from velodrome.scheduler.sweeps.sweep import Device, PlacementRule, ThreadRule, Threads
+from velodrome.scheduler.sweeps.sweep import (
+    BatchSize,
+    BatchSizeRule,
+    Device,
+    PlacementRule,
+    ThreadRule,
+    Threads,
+)
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 MOST_THREADS = 65536
@@ -27,6 +34,10 @@ T = TypeVar("T")
 
 def read_threads(value: Value, name: str) -> tuple[Threads, ...]:
     return _read_distinct(value, name, "[1, physical]", _read_thread_setting)
+
+
+def read_batch_sizes(value: Value, name: str) -> tuple[BatchSize, ...]:
+    return _read_distinct(value, name, "[64]", _read_batch_size)
 
 
 def read_devices(value: Value, name: str) -> tuple[Device, ...]:
@@ -159,6 +170,22 @@ def parse_threads(text: str) -> int:
         return quantities.parse_whole(text, most=MOST_THREADS)
     except quantities.InvalidQuantity as error:
         raise quantities.InvalidQuantity(f"{str(error)[:-1]}, `physical` or `logical`.") from None
+
+
+def _read_batch_size(value: Value, name: str) -> BatchSize:
+    if isinstance(value, Scalar) and value.text in tuple(BatchSizeRule):
+        return BatchSizeRule(value.text)
+    return value_parsers.read_number(value, name, parse_batch_size)
+
+
+def parse_batch_size(text: str) -> BatchSize:
+    """Parse a batch size; InvalidQuantity also names the word that is allowed instead."""
+    if text in tuple(BatchSizeRule):
+        return BatchSizeRule(text)
+    try:
+        return quantities.parse_whole(text)
+    except quantities.InvalidQuantity as error:
+        raise quantities.InvalidQuantity(f"{str(error)[:-1]}, or `auto`.") from None
 
 
 def _read_device(value: Value, name: str) -> Device:

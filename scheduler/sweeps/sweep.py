@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from velodrome.adapters.protocol import USUAL_PHASES, Timing
-from velodrome.agents.task import Limits
+from velodrome.agents.task import AUTO, Limits
 from velodrome.scheduler.sweeps.conditions import FieldCondition
 
 
@@ -25,6 +25,15 @@ class ThreadRule(StrEnum):
 
 
 Threads = int | ThreadRule
+
+
+class BatchSizeRule(StrEnum):
+    """A batch size that depends on the node: the largest that fits it."""
+
+    AUTO = AUTO
+
+
+BatchSize = int | BatchSizeRule
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Sweep:
     name: str
     entrants: tuple[Entrant, ...]
     models: tuple[str, ...]
-    batch_sizes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    batch_sizes: tuple[tuple[str, tuple[BatchSize, ...]], ...] = ()
     threads: tuple[Threads, ...] = (ThreadRule.PHYSICAL,)
     devices: tuple[Device, ...] = (Device(),)
     dtypes: tuple[str, ...] = ("float32",)

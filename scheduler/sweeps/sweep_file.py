@@ -14,7 +14,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import model_files, phases, settings, value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
-from velodrome.scheduler.sweeps.sweep import Entrant, LockRequirement, Sweep
+from velodrome.scheduler.sweeps.sweep import BatchSize, Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 # Settings that are fields of Sweep under the same name, with their readers.
@@ -185,7 +185,7 @@ def _read_models(found: Fields, entrants: tuple[Entrant, ...], source: str) -> t
 
 def _read_batch_sizes(
     found: Fields, models: tuple[str, ...]
-) -> tuple[tuple[str, tuple[int, ...]], ...]:
+) -> tuple[tuple[str, tuple[BatchSize, ...]], ...]:
     """Read batch sizes per model.
 
     A family's sizes apply to those of its parts that the sweep runs.
@@ -196,18 +196,13 @@ def _read_batch_sizes(
     mapping = value_parsers.read_fields(given, "batch_sizes", "{lenet: [64]}")
     runs = {name: set(parts) & set(models) for name, parts in list_model_names().items()}
     known = [name for name in runs if runs[name]]
-    sizes: dict[str, tuple[int, ...]] = {}
+    sizes: dict[str, tuple[BatchSize, ...]] = {}
     for key, value in mapping.entries:
         meant = value_parsers.match_names(key, "batch_sizes", "model among `models`:", known)
-        read = _read_whole_numbers(value, f"batch_sizes of {key.text}")
+        read = settings.read_batch_sizes(value, f"batch_sizes of {key.text}")
         chosen = set().union(*(runs[name] for name in meant))
         sizes.update({model: read for model in models if model in chosen})
     return tuple(sizes.items())
-
-
-def _read_whole_numbers(value: Value, name: str) -> tuple[int, ...]:
-    items = value_parsers.read_items(value, name, "[64]")
-    return tuple(dict.fromkeys(value_parsers.read_whole(item, name) for item in items))
 
 
 def _require(found: Fields, name: str, example: str, source: str) -> Value:

@@ -132,6 +132,25 @@ def test_a_reference_is_written_and_read_by_the_measurement(bench):
     assert Path(bench.request.reference).stat().st_size > 0
 
 
+def test_a_fit_runs_every_call_twice_and_needs_no_reference(bench):
+    outcome = bench.run(action="fit", reference="")
+    assert outcome.status == 0, outcome.noise.read_text()
+    assert follows_the_page("fit", outcome.lines)
+    calls = [event.phase for event in outcome.events if isinstance(event, FirstCall)]
+    assert calls == ["gradient", "gradient", "forward", "forward"]
+    assert all(event.elapsed_ns > 0 for event in outcome.events if isinstance(event, FirstCall))
+
+
+@pytest.mark.parametrize("model", ["resnet50-tiny", "probe-dropout", "bert-base-tiny", "copy"])
+def test_a_fit_runs_all_phases_of_models_with_statistics_dropout_and_padding(bench, model):
+    phases = ("forward", "gradient", "inference", "update", "step")
+    size = 1 if model == "copy" else 2
+    outcome = bench.run(action="fit", model=model, batch_size=size, phases=phases)
+    assert outcome.status == 0, outcome.noise.read_text()
+    calls = {event.phase for event in outcome.events if isinstance(event, FirstCall)}
+    assert calls == ({"forward"} if model == "copy" else set(phases))
+
+
 @pytest.mark.full
 @pytest.mark.slow
 def test_a_model_without_a_loss_is_timed_forward_only(bench):
@@ -287,7 +306,7 @@ def test_the_traceback_is_also_printed_to_the_log(bench):
     ("changes", "reason"),
     [
         ({"model": "lenat"}, "no model 'lenat'. Known: "),
-        ({"action": "dance"}, "no action 'dance'. Known: check, measure, reference"),
+        ({"action": "dance"}, "no action 'dance'. Known: check, fit, measure, reference"),
         ({"batch_size": 3}, "is the reference of another model, batch size, seed or dtype"),
         ({"reference": "nowhere.npz"}, "nowhere.npz"),
     ],

@@ -13,7 +13,7 @@ from velodrome.adapters.protocol import Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Core, Node
 from velodrome.agents.rerun_command import rerun_command
-from velodrome.agents.task import Limits, Task
+from velodrome.agents.task import AUTO, Limits, Task
 from velodrome.scheduler.cli import app
 from velodrome.scheduler.commands.measure_options import MeasureOptions, make_task
 from velodrome.scheduler.errors import ConfigError
@@ -43,6 +43,7 @@ def typed(command: str) -> Task:
         replace(ON_GPU, gpu_count=4, gpu_model="H100 80GB"),
         replace(TASK, variant="compile", batch_size=7, threads=3, seed=2**32 - 1),
         replace(TASK, dtype="bfloat16"),
+        replace(TASK, batch_size=0, batch_size_rule=AUTO),
         replace(ON_GPU, dtype="tf32"),
         replace(TASK, phases=("forward",)),
         replace(TASK, phases=("inference", "update", "step"), optimizer="sgd"),

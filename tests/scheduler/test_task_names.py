@@ -12,7 +12,7 @@ from made_rows import changed_row
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.agents.task import Task
+from velodrome.agents.task import AUTO, Task
 from velodrome.scheduler.comparison.cell_names import name_cells
 from velodrome.scheduler.comparison.outcome import SelectedSide, compare_sides
 from velodrome.scheduler.fleet.event_messages import describe_ended
@@ -47,8 +47,11 @@ OTHER = {
     "optimizer": "adamw",
 }
 PAIRS = [pytest.param(replace(TASK, **{name: value}), id=name) for name, value in OTHER.items()]
+# Found, and by chance as large as the other's.
+PAIRS.append(pytest.param(replace(TASK, batch_size_rule=AUTO), id="batch_size_rule"))
 ANY = SelectedSide("last", ("1",), 2, 0)
 RULES = {"subjects": frozenset(), "least": 0.02}
+NOT_IN_KEY = {"limits", "canary", "batch_size_rule"}  # the rule takes the size's place in it
 ROWS_TELL_NOT = {"timing", "sampling_hz"}  # of these a row of `tasks` keeps the key alone
 
 
@@ -59,7 +62,7 @@ def row(task: Task, sweep: str = "20261124-063012-00000001") -> TaskRow:
 
 def test_every_field_of_a_task_key_is_covered() -> None:
     every = replace(TASK, phases=OTHER["phases"], optimizer=OTHER["optimizer"])
-    assert OTHER.keys() == asdict(TASK).keys() - {"limits", "canary"} == every.deciding.keys()
+    assert OTHER.keys() == asdict(TASK).keys() - NOT_IN_KEY == every.deciding.keys()
 
 
 @pytest.mark.parametrize("other", PAIRS)

@@ -56,7 +56,8 @@ def truncate(text: str, most: int = SHORT) -> str:
 
 
 def format_workload(workload: Workload) -> str:
-    return f"{workload.model}, batch {workload.batch_size}"
+    by_rule = f" ({workload.rule})" if workload.rule else ""
+    return f"{workload.model}, batch {workload.batch_size}{by_rule}"
 
 
 def format_platform(platform: Platform) -> str:

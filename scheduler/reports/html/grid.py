@@ -70,6 +70,7 @@ class GridLine:
     phase: str
     places: tuple[GridCell, ...]
     span: int  # lines of its workload; 0 for all but the first
+    rule: str = ""  # of its batch size
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,9 @@ def _build_lines(
                 for cell, impl in zip(cells, implementations, strict=True)
             ]
             shown = phase + name_line_unit([cell.work for cell in cells if cell], unit)
-            yield GridLine(workload.model, workload.batch_size, shown, tuple(places), span)
+            yield GridLine(
+                workload.model, workload.batch_size, shown, tuple(places), span, workload.rule
+            )
 
 
 def _find_id(details: CellEvidence | None) -> str:

@@ -78,12 +78,9 @@ def _group(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[Platform
 def _build_times(
     model: str, where: str, groups: Sequence[PlatformCells], number: int
 ) -> Iterator[StudyTable]:
-    workloads = [
-        workload for group in groups for workload in group.workloads if workload.model == model
-    ]
-    if not workloads:
+    if not (sizes := _list_given_sizes(groups, (model,))):
         return
-    workload = Workload(model, _choose_size(model, [timed.batch_size for timed in workloads]))
+    workload = Workload(model, _choose_size(model, sizes))
     implementations = [
         impl
         for impl in list_implementations(groups)
@@ -122,8 +119,7 @@ def _build_encoder(
     """Build the table of AE1 to AE3, their sum and fine-tuning, by implementation and platform."""
     stages = [f"{family}/{stage}" for stage in STAGES]
     tuning = f"{family}/finetune"
-    sizes = [c.batch_size for g in groups for c in g.workloads if c.model in (*stages, tuning)]
-    if not sizes:
+    if not (sizes := _list_given_sizes(groups, (*stages, tuning))):
         return
     batch_size = _choose_size(tuning, sizes)
     lines: list[tuple[str, PlatformCells, Implementation]] = [
@@ -217,6 +213,12 @@ def _find_peaks(
 
 def _format_peak(found: int | None) -> StudyCell:
     return StudyCell(show_size(found)) if found else StudyCell("-")
+
+
+def _list_given_sizes(groups: Sequence[PlatformCells], models: Sequence[str]) -> list[int]:
+    """List the batch sizes of models; the study has none that a node found."""
+    cells = (cell for group in groups for cell in group.workloads if not cell.rule)
+    return [cell.batch_size for cell in cells if cell.model in models]
 
 
 def _choose_size(model: str, sizes: Sequence[int]) -> int:

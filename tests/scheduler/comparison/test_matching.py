@@ -53,6 +53,21 @@ def test_a_different_fingerprint_is_refused_with_the_field(cell, field, base, ca
     assert refused.mismatches == (Mismatch(field, str(base), str(candidate)),)
 
 
+def test_a_batch_size_that_the_node_found_is_one_cell_and_compares_only_at_one_size(cell) -> None:
+    def found(size: int):
+        return cell(batch_size=size, batch_size_rule="auto")
+
+    assert len(match_cells(found(448), found(448), FREE).pairs) == 1
+    (refused,) = match_cells(found(448), found(512), FREE).refused
+    assert refused.mismatches == (Mismatch("batch_size", "448", "512"),)
+
+
+def test_a_found_batch_size_is_another_cell_than_the_same_size_as_given(cell) -> None:
+    found = match_cells(cell(batch_size=64), cell(batch_size=64, batch_size_rule="auto"), FREE)
+    assert (len(found.pairs), len(found.refused)) == (0, 0)
+    assert (len(found.vanished), len(found.appeared)) == (1, 1)
+
+
 def test_precisions_of_one_cell_match_each_other_or_each_its_own(cell) -> None:
     sweep = [*cell(), *cell(dtype="bfloat16")]
     found = match_cells(sweep, sweep, FREE)

@@ -1,16 +1,19 @@
 """The verdict on each run: a finding is reported once, and quarantine silences failures."""
 
+import math
 from dataclasses import replace
 
 import pytest
-from made_rows import typed
+from made_rows import task_row_with, typed
 
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.history.cell_series import Condition, summarize_run
+from velodrome.agents.task import Task
+from velodrome.scheduler.history.cell_series import Condition, build_history, summarize_run
 from velodrome.scheduler.history.latest_run import Confirmation, Kind, judge
 from velodrome.scheduler.history.quarantine import find_quarantine_start
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.results.typed_rows import CellKey
 
 CELL = "torch my-lenet"
 CALM = 12
@@ -141,6 +144,23 @@ def test_three_bad_runs_in_a_row_start_a_quarantine_and_three_good_ones_end_it(
 ) -> None:
     conditions = {"g": Condition.GOOD, "b": Condition.UNSTABLE}
     assert find_quarantine_start(conditions[letter] for letter in letters) == since
+
+
+def test_a_cell_whose_node_finds_another_batch_size_stays_one_series_per_example() -> None:
+    rows = [
+        task_row_with(
+            sweep_id=f"2026112{day}-010203-00000001",
+            batch_size=size,
+            batch_size_rule="auto",
+            gradient_median_ns=1000.0 * size,
+        )
+        for day, size in ((3, 512), (4, 448))
+    ]
+    ((cell, points),) = build_history(rows).items()
+    assert cell.label == "torch[eager] lenet bauto cpu 1t on host1 per example"
+    assert [math.exp(point.levels["gradient"]) for point in points] == pytest.approx([1000, 1000])
+    planned = Task("torch", "eager", "lenet", 0, batch_size_rule="auto")
+    assert CellKey.of(planned) == cell.key
 
 
 def test_runs_from_a_store_are_judged_like_those_that_were_written(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from velodrome.agents.task import Task
+from velodrome.agents.task import AUTO, Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.placement import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.selection import narrow_plan, parse_selection
@@ -14,6 +14,7 @@ TASKS = {
     "torch plain": Task("torch", "eager", "alexnet-plain", 16, threads=1),
     "torch ae1": Task("torch", "eager", "autoencoder-400-200-100/ae1", 64, threads=1),
     "tensorflow lenet": Task("tensorflow", "graph", "lenet", 64, threads=1),
+    "torch auto": Task("torch", "eager", "lenet", 0, threads=4, batch_size_rule=AUTO),
     "tensorflow gpu": Task("tensorflow", "graph", "lenet", 64, device="gpu", gpu_count=1),
 }
 
@@ -31,7 +32,7 @@ def chosen(text: str) -> set[str]:
             "framework=torch model=lenet|alexnet* threads=1",
             {"torch lenet", "torch alexnet", "torch plain"},
         ),
-        ("framework=torch,model=lenet", {"torch lenet", "torch lenet 2"}),
+        ("framework=torch,model=lenet", {"torch lenet", "torch lenet 2", "torch auto"}),
         ("  model = alexnet | alexnet-plain ,", {"torch alexnet", "torch plain"}),
         ("framework!=torch device!=gpu", {"tensorflow lenet"}),
         ("model!=lenet|alexnet*", {"torch ae1"}),
@@ -39,6 +40,8 @@ def chosen(text: str) -> set[str]:
         ("model=autoencoder-400-200-100/ae1", {"torch ae1"}),
         ("threads=?  framework=torch variant=comp[il]*", {"torch alexnet"}),
         ("framework=Torch", set()),
+        ("batch_size=auto", {"torch auto"}),
+        ("batch_size!=64|16", {"torch auto"}),
         (f"task={TASKS['torch plain'].key}", {"torch plain"}),
     ],
 )

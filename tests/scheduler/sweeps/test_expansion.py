@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.sweeps.conditions import FieldCondition
 from velodrome.scheduler.sweeps.expansion import CellSpec, count_cells, expand_cells, iterate_cells
-from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep import (
+    BatchSizeRule,
+    Device,
+    Entrant,
+    Exclusion,
+    Sweep,
+    ThreadRule,
+)
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 MODELS = ("lenet", "alexnet", "lstm", "autoencoder-400-200-100/ae1")
@@ -18,7 +25,7 @@ FIELDS = {
     "framework": ("torch", "tensorflow", "numpy"),
     "variant": ("eager", "compile", "graph"),
     "model": (*MODELS, "autoencoder-*", "autoencoder-400-200-100"),
-    "batch_size": ("1", "8", "64"),
+    "batch_size": ("1", "8", "64", "auto"),
     "device": ("cpu", "gpu"),
     "gpu_model": ("H100",),
     "threads": ("1", "2", "physical"),
@@ -62,7 +69,7 @@ sweeps = st.builds(
     name=st.just("s"),
     entrants=entrants,
     models=some(MODELS),
-    batch_sizes=st.dictionaries(st.sampled_from(MODELS), some((1, 8, 64))).map(
+    batch_sizes=st.dictionaries(st.sampled_from(MODELS), some((1, 8, 64, BatchSizeRule.AUTO))).map(
         lambda sizes: tuple(sizes.items())
     ),
     threads=some((1, 2, ThreadRule.PHYSICAL)),

@@ -44,7 +44,7 @@ HUGE = "9" * 5000  # more digits than Python's int() reads
 
 # key: the line, a value that is too small, one that is too large, and the messages.
 WHOLES = {
-    "batch_sizes": ("batch_sizes: {lenet: [%s]}", "0", "above 0.", "1 to 2147483647."),
+    "batch_sizes": ("batch_sizes: {lenet: [%s]}", "0", "above 0, or", "2147483647, or `auto`."),
     "threads": ("threads: [%s]", "-1", "1 to 65536, `p", "1 to 65536, `physical` or `logical`."),
     "repeats": ("repeats: %s", "0", "1 to 1000.", "1 to 1000."),
     "seed": ("seed: %s", "-1", "0 to 4294967295.", "0 to 4294967295."),
@@ -78,7 +78,7 @@ ON_NODES = {
     "disk": ("disk: %sGiB", "0", "at least 1B", "at most 1024TiB"),
 }
 TYPED = {  # options of `measure`
-    "batch-size": ("%s", "0", "above 0.", "1 to 2147483647."),
+    "batch-size": ("%s", "0", "above 0, or", "2147483647, or `auto`."),
     "threads": ("%s", "0", "1 to 65536", "1 to 65536"),
     "seed": ("%s", "-1", "0 to 4294967295.", "0 to 4294967295."),
     "sampling-hz": ("%s", "-1", "0 to 100.", "0 to 100."),

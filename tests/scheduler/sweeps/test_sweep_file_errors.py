@@ -86,11 +86,11 @@ def test_unknown_and_missing_names_are_reported_with_their_place(text: str, mess
         ("variants: [eager]", "3:11: variants holds a list. Give a mapping, like"),
         (
             "batch_sizes: {lenet: [eight]}",
-            "3:23: batch_sizes of lenet holds 'eight'. Give a whole number above 0.",
+            "3:23: batch_sizes of lenet holds 'eight'. Give a whole number above 0, or `auto`.",
         ),
         (
             "batch_sizes: {lenet: [64, 0]}",
-            "3:27: batch_sizes of lenet holds '0'. Give a whole number above 0.",
+            "3:27: batch_sizes of lenet holds '0'. Give a whole number above 0, or `auto`.",
         ),
         ("batch_sizes: {lenet: [-1]}", "3:23: batch_sizes of lenet holds '-1'."),
         ("batch_sizes: {lenet: [1.5]}", "3:23: batch_sizes of lenet holds '1.5'."),
