@@ -51,10 +51,10 @@ def test_a_batch_is_late_only_if_it_is_late_in_every_round_of_a_calm_machine(
     ids=["twice", "too little", "too much"],
 )
 def test_twice_the_calls_must_take_twice_as_long(doubles, singles, outcome, is_less):
-    found = double_work._judge_ratios(
-        double_work._compute_ratios(ON_CPU, costs(*doubles), costs(*singles))
+    found = double_work.judge_ratios(
+        double_work.compute_ratios(ON_CPU, costs(*doubles), costs(*singles))
     )
-    assert (found.outcome, double_work._has_failed(found)) == (outcome, is_less)
+    assert (found.outcome, double_work.has_failed(found)) == (outcome, is_less)
 
 
 @pytest.mark.parametrize(
