@@ -5,11 +5,12 @@ from typing import Callable, Dict, NamedTuple, Tuple
 import numpy
 
 from velodrome.adapters.contract import Batch, Handle
-from velodrome.adapters.proof import agreement
+from velodrome.adapters.proof import agreement, tie_distance
 from velodrome.adapters.proof.relative_errors import compute_relative_error, measure_distance
 from velodrome.adapters.proof.sketch import compute_sketch
 from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext
 from velodrome.adapters.protocol import FAILED, PASSED
+from velodrome.adapters.tolerances import JUMP
 
 
 class GradientResult(NamedTuple):
@@ -70,11 +71,18 @@ def read_gradient(proof: ProofContext, handle: Handle) -> GradientResult:
 def compare_gradients(
     proof: ProofContext, found: GradientResult, expected: GradientResult
 ) -> CheckFinding:
-    """Compare by the tolerances of the reference: both may round."""
+    """Compare by the tolerances of the reference: both may round.
+
+    The examples of a data set are not chosen so that none is near a jump of its gradient: rounding
+    may make one jump, which moves the gradients before it. Those of another batch differ by more.
+    """
     loss_error = compute_relative_error(found.loss, expected.loss)
     errors: Dict[str, Tuple[float, float]] = {}
+    jumping = set(tie_distance.list_before_jumps(proof.model))
     for name, sketch in found.sketches.items():
         allowed = proof.reference.gradient_tolerance(name)
+        if name.rsplit(".", 1)[0] in jumping:
+            allowed = max(allowed, JUMP)
         errors[name] = (measure_distance(sketch, expected.sketches[name]), allowed)
     worst = max(errors, key=lambda name: _excess(*errors[name]))
     figures = (("loss_error", loss_error), ("gradient_error", errors[worst][0]))
