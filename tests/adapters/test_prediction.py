@@ -7,8 +7,8 @@ from small_models import VECTOR, ZERO, model_of, wide
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.layers import Linear
-from velodrome.adapters.proof import prediction, seeding
+from velodrome.adapters.models.layers import Linear, Relu
+from velodrome.adapters.proof import prediction, seeding, tie_distance
 from velodrome.adapters.proof.batch_results import accumulate_gradients
 from velodrome.adapters.proof.reference import compute_reference
 from velodrome.adapters.tolerances import DTYPES, PredictedErrors
@@ -90,3 +90,32 @@ def test_weak_gradients_are_counted_and_the_worst_is_named():
     assert prediction.list_weak(found) == (
         "weak proof of 2 of 3 gradients: rounding alone moves b.bias by 40%",
     )
+
+
+def test_a_float32_prediction_makes_each_jump_that_rounding_may_make():
+    model = MODELS["resnet50-tiny"]
+    batch = seeding.draw_batches(model, model.batch_size, 0)[0]
+    batch = batch._replace(inputs=batch.inputs.astype(numpy.float64))
+    weights = seeding.draw_weights(model, 0)
+    exact, jumping = (
+        Network(model, weights, OPERATIONS),
+        prediction.make_rounded_network(model, weights, "float32"),
+    )
+    errors, crossings = tie_distance.estimate_rounding(model), 0
+    for (layer, inputs, kept), (_, _, crossed) in zip(
+        exact.steps(batch), jumping.steps(batch), strict=True
+    ):
+        if isinstance(layer, Relu):
+            x = inputs[0]
+            near = abs(x) < 0.9 * prediction.NEAR * errors[layer.name] * (x**2).mean() ** 0.5
+            assert ((kept > 0) != (crossed > 0))[near].all()
+            crossings += int(near.sum())
+        assert numpy.allclose(kept, crossed, rtol=0, atol=1e-4)
+    assert crossings
+
+
+def test_one_unit_at_a_jump_moves_the_predicted_gradients_before_it():
+    model = MODELS["resnet50-tiny"]
+    by_seed = [compute_reference(model, model.batch_size, seed).predicted for seed in (0, 1)]
+    at_a_jump, clear = (max(own.gradients.values()) for own in by_seed)
+    assert clear < 1e-5 < 1e-3 < at_a_jump
