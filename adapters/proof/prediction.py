@@ -60,8 +60,10 @@ def make_rounded_network(model: Model, weights: Dict[str, numpy.ndarray], dtype:
     """
     if dtype == "float32" and tie_distance.depends_on_batch(model):
         errors = tie_distance.estimate_rounding(model)
-        jumping = {kind: _cross_jumps(kind, errors) for kind in (kinds.Relu, kinds.MaxPool)}
-        return Network(model, weights, {**OPERATIONS, **jumping})
+        operations = dict(OPERATIONS)
+        for kind in (kinds.Relu, kinds.MaxPool):
+            operations[kind] = _cross_jumps(kind, errors)
+        return Network(model, weights, operations)
     network = Network(model, weights, OPERATIONS)
     network.round_products(rounding.PRECISIONS[dtype])
     return network
