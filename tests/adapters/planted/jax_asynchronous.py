@@ -11,5 +11,5 @@ def asynchronous(device, dtype):
     return jax.devices(device)[0]
 
 
-adapter._device = asynchronous
+adapter.find_device = asynchronous
 Adapter = adapter.Adapter
