@@ -116,7 +116,6 @@ def compute_step(
     for name, gradient in gradients.items():
         tolerance = compute_gradient_tolerance(dtype, predicted, name)
         spread = measure_spread(optimizer, before[name], gradient, tolerance)
-        spread += UPDATE_TOLERANCE * numpy.abs(network.read(name) - before[name])
         allowed += float((numpy.abs(slopes[name]) * spread).sum())
     return StepResult(optimizer, loss, allowed)
 
@@ -126,15 +125,16 @@ def measure_spread(
 ) -> numpy.ndarray:
     """Return by how far a first update may be off, per value, if the gradient is off.
 
-    By its tolerance times its root mean square, either way. A gradient of 0 is one in float32, too.
+    By its tolerance times its root mean square, either way, and by the update's own arithmetic in
+    float32. A gradient of 0 is one in float32, too.
     """
     off = numpy.where(gradient, tolerance * float(numpy.sqrt((gradient**2).mean())), 0.0)
     moments = optimizers.begin(optimizer, gradient)
-    ends = [
+    exact, more, less = (
         optimizers.advance(optimizer, values, gradient + sign * off, moments, 1)[0]
-        for sign in (1.0, -1.0)
-    ]
-    spread: numpy.ndarray = numpy.abs(ends[0] - ends[1])
+        for sign in (0.0, 1.0, -1.0)
+    )
+    spread: numpy.ndarray = numpy.abs(more - less) + UPDATE_TOLERANCE * numpy.abs(exact - values)
     return spread
 
 
