@@ -176,12 +176,12 @@ def check_changed_parameter(
     name, values = changed
     found = {}
     for phase in phases:
-        try:
-            with phase_mode(proof, phase.name):
+        with phase_mode(proof, phase.name):
+            try:  # within the mode, which would else stay on for the next phase
                 proof.adapter.set_parameter(name, values)
                 found[phase.name] = _check_change(proof, phase, name, values)
-        except Unsupported as error:
-            found[phase.name] = CheckFinding(IMPOSSIBLE, (), str(error))
+            except Unsupported as error:
+                found[phase.name] = CheckFinding(IMPOSSIBLE, (), str(error))
     return found
 
 

@@ -3,6 +3,7 @@
 import numpy
 
 from velodrome.adapters import optimizers
+from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.frameworks.numpy.adapter import Adapter
 
 
@@ -14,6 +15,23 @@ class InFloat32(Adapter):
         for name, moments in self._moments.items():
             self._moments[name] = tuple(each.astype(numpy.float32) for each in moments)
             self._network.put(name, self._network.read(name).astype(numpy.float32))
+
+
+class FixesParameters(Adapter):
+    """Allows no other values of a parameter, and tells in which mode it is."""
+
+    is_evaluating = False
+
+    def set_parameter(self, name, values):
+        raise Unsupported("parameters are fixed")
+
+    def start_inference(self, statistics):
+        super().start_inference(statistics)
+        self.is_evaluating = True
+
+    def end_inference(self):
+        super().end_inference()
+        self.is_evaluating = False
 
 
 class NoUpdate(Adapter):

@@ -5,6 +5,7 @@ import pytest
 from planted_errors import IMAGES, WORDS
 from planted_phases import (
     DropsWhileEvaluating,
+    FixesParameters,
     GivesProbabilities,
     InFloat32,
     KeepsState,
@@ -28,7 +29,9 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import phase_modes, reference, reference_file, seeding
 from velodrome.adapters.proof.disagreement import Disagreed
-from velodrome.adapters.proof.timed_phase import ProofContext
+from velodrome.adapters.proof.phase_references import measure_spread
+from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase
+from velodrome.adapters.proof.unseen_inputs import check_changed_parameter
 from velodrome.adapters.protocol import (
     CANNOT_TELL,
     CHECKS,
@@ -41,6 +44,7 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
+from velodrome.adapters.worker.call_timing import Calls
 from velodrome.adapters.worker.request_actions import require_agreement
 
 BATCH = 4
@@ -51,6 +55,13 @@ KNOWN: dict[tuple[str, str], reference.Reference] = {}
 
 def prove(kind: type[Adapter], model: Model, optimizer: str, *phases: str) -> None:
     """Verify some phases of an adapter; Disagreed is raised for a wrong one."""
+    proof = make_proof(kind, model, optimizer, *phases)
+    for phase, call in phase_modes.list_calls(proof):
+        require_agreement(proof, phase, call)
+
+
+def make_proof(kind: type[Adapter], model: Model, optimizer: str, *phases: str) -> ProofContext:
+    """Build an adapter of a model for a proof of some phases."""
     if (model.name, optimizer) not in KNOWN:
         KNOWN[model.name, optimizer] = reference.compute_reference(
             model, BATCH, 0, "float32", NEW, optimizer
@@ -63,9 +74,7 @@ def prove(kind: type[Adapter], model: Model, optimizer: str, *phases: str) -> No
     adapter.set_dropout(False)
     request = Request("measure", "", "", "", model.name, BATCH, "cpu", 1, "float32", 0, "")
     request = request._replace(phases=phases or NEW, optimizer=optimizer)
-    proof = ProofContext(adapter, model, known, request, batches, weights)
-    for phase, call in phase_modes.list_calls(proof):
-        require_agreement(proof, phase, call)
+    return ProofContext(adapter, model, known, request, batches, weights)
 
 
 @pytest.mark.parametrize("optimizer", optimizers.NAMES)
@@ -116,6 +125,21 @@ def test_a_planted_error_of_a_training_step_is_caught(kind, text):
 def test_a_planted_error_of_inference_is_caught(kind, model):
     with pytest.raises(Disagreed, match="inference: the output is off by"):
         prove(kind, model, "sgd", "inference")
+
+
+def test_evaluation_ends_where_parameters_cannot_be_changed():
+    proof = make_proof(FixesParameters, IMAGES, "sgd", "inference")
+    calls = Calls(proof.adapter.inference, len(proof.batches), proof.adapter.stopwatch())
+    found = check_changed_parameter(proof, [TimedPhase("inference", calls, None)])
+    assert found["inference"].outcome == IMPOSSIBLE
+    assert not proof.adapter.is_evaluating
+
+
+def test_a_first_update_may_be_off_by_its_own_arithmetic_though_its_gradient_is_exact():
+    values, gradient = numpy.ones(3), numpy.array([1.0, -2.0, 0.0])
+    spread = measure_spread("sgd", values, gradient, 0.0)
+    assert (spread > 0).tolist() == [True, True, False]
+    assert spread[1] == pytest.approx(2 * spread[0])
 
 
 def test_evaluation_of_the_batch_that_gave_the_statistics_is_like_training():
