@@ -124,6 +124,7 @@ class Adapter(contract.Adapter):
         self._trainer.update()
 
     def step(self, index):
+        self._trainer.clear()
         loss = self._call(*self._batches[index])
         self._trainer.step(loss)
         return loss, ()

@@ -102,6 +102,7 @@ class Adapter(CodeAdapter):
             self._trainer.update()
             return handle
         try:
+            self._trainer.clear()
             loss = self._call(self._batches[index])
             self._trainer.step(loss)
             return loss, ()

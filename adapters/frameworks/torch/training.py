@@ -12,6 +12,8 @@ class Trainer(object):
     def __init__(self, name, trained, dtype):
         """name: of velodrome.adapters.optimizers.NAMES. trained: parameters on one device."""
         self._trained, self._dtype = trained, dtype
+        for parameter in trained:  # of an earlier trainer, which would hold memory to the end
+            parameter.grad = None
         self._optimizer, self.kind = _make(name, trained)
         self.update = self._optimizer.step
 
@@ -20,9 +22,12 @@ class Trainer(object):
         for parameter, gradient in zip(self._trained, gradients):
             parameter.grad = gradient
 
-    def step(self, loss):
-        """Compute the gradients of a loss and update the parameters by them."""
+    def clear(self):
+        """Free the gradients of the step before, so that the forward pass has their memory."""
         self._optimizer.zero_grad(set_to_none=True)
+
+    def step(self, loss):
+        """Compute the gradients of a loss and update the parameters by them, after clear()."""
         if self._dtype == "float16":
             (loss * LOSS_SCALE).backward()
             torch._foreach_div_([own.grad for own in self._trained], LOSS_SCALE)
