@@ -227,11 +227,15 @@ class Checked(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The request is done. Peak device memory by the framework's own count, 0 without one."""
+    """The request is done. Peak device memory by the framework's own count, 0 without one.
+
+    peak_rss_bytes: the worker's own peak by the kernel's count, if its action is `fit`; else 0.
+    """
 
     peak_gpu_memory_bytes: int
     at_ns: int
     kernels: Tuple[str, ...] = ()  # as in Imported, plus libraries loaded since
+    peak_rss_bytes: int = 0
 
 
 class Failed(NamedTuple):

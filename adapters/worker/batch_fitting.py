@@ -7,12 +7,11 @@ from velodrome.adapters.models.layers import Code, Sequences
 from velodrome.adapters.proof import dropout_shares, phase_modes, reference, seeding
 from velodrome.adapters.proof.phase_modes import list_calls
 from velodrome.adapters.proof.timed_phase import ProofContext
-from velodrome.adapters.protocol import Request
+from velodrome.adapters.protocol import Finished, Request, monotonic_ns
 from velodrome.adapters.worker.adapter_steps import (
     Send,
     build_network,
     find_model,
-    send_finished,
     send_phase,
     start_adapter,
     time_first_call,
@@ -48,7 +47,21 @@ def fit_batch(request: Request, send: Send) -> None:
             adapter.load(fresh)  # beside the others, which the host keeps
             held.append(call(largest))
     adapter.synchronize()
-    send_finished(adapter.peak_memory_bytes(), send)
+    peak_bytes = adapter.peak_memory_bytes()
+    send(Finished(peak_bytes, monotonic_ns(), peak_rss_bytes=read_peak_rss_bytes()))
+
+
+def read_peak_rss_bytes() -> int:
+    """Return the most memory that this process had at once, which no watcher misses.
+
+    Not getrusage's: that is also of the process before its exec. 0 if the kernel does not tell.
+    """
+    try:
+        with open("/proc/self/status") as file:
+            found = [line.split()[1] for line in file if line.startswith("VmHWM:")]
+    except OSError:
+        return 0
+    return 1024 * int(found[0]) if found else 0
 
 
 def find_largest(batches: Sequence[Batch]) -> int:

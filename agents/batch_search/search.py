@@ -12,17 +12,18 @@ from enum import Enum
 import psutil
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.protocol import LOADING_PHASES, USUAL_PHASES, FirstCall
+from velodrome.adapters.protocol import LOADING_PHASES, USUAL_PHASES, Finished, FirstCall
 from velodrome.agents.batch_search import bounds as limits
 from velodrome.agents.batch_search.bounds import SizeBounds
 from velodrome.agents.batch_search.candidates import choose_size
 from velodrome.agents.batch_search.kept_sizes import FoundSize, SizeFile, find_file
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import WorkerLimits, decide_outcome
+from velodrome.agents.outcomes import GIB, WorkerLimits, decide_outcome
 from velodrome.agents.requests import measure_request
 from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
+from velodrome.agents.worker_report import last
 
 TRY_DEADLINE_S = 300.0
 # A larger batch takes longer in proportion at most: it is not tried if it cannot be in time.
@@ -227,6 +228,13 @@ def _try_once(task: Task, size: int, setting: WorkerSetting, bounds: SizeBounds)
     )
     match verdict.status:
         case Status.OK:
+            peak_bytes = _read_peak_bytes(task, session)
+            if peak_bytes > bounds.memory.size_bytes:
+                used, limit = peak_bytes / GIB, bounds.memory.size_bytes / GIB
+                reason = f"used {used:.2f} GiB for a moment, the limit is {limit:.2f} GiB"
+                return SizeTrial(
+                    size, TrialVerdict.NO_MEMORY, _explain_memory(reason, bounds, task)
+                )
             return _judge_time(size, session, bounds)
         case Status.OUT_OF_MEMORY:
             return SizeTrial(
@@ -238,6 +246,15 @@ def _try_once(task: Task, size: int, setting: WorkerSetting, bounds: SizeBounds)
             return SizeTrial(size, TrialVerdict.CRASHED, verdict.reason)
         case _:  # no size can change it
             raise NoSizeFound(verdict.status, verdict.reason, session.log_tail)
+
+
+def _read_peak_bytes(task: Task, session: Session) -> int:
+    """Return the peak that the worker read of the kernel, on the CPU: a short one goes unseen.
+
+    On a GPU much of a process is mapped libraries, and the limit is the device's.
+    """
+    finished = last(session.events, Finished)
+    return finished.peak_rss_bytes if finished and task.device == "cpu" else 0
 
 
 def _explain_memory(reason: str, bounds: SizeBounds, task: Task) -> str:
