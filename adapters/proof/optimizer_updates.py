@@ -151,6 +151,9 @@ def _find_unlike(weights: Arrays, found: Arrays) -> List[str]:
 def _judge(found: List[ParameterUpdate], losses: List[float], faults: List[str]) -> CheckFinding:
     """Return the finding: the update nearest to or beyond its tolerance, and all faults."""
     judged = [own for own in found if own.allowed > 0]
+    # Values of 0 whose gradient is 0 stay 0, and leave nothing to be off by.
+    moved = [own.name for own in found if own.allowed == 0 and own.error != 0]
+    faults = [*faults, *("the values of {} are no longer 0".format(name) for name in moved)]
     worst = max(judged, key=_excess) if judged else ParameterUpdate("", 0.0, 0.0)
     figures: Tuple[Tuple[str, float], ...] = (
         ("update_error", worst.error),

@@ -29,6 +29,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import phase_modes, reference, reference_file, seeding
 from velodrome.adapters.proof.disagreement import Disagreed
+from velodrome.adapters.proof.optimizer_updates import ParameterUpdate, _judge
 from velodrome.adapters.proof.phase_references import measure_spread
 from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase
 from velodrome.adapters.proof.unseen_inputs import check_changed_parameter
@@ -38,6 +39,7 @@ from velodrome.adapters.protocol import (
     COMPUTED_PHASES,
     FAILED,
     IMPOSSIBLE,
+    PASSED,
     Checked,
     Finished,
     Request,
@@ -111,6 +113,15 @@ def test_a_planted_error_of_an_optimizer_is_caught(kind, optimizer, phase):
 def test_a_planted_error_of_a_training_step_is_caught(kind, text):
     with pytest.raises(Disagreed, match=text):
         prove(kind, IMAGES, "sgd", "update", "step")
+
+
+@pytest.mark.parametrize("error", [1.0, float("nan")])
+def test_a_parameter_of_zeros_without_a_gradient_has_to_stay_zero(error):
+    good = ParameterUpdate("good", 1e-6, 1e-4)
+    assert _judge([good, ParameterUpdate("zeros", 0.0, 0.0)], [], []).outcome == PASSED
+    found = _judge([good, ParameterUpdate("zeros", error, 0.0)], [], [])
+    assert found.outcome == FAILED
+    assert "zeros" in found.reason
 
 
 @pytest.mark.parametrize(
