@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Collection, Sequence
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.adapters.vendor_peaks import DevicePeak, find_cpu_peak, find_gpu_peak
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu, Node
@@ -19,7 +20,7 @@ def find_task_peak(
     """Find the peak of a task's share of its node.
 
     cpus, gpus: its own. readings: with their phases. The CPU's clock is their mean while gradients
-    were timed, else the forward pass.
+    were timed, else in the first other phase that has one.
     """
     dtype = name_computed_type(task.variant, task.dtype)
     if task.device == "gpu":
@@ -31,7 +32,7 @@ def find_task_peak(
 
 
 def _mean_timed_mhz(readings: Sequence[Reading]) -> float | None:
-    for phase in ("gradient", "forward"):
+    for phase in ("gradient", *TIMED_PHASES):
         found = [reading.cpu_mhz for reading in readings if reading.phase == phase]
         if clocks := [mhz for mhz in found if mhz is not None]:
             return statistics.fmean(clocks)

@@ -42,6 +42,11 @@ def test_the_clock_is_that_of_the_gradients_and_of_no_other_phase() -> None:
     assert find_task_peak(CPU_TASK, NODE, (0,), (), readings[:2]).flops_per_s == 32 * 3.5e9
 
 
+def test_a_task_of_steps_alone_has_the_clock_of_its_steps() -> None:
+    readings = [reading("warmup", 4000.0), reading("step", 2500.0)]
+    assert find_task_peak(CPU_TASK, NODE, (0,), (), readings).flops_per_s == 32 * 2.5e9
+
+
 def test_a_node_without_a_clock_has_no_peak_but_a_reason() -> None:
     peak = find_task_peak(CPU_TASK, NODE, (0,), (), [reading("gradient", None)])
     assert (peak.flops_per_s, peak.reason) == (

@@ -191,7 +191,7 @@ def _describe_stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     return f"not stable: {'; '.join(reasons)}".rstrip(": ") + repeats
 
 
-def _describefind_largest(
+def _describe_largest(
     column: str, write: Callable[[float], str], suffix: str = ""
 ) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
@@ -248,11 +248,11 @@ _FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
     "optimizer": _join_columns("optimizer"),
     "time to first step": describe_first_step,
     # Of several repeats the longest: a cache that one fills shortens the others.
-    "first call": _describefind_largest("first_call_ns", show_duration, " at most"),
-    "build": _describefind_largest("build_ns", show_duration, " at most"),
-    "import": _describefind_largest("import_ns", show_duration, " at most"),
-    "peak memory": _describefind_largest("peak_rss_bytes", show_size),
-    "peak GPU memory": _describefind_largest("peak_gpu_memory_bytes", show_size),
+    "first call": _describe_largest("first_call_ns", show_duration, " at most"),
+    "build": _describe_largest("build_ns", show_duration, " at most"),
+    "import": _describe_largest("import_ns", show_duration, " at most"),
+    "peak memory": _describe_largest("peak_rss_bytes", show_size),
+    "peak GPU memory": _describe_largest("peak_gpu_memory_bytes", show_size),
     "busy cores": _describe_cores,
     "energy": describe_energy,
     "efficiency": describe_efficiency,

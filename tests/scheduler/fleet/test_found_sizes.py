@@ -29,6 +29,17 @@ def test_a_size_that_gave_no_number_goes_nowhere() -> None:
     assert sizes.apply(ATTEMPT, "t1") == ATTEMPT
 
 
+def test_a_size_that_runs_out_of_memory_later_is_given_to_no_other_node() -> None:
+    sizes = FoundSizes()
+    found = replace(TASK, batch_size=448)
+    sizes.record(make_measurement(found, node_type="t1"))
+    other = replace(TASK, batch_size=512)
+    sizes.record(make_measurement(other, node_type="t1", status=Status.OUT_OF_MEMORY))
+    assert sizes.apply(ATTEMPT, "t1").task == found
+    sizes.record(make_measurement(found, node_type="t1", status=Status.OUT_OF_MEMORY))
+    assert sizes.apply(ATTEMPT, "t1") == ATTEMPT
+
+
 def test_a_given_size_stays_as_it_is() -> None:
     sizes = FoundSizes()
     given = replace(TASK, batch_size=64, batch_size_rule="")
