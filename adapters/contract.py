@@ -43,6 +43,32 @@ class Batch(NamedTuple):
     lengths: Optional[numpy.ndarray] = None
 
 
+class Group(NamedTuple):
+    """An adapter's place in a task on several devices.
+
+    rank, size: of its process among those of the task. devices: those that this process drives.
+    meeting: where the processes find each other, `file:///path` or what Adapter.meet returned;
+    empty if there is one process. on_node: processes on each node, whose ranks follow each other.
+    host: the address of this process's node, for those on others; empty if there is one node.
+    """
+
+    rank: int = 0
+    size: int = 1
+    devices: int = 1
+    meeting: str = ""
+    on_node: int = 1
+    host: str = ""
+
+    @property
+    def node_rank(self) -> int:
+        """Its number among the processes of its node, from 0."""
+        return self.rank % self.on_node
+
+
+# Forms of a task on several devices: one process drives all devices of a node, or each its own.
+BY_DEVICES, BY_PROCESSES = "devices", "processes"
+
+
 def map_arrays(function: Callable[[numpy.ndarray], numpy.ndarray], batch: Batch) -> Batch:
     """Return the batch with `function` applied to each array that it has."""
     inputs, labels, lengths = batch
@@ -98,13 +124,16 @@ class Adapter(object):
     for update and step, changes no parameter. A method that is missing here and that the task needs
     ends it as `unsupported`.
 
-    waits_by_design: the reason why the processor is idle while a call on the CPU runs, if it is;
-    then the processor time that the kernel counts proves nothing. early_epsilon: the framework's
-    AdamW adds epsilon before the correction, as velodrome.adapters.optimizers describes.
+    group_form: BY_DEVICES or BY_PROCESSES, if it has the method join. waits_by_design: the reason
+    why the processor is idle while a call on the CPU runs, if it is; then the processor time that
+    the kernel counts proves nothing. early_epsilon: the framework's AdamW adds epsilon before the
+    correction, as velodrome.adapters.optimizers describes. no_loader: why it has no start_loading.
     """
 
+    group_form = ""
     waits_by_design = ""
     early_epsilon = False
+    no_loader = "the framework has no loader of its own, or its adapter uses none"
 
     def __init__(self, model: Model, variant: str, device: str, threads: int, dtype: str) -> None:
         """Set threads and device. Unsupported if the variant, device or dtype is not available.
@@ -123,6 +152,31 @@ class Adapter(object):
     def device_name(self) -> str:
         """Return the framework's name for the device; empty for the CPU."""
         return ""
+
+    def meet(self, host: str) -> str:
+        """Open a meeting place of processes on several nodes; return it: `tcp://host:port`.
+
+        Called in the process of rank 0, before its join. host: the address of its node.
+        """
+        raise Unsupported(
+            "the adapter {} computes on one node: it has no form for several".format(
+                type(self).__module__
+            )
+        )
+
+    def join(self, group: Group) -> None:
+        """Become part of a task on several devices; called once, before build.
+
+        BY_DEVICES: this process divides each batch of load among its devices, examples in order,
+        equally many each. BY_PROCESSES: load gets this process's examples, forward's loss is
+        theirs. In both, gradient and step use the mean of all devices' gradients, each computed
+        from its own examples (batch normalization, too), which every device has when a call ends.
+        """
+        raise Unsupported(
+            "the adapter {} computes on one device: it has no form for several".format(
+                type(self).__module__
+            )
+        )
 
     def build(self, weights: Dict[str, numpy.ndarray]) -> None:
         """Make the network with these float32 weights, canonical layout, keyed `layer.role`.
@@ -175,6 +229,13 @@ class Adapter(object):
     def gradients(self, handle: Handle) -> Iterator[Tuple[str, numpy.ndarray]]:
         """Yield each trained parameter's key and gradient, canonical layout, on the host."""
         raise MissingMethod(type(self), "gradients")
+
+    def own_gradients(self, handle: Handle) -> Iterator[Tuple[str, numpy.ndarray]]:
+        """Yield what this process has of each gradient: of sharded ones its share, in any shape.
+
+        Asks no other process of the group, unlike `gradients` of sharded ones.
+        """
+        return self.gradients(handle)
 
     def output(self, handle: Handle) -> numpy.ndarray:
         """Return the output of an inference call, or of a forward call of a model without a loss.
@@ -230,6 +291,10 @@ class Adapter(object):
         """
         raise MissingMethod(type(self), "parameters")
 
+    def own_parameters(self) -> Iterator[Tuple[str, numpy.ndarray]]:
+        """Yield what this process has of each parameter, as own_gradients."""
+        return self.parameters()
+
     def start_loading(self, dataset: "DatasetFile", workers: int) -> None:
         """Begin to read batches 0, 1, ... of a data set, over and over, as an expert does.
 
@@ -237,8 +302,7 @@ class Adapter(object):
         BATCHES_AHEAD batches each; 0: each batch is read when it is asked for, and none before.
         """
         raise Unsupported(
-            "the adapter {} reads no data set: its framework has no loader of its own, or the "
-            "adapter does not use it".format(type(self).__module__)
+            "no batches are loaded: {} (adapter {})".format(self.no_loader, type(self).__module__)
         )
 
     def next_batch(self) -> Handle:

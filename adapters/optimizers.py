@@ -71,6 +71,11 @@ def advance(
     return values - ADAMW.learning_rate * change, (mean, square)
 
 
+def advance_first(name: str, values: numpy.ndarray, gradient: numpy.ndarray) -> numpy.ndarray:
+    """Return the values after the first update, float64."""
+    return advance(name, values, gradient, begin(name, values), 1)[0]
+
+
 def describe(name: str) -> str:
     """Return the optimizer with its hyperparameters, for a row's notes."""
     own: Dict[str, Tuple[str, NamedTuple]] = {"sgd": ("SGD", SGD), "adamw": ("AdamW", ADAMW)}

@@ -9,6 +9,7 @@ event is `finished` or `failed`; a stream without either was cut off.
     reference: hello, finished
     check:     hello, imported, finished
     fit:       hello, imported, built, first_call+, finished
+    follow:    hello, imported, listening, finished
 
 A `phase` event precedes the first event of each phase: import, build, verify; for each timed phase
 that the request names: warmup, itself and prove; and prove again at the end. A model without a loss
@@ -21,13 +22,11 @@ gradient; their sessions can still be read.
 
 Times are nanoseconds of CLOCK_MONOTONIC, the clock of the agent's utilization samples.
 `tests/adapters/session.jsonl` is a saved session; a test compares it with this page.
+`velodrome.adapters.wire_format` writes requests and events, and reads and checks them.
 """
 
-import json
 import time
-from typing import Any, Callable, Dict, NamedTuple, Tuple
-
-from velodrome.adapters.json_fields import READERS, read_tuple
+from typing import Callable, NamedTuple, Tuple
 
 VERSION = 3
 
@@ -40,6 +39,7 @@ COMPUTED_PHASES = ("forward", "gradient", "inference", "update", "step")
 # fed_gradient: the gradient of such a batch.
 LOADING_PHASES = ("load", "prefetched_load", "fed_gradient")
 TIMED_PHASES = COMPUTED_PHASES + LOADING_PHASES
+TRAINING_PHASES = ("update", "step")  # which change parameters, by an optimizer
 USUAL_PHASES = ("forward", "gradient")  # what a request means that names none
 PHASES = ("import", "build", "verify", "warmup") + TIMED_PHASES + ("prove",)
 
@@ -58,6 +58,9 @@ CHECKS = (
 )
 PASSED, FAILED, CANNOT_TELL, IMPOSSIBLE = "passed", "failed", "cannot_tell", "impossible"
 OUTCOMES = (PASSED, FAILED, CANNOT_TELL, IMPOSSIBLE)
+SMALL_LIMIT = 2**31  # for calls and indices, whose columns have 32 bits
+# Statuses of Failed in a group: another node of it is gone; a process was killed by a signal.
+DISCONNECTED, KILLED = "disconnected", "killed"
 
 
 class ProtocolError(Exception):
@@ -74,10 +77,11 @@ class Timing(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The job of one worker. `action` is `measure`, `reference`, `check` or `fit`.
+    """The job of one worker. `action` is `measure`, `reference`, `check`, `fit` or `follow`.
 
     check: import the framework and send its version. fit: run the model at the batch size, without
-    a proof, to see if there is enough memory. reference: compute the float64 reference
+    a proof, to see if there is enough memory. follow: be a node's part of a group that another
+    node leads. reference: compute the float64 reference
     of (model, batch_size, seed) and write it to the path `reference`. measure: read the path
     `reference`, verify, time.
     """
@@ -98,6 +102,17 @@ class Request(NamedTuple):
     phases: Tuple[str, ...] = USUAL_PHASES  # of TIMED_PHASES
     optimizer: str = "sgd"  # of velodrome.adapters.optimizers.NAMES, for update and step
     datasets: str = ""  # folder of data sets on the node, for LOADING_PHASES
+    devices: int = 1  # GPUs, or processes on a CPU, of each node; threads are of each
+    cpus: Tuple[str, ...] = ()  # CPUs of each device's process, as `0,2`; empty: all share all
+    nodes: int = 1  # with as many devices each
+    address: str = ""  # of this node, for the processes on others
+    peers: Tuple[str, ...] = ()  # of the node that leads: the followers elsewhere, `host:port`
+    token: str = ""  # which all processes of the group know
+
+    @property
+    def all_devices(self) -> int:
+        """Return how many devices of all nodes share each batch."""
+        return self.devices * self.nodes
 
 
 class Hello(NamedTuple):
@@ -125,6 +140,13 @@ class Imported(NamedTuple):
     device_name: str  # as the framework names it, empty for the CPU
     at_ns: int
     kernels: Tuple[str, ...] = ()  # linear algebra: velodrome.adapters.worker.kernels
+
+
+class Listening(NamedTuple):
+    """The processes of a node wait for the one that leads their group, at `host:port` each."""
+
+    addresses: Tuple[str, ...]
+    at_ns: int
 
 
 class Built(NamedTuple):
@@ -242,7 +264,7 @@ class Failed(NamedTuple):
     """The worker stopped early.
 
     status: disagreed, unsupported, environment_failed (the framework cannot be imported),
-    out_of_memory, crashed.
+    out_of_memory, crashed, DISCONNECTED, KILLED.
     """
 
     status: str
@@ -257,6 +279,7 @@ EVENTS = {
     "hello": Hello,
     "phase": Phase,
     "imported": Imported,
+    "listening": Listening,
     "built": Built,
     "first_call": FirstCall,
     "verified": Verified,
@@ -266,8 +289,6 @@ EVENTS = {
     "finished": Finished,
     "failed": Failed,
 }
-_NAMES = {kind: name for name, kind in EVENTS.items()}
-SMALL_LIMIT = 2**31  # for calls and indices, whose columns have 32 bits
 
 
 def _monotonic_ns() -> int:
@@ -276,109 +297,3 @@ def _monotonic_ns() -> int:
 
 # CLOCK_MONOTONIC in ns. Chosen once: samples read it. Python 3.6 has floats only.
 monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", _monotonic_ns)
-
-
-def encode(event: Any) -> str:
-    """Return an event as one line of ASCII, without a newline."""
-    fields = _plain(event)
-    fields["event"] = _NAMES[type(event)]
-    return json.dumps(fields, sort_keys=True)
-
-
-def decode(line: str) -> Any:
-    """Return the event of one line. ProtocolError names the fault.
-
-    A worker runs third-party code, so each field's type and range is checked.
-    """
-    try:
-        fields = json.loads(line)
-        kind = EVENTS[fields.pop("event")]
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ProtocolError("not an event: {!r} ({})".format(line[:200], error)) from error
-    event = _build(kind, fields)
-    if kind in _VALID and not _VALID[kind](event):
-        raise ProtocolError("{} is out of range: {}".format(kind.__name__, repr(event)[:200]))
-    return event
-
-
-def encode_request(request: Request) -> str:
-    """Return a request as indented JSON."""
-    return json.dumps(_plain(request), indent=2, sort_keys=True)
-
-
-def decode_request(text: str) -> Request:
-    """Return the request in a file's text. ProtocolError if it is invalid or of another version."""
-    try:
-        fields = json.loads(text)
-        version = fields.get("version")
-        fields["timing"] = _build(Timing, fields.get("timing", {}))
-    except (ValueError, AttributeError) as error:
-        raise ProtocolError("not a request: {}".format(error)) from error
-    if version != VERSION:
-        raise ProtocolError("this worker has version {}, not {}".format(VERSION, version))
-    request: Request = _build(Request, fields)
-    return request
-
-
-def _plain(value: Any) -> Any:
-    """Return nested named tuples as dicts, so that a line names its fields."""
-    if hasattr(value, "_fields"):
-        return {name: _plain(getattr(value, name)) for name in value._fields}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _build(kind: Any, fields: Dict[str, Any]) -> Any:
-    if not isinstance(fields, dict):
-        raise ProtocolError("{} is not an object: {!r}".format(kind.__name__, fields))
-    unknown = sorted(set(fields) - set(kind._fields))
-    if unknown:
-        raise ProtocolError("{} has no field {!r}".format(kind.__name__, unknown[0]))
-    values = {name: _value(kind, name, value) for name, value in fields.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ProtocolError("{}: {}".format(kind.__name__, error)) from error
-
-
-def _value(kind: Any, name: str, value: Any) -> Any:
-    """Read a field's value. ProtocolError if it is not of the field's declared type."""
-    read = _READERS[kind.__annotations__[name]]
-    try:
-        return read(value)
-    except TypeError as error:
-        text = "{}.{} is not a {}: {!r:.80}".format(kind.__name__, name, error, value)
-        raise ProtocolError(text) from None
-
-
-def _is_check(event: Checked) -> bool:
-    return event.name in CHECKS and event.phase in PHASES and event.outcome in OUTCOMES
-
-
-def _is_chunk(event: Sampled) -> bool:
-    count = len(event.started_ns)
-    numbers = (event.first_index + count, event.calls)
-    is_small = all(number < SMALL_LIMIT for number in numbers)
-    return event.phase in PHASES and count == len(event.elapsed_ns) and is_small and event.calls > 0
-
-
-def _is_interval(event: Timed) -> bool:
-    bounds = (event.low_ns, event.median_ns, event.high_ns)
-    return event.phase in PHASES and 0 < bounds[0] <= bounds[1] <= bounds[2] < float("inf")
-
-
-_READERS: Dict[Any, Callable[[Any], Any]] = {
-    **READERS,
-    Timing: lambda value: value,  # decode_request has read it
-    Tuple[ParameterError, ...]: read_tuple(lambda value: _build(ParameterError, value)),
-    Tuple[Figure, ...]: read_tuple(lambda value: _build(Figure, value)),
-}
-# Constraints beyond types: known phases, complete chunks, intervals around a median.
-_VALID: Dict[Any, Callable[[Any], bool]] = {
-    Phase: lambda event: event.name in PHASES,
-    FirstCall: lambda event: event.phase in PHASES,
-    Sampled: _is_chunk,
-    Checked: _is_check,
-    Timed: _is_interval,
-}

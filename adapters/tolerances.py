@@ -26,6 +26,9 @@ MOST = 2.0
 SCALE_TOLERANCE = 0.25
 # Of an update by known gradients: float32 computes AdamW's 1 - beta2 with 3e-5, the rest with less.
 UPDATE_TOLERANCE = 1e-4
+# Of the copies that several devices have of one gradient or parameter: an all-reduce usually gives
+# all the same bits; a library may add up in another order.
+COPY_TOLERANCE = 1e-6
 # Predicted at least, in a precision below float32, where a ReLU or max-pooling may let one value's
 # gradient jump: if one does is luck, and it moved gradients of small models by up to 0.23 (tf32)
 # and 0.56 (float16) where the prediction by another batch was below 0.01.
@@ -66,8 +69,8 @@ def compute_loss_tolerance(dtype: str, predicted: PredictedErrors) -> float:
 
 def compute_output_tolerance(dtype: str, predicted: float) -> float:
     """Return the allowed error of an output of evaluation, whose rounding error is predicted."""
-    if dtype == "float32":
-        return GRADIENT_TOLERANCE
+    if dtype == "float32":  # predicted of code alone
+        return min(MOST, max(GRADIENT_TOLERANCE, FACTOR * predicted))
     return min(MOST, FACTOR * max(LOSS_FLOORS[dtype], predicted))
 
 

@@ -18,15 +18,9 @@ from pathlib import Path
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import CANARY
-from velodrome.adapters.protocol import (
-    USUAL_PHASES,
-    Imported,
-    Request,
-    Timed,
-    Timing,
-    encode_request,
-)
+from velodrome.adapters.protocol import USUAL_PHASES, Imported, Request, Timed, Timing
 from velodrome.adapters.registry import Framework
+from velodrome.adapters.wire_format import encode_request
 from velodrome.agents.cores.assignment import DoesNotFit
 from velodrome.agents.cores.core_locks import WaitedTooLong
 from velodrome.agents.cores.lock_files import LocksUnusable

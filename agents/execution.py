@@ -5,36 +5,34 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
 from velodrome.agents.batch_search.search import FoundBatchSize, NoSizeFound, find_batch_size
 from velodrome.agents.canary import add_canaries, canary_for
-from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest
+from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest, divide_cpus
 from velodrome.agents.cores.core_locks import (
     LockedShare,
     WaitedTooLong,
     lock_resources,
     require_feasible,
 )
-from velodrome.agents.cores.lock_files import LocksUnusable
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import find_framework
-from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation import orphans
-from velodrome.agents.isolation.supervised import StartFailed
 from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.agents.node_prices import price_task
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
+from velodrome.agents.phases import explain_missing, has_none
 from velodrome.agents.references import ReferenceFailed, obtain_reference
-from velodrome.agents.requests import measure_request
+from velodrome.agents.requests import measure_request, resource_request
 from velodrome.agents.rerun_command import rerun_command
 from velodrome.agents.safe_text import TAIL_BYTES, sanitize
 from velodrome.agents.sampling.background_load import CpuCounts
@@ -43,13 +41,26 @@ from velodrome.agents.sampling.interference import summarize_interference
 from velodrome.agents.sampling.readings import assign_phases
 from velodrome.agents.sampling.utilization import summarize_utilization
 from velodrome.agents.session import Session, WorkerSetting, run_session
+from velodrome.agents.start_failures import START_FAILURES, describe_start_failure
 from velodrome.agents.task import Task
 from velodrome.agents.vendor_peak import find_task_peak
 from velodrome.agents.worker_report import add_events, last, phases
 
-__all__ = ["Note", "execute", "rerun_command"]
+__all__ = ["GroupLink", "Note", "execute", "rerun_command"]
 
 LOCKS_DEADLINE_S = 7200.0
+
+
+@dataclass(frozen=True)
+class GroupLink:
+    """The way from a group's leading node to the processes on its other nodes.
+
+    address: of this node. peers: theirs, `host:port`, in the order of ranks. token: known to all.
+    """
+
+    address: str
+    peers: tuple[str, ...]
+    token: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,13 @@ def execute(
     on_event: Callable[[object], None],
     gpu_uuids: tuple[str, ...] = (),
     locks_deadline_s: float = LOCKS_DEADLINE_S,
+    link: GroupLink | None = None,
 ) -> Measurement:
     """Execute one task: build what is missing, wait for the cores, run the worker.
 
     Every outcome is a Measurement. on_event gets the worker's events and Notes. gpu_uuids: only
-    these GPUs. Raises only faults of Velodrome or on_event, and KeyboardInterrupt; the worker's
-    whole tree is gone by then.
+    these GPUs. link: of a task on several nodes, which this one leads. Raises only faults of
+    Velodrome or on_event, and KeyboardInterrupt; the worker's whole tree is gone by then.
     """
     _remove_orphans_once()
     started_s = time.monotonic()
@@ -93,24 +105,15 @@ def execute(
         rerun=rerun_command(task),
         price=price_task(task, node),
     )
-    need = ResourceRequest(task.threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive)
+    need = resource_request(task, gpu_uuids)
     try:
-        measurement = _run(blank, need, node, environments, on_event, locks_deadline_s)
-    except EnvironmentFailed as error:
-        measurement = _without_run(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
-    except RecipeError as error:
-        measurement = _without_run(blank, Status.ENVIRONMENT_FAILED, str(error))
+        measurement = _run(blank, need, node, environments, on_event, locks_deadline_s, link)
     except NoSizeFound as error:
         measurement = _without_run(blank, error.status, error.reason, error.log_tail)
-    except WaitedTooLong as error:
-        waited = replace(blank, waited_ns=round(locks_deadline_s * 1e9))
-        measurement = _without_run(waited, Status.UNPLACEABLE, str(error))
-    except (DoesNotFit, LocksUnusable) as error:
-        measurement = _without_run(blank, Status.UNPLACEABLE, str(error))
-    except StartFailed as error:
-        measurement = _without_run(
-            blank, Status.CRASHED, f"the worker could not be started: {error}"
-        )
+    except START_FAILURES as error:
+        if isinstance(error, WaitedTooLong):
+            blank = replace(blank, waited_ns=round(locks_deadline_s * 1e9))
+        measurement = _without_run(blank, *describe_start_failure(error))
     # The wall clock may be set meanwhile, so the monotonic clock measures the duration.
     return replace(measurement, finished_at=measurement.started_at + time.monotonic() - started_s)
 
@@ -122,8 +125,15 @@ def _run(
     environments: EnvironmentStore,
     on_event: Callable[[object], None],
     locks_deadline_s: float,
+    link: GroupLink | None,
 ) -> Measurement:
     task = blank.task
+    if task.nodes > 1 and link is None:
+        reason = f"it computes on {task.nodes} nodes together, which a sweep on a cluster gives it"
+        return _without_run(blank, Status.UNPLACEABLE, reason)
+    if task.model in MODELS and has_none(task.model, task.phases):
+        reason = explain_missing(task.model, task.phases)
+        return _without_run(blank, Status.UNSUPPORTED, reason)
 
     def note(text: str) -> None:
         on_event(Note(text))
@@ -132,7 +142,7 @@ def _run(
     # First, so that nothing is downloaded for a task that cannot run here.
     require_feasible(node, need)
     _require_memory(node, task.limits.memory_bytes)
-    environment = environments.build(task.framework, task.device, note, task.lock_hash)
+    environment = environments.build(task.framework, task.accelerator, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
     home = home_of(environments.root)
 
@@ -142,7 +152,7 @@ def _run(
         requested_ns = time.monotonic_ns()
         with lock_resources(node, need, deadline_s=locks_deadline_s, on_wait=note) as locks:
             waited_ns = time.monotonic_ns() - requested_ns
-            yield _setting(environment, framework, home, locks, task, node), waited_ns
+            yield make_setting(environment, framework, home, locks, task, node), waited_ns
 
     found = None
     if task.batch_size_rule:
@@ -159,9 +169,10 @@ def _run(
         blank = replace(blank, waited_ns=waited_ns)
         before = canary.run_before(setting)
         ready_ns = time.monotonic_ns()
-        session = run_session(
-            measure_request(task, framework), setting, on_event, reference.content
-        )
+        request = measure_request(task, framework)._replace(cpus=setting.bounds.cpus_by_device)
+        if link:
+            request = request._replace(**asdict(link))
+        session = run_session(request, setting, on_event, reference.content)
         after = canary.run_after(setting) if before.ns else before
     measurement = _measurement(blank, session, setting, ready_ns, node)
     if found and measurement.status is Status.OUT_OF_MEMORY:
@@ -182,7 +193,7 @@ def _require_memory(node: Node, needed_bytes: int) -> None:
         raise DoesNotFit(f"{needed:.1f} GiB of memory, and {node.hostname} has {present:.1f} GiB")
 
 
-def _setting(
+def make_setting(
     environment: Environment,
     framework: Framework,
     home: Path,
@@ -190,10 +201,12 @@ def _setting(
     task: Task,
     node: Node,
 ) -> WorkerSetting:
+    """Return the setting of a task's worker on the resources that are locked for it."""
     allotment = locks.share.allotment
     sampler_cpu = allotment.sampler_cpu
     bounds = WorkerBounds(
         cpus=allotment.cpus,
+        cpus_by_device=divide_cpus(allotment, task.node_devices),
         supervisor_cpus=() if sampler_cpu is None else (sampler_cpu,),
         memory_bytes=memory_limit(node, task.limits.memory_bytes),
         deadline_s=task.limits.deadline_s,
@@ -233,6 +246,7 @@ def _measurement(
         vendor_peak_reason=peak.reason,
         status=verdict.status,
         reason=verdict.reason,
+        origin=verdict.origin,
         log_tail=_log_with_failure(session),
         checks=reported.checks + session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
@@ -245,7 +259,7 @@ def _measurement(
         energy_j=used.energy_j,
         energy_source=used.energy_source,
         energy_reason=used.energy_reason,
-        energy_per_gradient_j=used.energy_per_gradient_j,
+        energies=used.energies,
         energy_deviation_percent=used.energy_deviation_percent,
         peak_gpu_process_memory_bytes=used.peak_gpu_process_memory_bytes,
         means=used.means,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from velodrome.agents import cgroups, cpu_topology
+from velodrome.agents import cgroups, cpu_topology, gpu_allotment
 from velodrome.agents.cpu_topology import first_line
 from velodrome.agents.node import Core, Node
 from velodrome.agents.safe_text import escape_undecodable
@@ -38,6 +38,7 @@ def take_inventory(
     cpuinfo = _cpuinfo()
     first = cpu_topology.CPUS / f"cpu{min(allowed)}"
     gpu_driver = driver.query_gpus()
+    given = gpu_allotment.find_allotment(gpu_driver.gpus, gpu_allotment.read_given_variables())
     return Node(
         node_id=node_id or machine_id(),
         hostname=escape_undecodable(system.nodename),
@@ -51,7 +52,8 @@ def take_inventory(
         kernel=system.release,
         system=system.sysname,
         architecture=system.machine,
-        gpus=gpu_driver.gpus,
+        gpus=given.gpus,
+        gpu_note=given.note,
         gpu_fault=". ".join(map(str, gpu_driver.faults)),
         cuda_major=gpu_driver.cuda_major or 0,
         labels=tuple(sorted(dict(labels).items())),

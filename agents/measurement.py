@@ -1,7 +1,7 @@
 """The measurement of one task on one node, or the typed reason why there is none."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 from velodrome.adapters.protocol import (
@@ -38,6 +38,18 @@ class Status(StrEnum):
     def is_final(self) -> bool:
         """True if the task itself caused this end, not its fleet or node."""
         return self not in (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
+
+
+class EndOrigin(IntEnum):
+    """Origin of the end of a process of a group, the surest first.
+
+    OWN: in itself, by a signal, a limit or a wrong result. ERROR: an exception, an exit or an
+    abort, which a collective operation also gives if another process is gone. PEER: in another.
+    """
+
+    OWN = 0
+    ERROR = 1
+    PEER = 2
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,14 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class PhaseEnergy:
+    """The energy of one call of a timed phase, in joules."""
+
+    phase: str
+    per_call_j: float
+
+
+@dataclass(frozen=True)
 class PhaseMeans:
     """Means over one timed phase. None: unknown, also if unknown for one GPU of several.
 
@@ -169,6 +189,8 @@ class Measurement:
     cpu_model: str = ""
     gpu_name: str = ""
     gpu_uuids: tuple[str, ...] = ()  # of its own GPUs
+    partner_node_ids: tuple[str, ...] = ()  # the other nodes of a task on several
+    partner_hostnames: tuple[str, ...] = ()
     waited_ns: int | None = None  # until its cores and GPUs were free
     provision_ns: int | None = None  # from taking the task to its worker's start
     import_ns: int | None = None
@@ -196,10 +218,11 @@ class Measurement:
     energy_j: float | None = None
     energy_source: str = "unavailable"  # `measured`, `estimated` or `unavailable`
     energy_reason: str = ""  # why it is not measured
-    energy_per_gradient_j: float | None = None  # by the same meters
+    energies: tuple[PhaseEnergy, ...] = ()  # of phases long enough for the same meters
     energy_deviation_percent: float | None = None  # of integrated power, above the counter
     peak_gpu_process_memory_bytes: int | None = None  # of its own processes, by the driver
     means: tuple[PhaseMeans, ...] = ()
+    partner_means: tuple[tuple[PhaseMeans, ...], ...] = ()  # of each of partner_node_ids
     vendor_peak_flops_per_s: float | None = None  # dense, of its GPUs or cores, in its precision
     vendor_peak_source: str = ""
     vendor_peak_reason: str = ""  # why it is unknown
@@ -218,6 +241,11 @@ class Measurement:
     environment_hash: str = ""
     kernels: tuple[str, ...] = ()  # of linear algebra (velodrome.adapters.worker.kernels)
     notes: tuple[str, ...] = field(default=())
+    origin: EndOrigin = EndOrigin.OWN  # no column: it decides between the nodes of a group
+
+    def energy_per_call_j(self, phase: str) -> float | None:
+        """Return the energy of one call of a phase, None if it is not known."""
+        return next((one.per_call_j for one in self.energies if one.phase == phase), None)
 
     @property
     def times(self) -> dict[str, Timed]:

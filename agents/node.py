@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU by the driver's name, identified by UUID, never by number."""
+    """One GPU by the driver's name, identified by UUID, never by number.
+
+    compute_capability: such as `8.0`, by which builds have kernels for it; empty: unknown.
+    numa_node: whose memory and cores its PCI bus is close to; None: unknown.
+    """
 
     index: int
     name: str
@@ -15,6 +19,8 @@ class Gpu:
     memory_bytes: int
     driver: str = ""
     power_limit_w: float | None = None
+    compute_capability: str = ""
+    numa_node: int | None = None
 
     @property
     def is_mig_instance(self) -> bool:
@@ -44,9 +50,10 @@ class Node:
     space for environments at their place, including existing ones; 0: unknown.
     machine_ram_bytes, machine_cpus: of the whole machine; 0: unknown. type_name: of its type
     (velodrome.agents.node_types). gpu_fault: why GPUs, or the driver, cannot be used, with the fix;
-    empty: all can. cuda_major: the newest CUDA that the driver runs; 0: unknown, or no driver.
-    instructions: the sets of its CPU that bound its rates, separated by spaces. price_per_hour: of
-    the whole node, as the user gives it, in price_currency; None: unknown.
+    empty: all can. gpu_note: why some of its GPUs are not this process's. cuda_major: the newest
+    CUDA that the driver runs; 0: unknown, or no driver. instructions: the sets of its CPU that
+    bound its rates, separated by spaces. price_per_hour: of the whole node, as the user gives it,
+    in price_currency; None: unknown.
     """
 
     node_id: str
@@ -63,6 +70,7 @@ class Node:
     architecture: str = "x86_64"
     gpus: tuple[Gpu, ...] = ()
     gpu_fault: str = ""
+    gpu_note: str = field(default="", compare=False)
     cuda_major: int = 0
     labels: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
@@ -84,6 +92,11 @@ class Node:
     @property
     def logical(self) -> int:
         return sum(len(core.cpus) for core in self.cores)
+
+    @property
+    def gpu_remarks(self) -> str:
+        """Why GPUs are missing: faults, and those of other allotments; empty: none is missing."""
+        return "; ".join(filter(None, (self.gpu_fault, self.gpu_note)))
 
     @property
     def node_type(self) -> str:

@@ -23,4 +23,4 @@ def compute_share(task: Task, node: Node) -> float:
         return min(1.0, task.gpu_count / len(node.gpus))
     if task.exclusive or not node.cores:
         return 1.0
-    return min(1.0, task.threads / node.physical)
+    return min(1.0, task.total_threads / node.physical)

@@ -12,12 +12,17 @@ from velodrome.agents.node import Node, short_hash
 
 # Kernels, firmware and crash kernels reserve memory that differs by this share of the larger.
 MEMORY_TOLERANCE = 0.03
+# ECC takes 1/16 of GDDR memory, and drivers reserve some; sizes as sold differ by more (40, 80).
+GPU_MEMORY_TOLERANCE = 0.1
 MAKER = "NVIDIA "  # before names since driver 465, as in `NVIDIA A100-SXM4-40GB`
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Properties of a node that decide its type. gpus None: unknown now; 0: unknown."""
+    """Properties of a node that decide its type. gpus None: unknown now; 0: unknown.
+
+    gpu_bytes: the memory of each of gpus, in their order; empty: unknown.
+    """
 
     cpu_model: str
     physical: int
@@ -26,6 +31,7 @@ class Hardware:
     ram_bytes: int
     machine_ram_bytes: int = 0
     machine_cpus: int = 0
+    gpu_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,18 +44,25 @@ class TypedNode:
 
 
 def hardware_of(node: Node) -> Hardware:
-    gpus = (
-        None if node.gpu_fault else tuple(sorted(normalize_gpu_name(gpu.name) for gpu in node.gpus))
-    )
+    names, sizes = sort_gpus((gpu.name, gpu.memory_bytes) for gpu in node.gpus)
     return Hardware(
         " ".join(node.cpu_model.split()),
         node.physical,
         node.logical,
-        gpus,
+        None if node.gpu_fault else names,
         node.ram_bytes,
         node.machine_ram_bytes,
         node.machine_cpus,
+        () if node.gpu_fault else sizes,
     )
+
+
+def sort_gpus(
+    gpus: Iterable[tuple[str, int | None]],
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Sort GPUs by name, and equal ones by memory; return the names and the sizes in bytes."""
+    ordered = sorted((normalize_gpu_name(name), size or 0) for name, size in gpus)
+    return tuple(name for name, _ in ordered), tuple(size for _, size in ordered)
 
 
 def normalize_gpu_name(gpu: str) -> str:
@@ -75,14 +88,20 @@ def are_alike(one: Hardware, other: Hardware) -> bool:
     return (
         same
         and one.gpus == other.gpus
+        and _have_equal_gpu_memory(one, other)
         and _about(one.ram_bytes, other.ram_bytes)
         and _about(one.machine_ram_bytes, other.machine_ram_bytes)
         and (one.machine_cpus == other.machine_cpus or not one.machine_cpus * other.machine_cpus)
     )
 
 
-def _about(one: int, other: int) -> bool:
-    return not one * other or abs(one - other) <= MEMORY_TOLERANCE * max(one, other)
+def _have_equal_gpu_memory(one: Hardware, other: Hardware) -> bool:
+    pairs = zip(one.gpu_bytes, other.gpu_bytes, strict=False)  # empty: unknown
+    return all(_about(first, second, GPU_MEMORY_TOLERANCE) for first, second in pairs)
+
+
+def _about(one: int, other: int, tolerance: float = MEMORY_TOLERANCE) -> bool:
+    return not one * other or abs(one - other) <= tolerance * max(one, other)
 
 
 class NodeTypes:
@@ -130,13 +149,18 @@ class NodeTypes:
     def _previous_name(self, node_id: str, hardware: Hardware) -> str:
         """The node's previous name for this hardware; GPUs that are unknown now count as equal."""
         for past in self._history.get(node_id, ()):
-            gpus = None if hardware.gpus is None else past.hardware.gpus
-            if are_alike(hardware, replace(past.hardware, gpus=gpus)):
+            known = past.hardware
+            if hardware.gpus is None:
+                known = replace(known, gpus=None, gpu_bytes=())
+            if are_alike(hardware, known):
                 return past.name
         return ""
 
     def _new_name(self, node: Node) -> str:
-        """Its hash; if that name stands for other hardware, the hash of its exact memory."""
+        """Its hash; if that is taken, the one of its exact memory, then of that of its GPUs too."""
         if node.node_type not in self._members:
             return node.node_type
-        return short_hash(f"{node.hardware}|{node.ram_bytes}|{node.machine_ram_bytes}")
+        gpu_bytes = sorted(gpu.memory_bytes for gpu in node.gpus)
+        exact = f"{node.hardware}|{node.ram_bytes}|{node.machine_ram_bytes}"
+        name = short_hash(exact)
+        return name if name not in self._members else short_hash(f"{exact}|{gpu_bytes}")

@@ -4,9 +4,17 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
+from velodrome.adapters.protocol import (
+    DISCONNECTED,
+    KILLED,
+    Failed,
+    Finished,
+    Hello,
+    Timed,
+    Timing,
+)
 from velodrome.agents.isolation.supervised import ExitCause, TreeExit
-from velodrome.agents.measurement import Status
+from velodrome.agents.measurement import EndOrigin, Status
 from velodrome.agents.safe_text import sanitize_line
 from velodrome.agents.session import Session
 from velodrome.agents.worker_report import last, phase_reached
@@ -28,17 +36,22 @@ _WORKER_STATUSES = (
 _CRASHES = {
     ExitCause.SUPERVISOR: "another process killed the worker's supervisor",
     ExitCause.STOPPED: "another process stopped the worker's supervisor",
+    ExitCause.WORKER_STOPPED: "a signal stopped the worker, which was killed after 2 s",
     ExitCause.RELEASED: "the worker went silent and was killed",
 }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """status and its reason, one line, empty for `ok`. notes: for the reader of a row."""
+    """status and its reason, one line, empty for `ok`. notes: for the reader of a row.
+
+    origin: of an end in a group.
+    """
 
     status: Status
     reason: str
     notes: tuple[str, ...] = ()
+    origin: EndOrigin = EndOrigin.OWN
 
 
 @dataclass(frozen=True)
@@ -57,14 +70,23 @@ def decide_outcome(session: Session, limits: WorkerLimits) -> Outcome:
     """
     if last(session.events, Finished):
         return _finished_outcome(session, limits.timing)
-    failed = last(session.events, Failed)
-    if failed:
-        status = Status(failed.status) if failed.status in _WORKER_STATUSES else Status.CRASHED
-        return Outcome(status, _in_one_line(failed.reason))
+    if failed := last(session.events, Failed):
+        return _failed_outcome(failed)
     if session.broken:
         broken = _in_one_line(session.broken)
         return Outcome(Status.CRASHED, f"the worker broke the protocol: {broken}")
     return _unfinished_outcome(session, limits)
+
+
+def _failed_outcome(failed: Failed) -> Outcome:
+    reason = _in_one_line(failed.reason)
+    if failed.status == DISCONNECTED:
+        return Outcome(Status.LOST, reason, origin=EndOrigin.PEER)
+    if failed.status == KILLED:
+        return Outcome(Status.CRASHED, reason)
+    status = Status(failed.status) if failed.status in _WORKER_STATUSES else Status.CRASHED
+    is_error = status is Status.CRASHED
+    return Outcome(status, reason, origin=EndOrigin.ERROR if is_error else EndOrigin.OWN)
 
 
 def _finished_outcome(session: Session, timing: Timing) -> Outcome:
@@ -168,13 +190,17 @@ def _exit_outcome(session: Session, ending: TreeExit) -> Outcome:
     if ending.signal:
         is_bad_alloc = ending.signal == signal.SIGABRT and "bad_alloc" in session.log_tail
         status = Status.OUT_OF_MEMORY if is_bad_alloc else Status.CRASHED
-        return Outcome(status, f"killed by {_signal(ending.signal)} {where}")
+        # NCCL and JAX abort a process whose peers are gone.
+        aborts = ending.signal == signal.SIGABRT and not is_bad_alloc
+        origin = EndOrigin.ERROR if aborts else EndOrigin.OWN
+        return Outcome(status, f"killed by {_signal(ending.signal)} {where}", origin=origin)
     message = f": {line}" if (line := _last_line(session.log_tail)) else ""
     if not last(session.events, Hello):
         code = ending.exit_code
         reason = f"the environment's interpreter ended with exit code {code}{message}"
         return Outcome(Status.ENVIRONMENT_FAILED, reason)
-    return Outcome(Status.CRASHED, f"ended with exit code {ending.exit_code} {where}{message}")
+    reason = f"ended with exit code {ending.exit_code} {where}{message}"
+    return Outcome(Status.CRASHED, reason, origin=EndOrigin.ERROR)
 
 
 def _signal(number: int) -> str:

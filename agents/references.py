@@ -19,6 +19,7 @@ from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.products import count_gradient_flops
+from velodrome.adapters.models.shared_batches import count_separate_devices
 from velodrome.adapters.protocol import Failed
 from velodrome.adapters.registry import Framework
 from velodrome.agents.cores.assignment import ResourceRequest
@@ -50,6 +51,7 @@ SOURCES = (
     "proof/batch_results.py",
     "optimizers.py",
     "proof/clear_draws.py",
+    "proof/error_predictor.py",
     "proof/phase_references.py",
     "proof/prediction.py",
     "proof/relative_errors.py",
@@ -59,7 +61,9 @@ SOURCES = (
     "proof/dropout_gradients.py",
     "models/layers.py",
     "models/step_layers.py",
+    "models/image_layers.py",
     "models/shapes.py",
+    "models/shared_batches.py",
     "frameworks/graph.py",
     "frameworks/numpy/*.py",
 )
@@ -129,7 +133,7 @@ def _choose_maker(
     """Choose NumPy; for a user's code its own framework, in the environment of the task."""
     if not is_code(MODELS.get(task.model)):
         return _Maker(FRAMEWORK)
-    environment = environments.build(task.framework, task.device, on_note, task.lock_hash)
+    environment = environments.build(task.framework, task.accelerator, on_note, task.lock_hash)
     return _Maker(find_framework(task.framework), environment)
 
 
@@ -195,6 +199,8 @@ def _key(task: Task, maker: _Maker) -> str:
     if "inference" in task.phases:  # all that it holds besides the results of forward and gradient
         text += " inference"
     text += f" {task.optimizer}" if task.optimizer else ""
+    separate = count_separate_devices(MODELS[task.model], task.devices)
+    text += f" {separate} devices" if separate > 1 else ""
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""Requests to the workers of a task: to measure it, and to compute its reference."""
+"""Requests of a task: to its workers, and for its cores and GPUs."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.code_kinds import choose_adapter
 from velodrome.adapters.protocol import Request
 from velodrome.adapters.registry import Framework
+from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.agents.task import Task
 
@@ -27,6 +28,15 @@ def measure_request(task: Task, framework: Framework) -> Request:
         timing=task.timing,
         phases=task.phases,
         optimizer=task.optimizer or USUAL_OPTIMIZER,
+        devices=task.node_devices,
+        nodes=task.nodes,
+    )
+
+
+def resource_request(task: Task, gpu_uuids: tuple[str, ...]) -> ResourceRequest:
+    """Build the request for cores and GPUs of a node. gpu_uuids: only these; empty: any."""
+    return ResourceRequest(
+        task.total_threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive
     )
 
 

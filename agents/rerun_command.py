@@ -8,18 +8,26 @@ from velodrome.adapters.models.code_kinds import is_code
 from velodrome.adapters.models.user_models import find_file
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.phases import USUAL_OPTIMIZER
-from velodrome.agents.task import Limits, Task
+from velodrome.agents.task import Limits, Task, device_name
 
 
 def rerun_command(task: Task) -> str:
     """Return the command, with every setting that decides the time and is not the default.
 
-    It leaves out the node and the choice among equal GPUs.
+    It leaves out the node and the choice among equal GPUs. Empty for a task on several nodes, which
+    needs a cluster.
     """
+    if task.nodes > 1:
+        return ""
     words = ["velodrome", "measure", task.framework, _name_model(task.model)]
     size = str(task.batch_size or task.batch_size_rule)  # a found size is given as it is
     words += ["--variant", task.variant, "--batch-size", size]
-    words += ["--device", _device(task), "--threads", str(task.threads)]
+    words += [
+        "--device",
+        device_name(task.device, task.node_devices, ""),
+        "--threads",
+        str(task.threads),
+    ]
     return shlex.join([*words, *_settings(task), *_timing(task.timing), *_limits(task.limits)])
 
 
@@ -28,15 +36,13 @@ def _name_model(model: str) -> str:
     return find_file(model) if is_code(MODELS.get(model)) else model
 
 
-def _device(task: Task) -> str:
-    return f"{task.device}:{task.gpu_count}" if task.gpu_count > 1 else task.device
-
-
 def _settings(task: Task) -> list[str]:
     default = Task(task.framework, task.variant, task.model, task.batch_size)
     words = []
     if task.gpu_model:
         words += ["--gpu-model", task.gpu_model]
+    if task.build:
+        words += ["--build", task.build]
     if task.dtype != default.dtype:
         words += ["--dtype", task.dtype]
     if task.phases != default.phases:

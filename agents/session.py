@@ -19,11 +19,10 @@ from velodrome.adapters.protocol import (
     ProtocolError,
     Request,
     Timed,
-    decode,
-    encode_request,
 )
 from velodrome.adapters.registry import Framework
 from velodrome.adapters.tolerances import PredictedErrors, read_predicted
+from velodrome.adapters.wire_format import decode, encode_request
 from velodrome.agents.datasets import add_datasets_folder
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.core_types import KernelChoice
@@ -255,6 +254,7 @@ def _prepare(
         home=environment.cache_folder,
         temporary=temporary,
         threads=request.threads,
+        cores=request.threads * request.devices,
         gpus=setting.gpus,
         blas=blas.variables,
         recipe=(*models, *environment.variables),

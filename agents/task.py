@@ -28,7 +28,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Task:
-    """One task. threads is a resolved number of cores; lock_hash names the locked environment.
+    """One task. lock_hash names the locked environment.
+
+    threads: a resolved number of cores; with several GPUs or processes, of each. processes: on the
+    CPU of each node, that share each batch; with GPUs there is one a GPU. gpu_count: of each node.
 
     batch_size_rule: AUTO, or empty if the batch size was given. With a rule, batch_size is 0 until
     a node has found it; the key is that of the rule, and stays.
@@ -53,6 +56,29 @@ class Task:
     phases: tuple[str, ...] = USUAL_PHASES  # of velodrome.adapters.protocol.TIMED_PHASES
     optimizer: str = ""  # of the phases update and step; empty without them
     batch_size_rule: str = ""
+    processes: int = 1
+    nodes: int = 1
+    build: str = ""  # such as `cuda12`: that of its environment; empty: its node's driver decides
+
+    @property
+    def accelerator(self) -> str:
+        """Return what its environment is built for: `cpu`, `gpu` or a CUDA such as `cuda12`."""
+        return self.build or self.device
+
+    @property
+    def devices(self) -> int:
+        """GPUs, or processes on CPUs, that share each batch; 1 at least."""
+        return count_devices(self.device, self.gpu_count, self.processes, self.nodes)
+
+    @property
+    def node_devices(self) -> int:
+        """Return the devices of each node."""
+        return count_devices(self.device, self.gpu_count, self.processes)
+
+    @property
+    def total_threads(self) -> int:
+        """Cores of the task on its node, or on each of its nodes."""
+        return self.threads * self.node_devices
 
     @cached_property
     def key(self) -> str:
@@ -69,13 +95,20 @@ class Task:
         """The parts of its key, by name."""
         deciding = asdict(self)
         del deciding["limits"], deciding["canary"], deciding["batch_size_rule"]
+        del deciding["build"]  # lock_hash is of its locks
         if self.batch_size_rule:
             deciding["batch_size"] = self.batch_size_rule
         deciding["timing"] = list(self.timing)
-        if self.phases == USUAL_PHASES:  # these two: tasks without them keep their keys
+        if self.phases == USUAL_PHASES:  # tasks without these keep their keys
             del deciding["phases"]
         if not self.optimizer:
             del deciding["optimizer"]
+        if self.processes == 1:
+            del deciding["processes"]
+        if self.nodes == 1:
+            del deciding["nodes"]
+        if self.gpu_count > 1:  # before, they used one of their GPUs
+            deciding["parallel"] = "data"
         definition = user_models.hash_definition(self.model)
         if definition:  # Velodrome's own models have none, and keep the keys that they had
             deciding["definition"] = definition
@@ -86,7 +119,7 @@ class Task:
         """A task's name in progress lines: all that differs between the tasks of one sweep."""
         size = batch_size_name(self.batch_size, self.batch_size_rule)
         what = f"{self.framework}[{self.variant}] {self.model} {size}"
-        device = device_name(self.device, self.gpu_count, self.gpu_model)
+        device = device_name(self.device, self.devices, self.gpu_model, self.nodes)
         return f"{what} {place_name(device, self.threads, self.dtype)}"
 
 
@@ -102,10 +135,22 @@ def batch_size_name(batch_size: int, rule: str) -> str:
     return f"b{rule}={batch_size}" if batch_size else f"b{rule}"
 
 
-def device_name(device: str, gpu_count: int, gpu_model: str) -> str:
-    """Return a sweep's device setting: `cpu`, `gpu`, `gpu:2`, `gpu:2 A100`."""
-    counted = f"{device}:{gpu_count}" if gpu_count > 1 else device
-    return f"{counted} {gpu_model}" if gpu_model else counted
+def count_devices(device: str, gpu_count: int, processes: int, nodes: int = 1) -> int:
+    """Return how many GPUs, or processes on CPUs, share each batch; 1 at least.
+
+    gpu_count, processes: of each node.
+    """
+    return max(1, gpu_count if device == "gpu" else processes) * nodes
+
+
+def device_name(device: str, count: int, gpu_model: str, nodes: int = 1) -> str:
+    """Return the name of a task's devices: `cpu`, `gpu:2`, `gpu:2 A100`, `cpu:4 on 2 nodes`.
+
+    count: on all nodes together.
+    """
+    counted = f"{device}:{count}" if count > 1 else device
+    named = f"{counted} {gpu_model}" if gpu_model else counted
+    return f"{named} on {nodes} nodes" if nodes > 1 else named
 
 
 def place_name(device: str, threads: int, dtype: str) -> str:

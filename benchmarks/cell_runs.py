@@ -37,13 +37,17 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell. variant: empty for the framework's default. examples: of a batch; 0: the model's."""
+    """A cell. variant: empty for the framework's default. examples: of a batch; 0: the model's.
+
+    devices: processes that share each batch, with so many threads each.
+    """
 
     framework: str
     model: str
     threads: int
     variant: str = ""
     examples: int = 0
+    devices: int = 1
 
     @property
     def batch_size(self) -> int:
@@ -56,7 +60,8 @@ class Cell:
     @property
     def label(self) -> str:
         variant = f"[{self.variant}]" if self.variant else ""
-        return f"{self.framework}{variant} {self.model} b{self.batch_size} {self.threads}t"
+        count = f" x{self.devices}" if self.devices > 1 else ""
+        return f"{self.framework}{variant} {self.model} b{self.batch_size} {self.threads}t{count}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def run_velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
         cell.model,
         cell.batch_size,
         threads=cell.threads,
+        processes=cell.devices,
         timing=Timing(target=1e-4, min_samples=10, min_seconds=seconds, max_seconds=seconds),
         limits=Limits(deadline_s=bench.limit_s(deadline)),
     )
@@ -105,12 +111,21 @@ def run_velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
 def run_bare_loop(cell: Cell, bench: Bench, deadline: float) -> Medians:
     """Run the script alone, on the same cores with the same variables."""
     words = [
-        str(HERE / "bare" / f"{cell.framework}_loop.py"),
+        *start_words(cell),
         cell.model,
         f"--seconds={bench.seconds}",
     ]
     (times,) = run_script(words, cell, bench, deadline)
     return {phase: times[f"{phase}_ns"] for phase in PHASES}
+
+
+def start_words(cell: Cell) -> list[str]:
+    """Return the script, behind the framework's own launcher if there are several processes."""
+    folder = HERE / "bare"
+    if cell.devices == 1:
+        return [str(folder / f"{cell.framework}_loop.py")]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={cell.devices}"]
+    return [*launcher, str(folder / f"{cell.framework}_group.py")]
 
 
 def run_both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]:
@@ -135,7 +150,10 @@ def run_script(words: list[str], cell: Cell, bench: Bench, deadline: float) -> l
     try:
         with (
             lock_resources(
-                bench.node, ResourceRequest(cell.threads), deadline_s=limit_s, on_wait=_wait
+                bench.node,
+                ResourceRequest(cell.threads * cell.devices),
+                deadline_s=limit_s,
+                on_wait=_wait,
             ) as lock,
             _variables(cell, bench, environment) as variables,
         ):

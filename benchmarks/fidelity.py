@@ -10,6 +10,8 @@ two batches of images or vectors and the bare loop has one: the arithmetic is th
 differences between processes; the figure is the adapter's own cost. `--null`: the same, with the
 bare loop on both sides, to test the method on two equal programs.
 
+`--devices 2`: two processes that share each batch, against a plain script under torchrun.
+
 On a machine that others use, look at CPU time, with one thread.
 
 The `--json` file has all results after each round. No run starts that would end after `--budget-s`,
@@ -122,7 +124,7 @@ def print_pairs(pairs: dict[tuple[Cell, str], PairedTimes], cell: Cell, when: st
 
 def cells(options: argparse.Namespace) -> list[Cell]:
     return [
-        Cell(framework, model, threads, options.variant, options.batch_size)
+        Cell(framework, model, threads, options.variant, options.batch_size, options.devices)
         for framework in options.frameworks
         for model in options.models
         for threads in options.threads
@@ -137,6 +139,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frameworks", nargs="+", default=frameworks, choices=frameworks)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
+    parser.add_argument("--devices", type=int, default=1, help="2: torch against torchrun")
     parser.add_argument("--batch-size", type=int, default=0, help="the model's own if not given")
     parser.add_argument("--variant", default="", help="of the frameworks; their default if none")
     parser.add_argument("--rounds", type=int, default=8)

@@ -4,7 +4,9 @@ A task's overhead is its whole wall time less that between its worker's first an
 the environment built and the reference computed. Tasks without and with a canary alternate;
 consecutive tasks share a canary between them. `--help` and a bare `python -c pass` alternate, too.
 
-    python benchmarks/overhead.py [--rounds 15]
+`--group` alternates a task of torch in one process and the same on two processes, instead.
+
+    python benchmarks/overhead.py [--rounds 15] [--group]
 """
 
 import argparse
@@ -23,13 +25,19 @@ from velodrome.agents.task import Task
 TIMING = Timing(target=0.5, min_samples=3, min_seconds=0.2, max_seconds=0.5)
 TASK = Task("numpy", "float64", "autoencoder-400-200-100/ae1", 16, timing=TIMING)
 WITH_CANARY = replace(TASK, canary="numpy")
+ALONE = Task("torch", "eager", "autoencoder-400-200-100/ae1", 16, timing=TIMING)
+GROUP = replace(ALONE, processes=2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    store = EnvironmentStore()
+    parser.add_argument("--group", action="store_true")
+    options = parser.parse_args()
+    rounds, store = options.rounds, EnvironmentStore()
+    if options.group:
+        compare_group(store, rounds)
+        return
     store.build("numpy", on_progress=print)
     for task in (TASK, WITH_CANARY):
         task_overhead_s(task, store)  # computes the references, warms the file cache
@@ -44,6 +52,16 @@ def main() -> None:
     ]
     show("velodrome --help", [helped for helped, _ in pairs], "s")
     show("python -c pass", [bare for _, bare in pairs], "s")
+
+
+def compare_group(store: EnvironmentStore, rounds: int) -> None:
+    store.build("torch", on_progress=print)
+    for task in (ALONE, GROUP):
+        task_overhead_s(task, store)
+    found = [(task_overhead_s(ALONE, store), task_overhead_s(GROUP, store)) for _ in range(rounds)]
+    show("task outside its worker", [alone for alone, _ in found], "s")
+    show("on two processes", [group for _, group in found], "s")
+    show("difference", [group - alone for alone, group in found], "s")
 
 
 def task_overhead_s(task: Task, store: EnvironmentStore) -> float:

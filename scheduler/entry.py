@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from velodrome.scheduler import interrupts, standard_streams
@@ -23,6 +24,7 @@ def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
     status = 0
     # Matrices here are small. On a busy machine, threads that wait for each other cost tenfold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.meta_path.insert(0, _PandasHider())
     try:
         # First, or the descriptors below would take the numbers of closed streams.
         standard_streams.install_streams()
@@ -36,6 +38,19 @@ def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
     if interrupts.get_signal():
         _leave(128 + interrupts.get_signal())
     sys.exit(status)
+
+
+class _PandasHider:
+    """Hides an installed pandas from this process.
+
+    Arrow imports it for half a second, only to recognize its types, of which there are none here.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("velodrome does without pandas", name=fullname)
 
 
 def _run(load: Callable[[], Callable[..., object]]) -> int:

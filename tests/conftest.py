@@ -6,8 +6,13 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import xdist.remote
+    import xdist.scheduler
 
 # As in a command (velodrome.scheduler.entry), before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -17,17 +22,41 @@ from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 
 IN_MAKE_TEST = {"numpy", "torch", "tensorflow"}
+FLEETS = "tests/fleet/"
 FAKE_NVML = Path(__file__).parent / "fake_nvml" / "fake_nvml.c"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark a test `full` if a parameter of it names a framework that `make test` does not build."""
+    """Mark a test `full` if a parameter of it names a framework that `make test` does not build.
+
+    Fleets come first: they take minutes, of which they mostly wait.
+    """
     for item in items:
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         named = {value for value in values if isinstance(value, str)} & FRAMEWORKS.keys()
         if item.get_closest_marker("framework") and named - IN_MAKE_TEST:
             item.add_marker("full")
+    items.sort(key=lambda item: not item.nodeid.startswith(FLEETS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: "xdist.remote.Producer"
+) -> "xdist.scheduler.Scheduling | None":
+    """Run each file in one worker, as `--dist=loadfile` does, and all fleets in the same one.
+
+    Two heads of Ray that start at once, at one address in two networks, may both miss Ray's limit.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class FleetsTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return FLEETS if nodeid.startswith(FLEETS) else super()._split_scope(nodeid)
+
+    return FleetsTogether(config, log)
 
 
 @pytest.fixture(scope="session")

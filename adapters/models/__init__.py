@@ -10,6 +10,8 @@ from velodrome.adapters.models import user_models
 from velodrome.adapters.models.alexnet import ALEXNET, ALEXNET_PLAIN
 from velodrome.adapters.models.autoencoder import LARGE, SMALL
 from velodrome.adapters.models.ceilings import CANARY, COPY, GEMMS
+from velodrome.adapters.models.collectives import COLLECTIVES
+from velodrome.adapters.models.copies import COPIES
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.lenet import LENET
 from velodrome.adapters.models.lstm import LSTM
@@ -32,6 +34,8 @@ MODELS: Dict[str, Model] = {
         *GEMMS,
         COPY,
         CANARY,
+        *COLLECTIVES,
+        *COPIES,
         *(probe.model for probe in PROBES),
     )
 }

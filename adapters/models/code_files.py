@@ -8,7 +8,7 @@ import ast
 import hashlib
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Tuple
 
 from velodrome.adapters.models.code_kinds import Code, CodeLoss
 from velodrome.adapters.models.layers import Model
@@ -18,7 +18,7 @@ REQUIRED_FUNCTIONS = {
     "make": "Add def make(), which returns the module",
     "batch": "Add def batch(size, draw), which returns a dict of arrays by name",
 }
-OPTIONAL_FUNCTIONS = ("forward", "gradient")
+EVALUATION = "inference"  # the function of the phase of that name
 # What frameworks without modules cannot guess.
 FUNCTIONS_OF = {"numpy": ("forward", "gradient"), "jax": ("forward",)}
 CONSTANTS = (
@@ -85,7 +85,8 @@ def read_code_model(path: str, text: str) -> Model:
     if framework not in RUNS_CODE:
         problem = "FRAMEWORK is {!r:.80}".format(framework)
         raise CodeFileError(found[FRAMEWORK].line, problem, "Give " + _join(RUNS_CODE))
-    _require_functions(tree, framework)
+    names = _list_names(tree)
+    _require_functions(names, framework)
     batch_size = _read_count(found, "BATCH_SIZE", 1)
     return Model(
         name=_read(found, "NAME", str, _name_after(path)),
@@ -98,6 +99,7 @@ def read_code_model(path: str, text: str) -> Model:
             forward_flops=_read_amount(found, "FORWARD_FLOPS"),
             gradient_flops=_read_amount(found, "GRADIENT_FLOPS"),
             requirements=_read_requirements(found),
+            evaluates=EVALUATION in names,
         ),
         layers=(),
         loss=CodeLoss(),
@@ -170,13 +172,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _require_functions(tree: ast.Module, framework: str) -> None:
-    """Raise CodeFileError unless the top level defines, assigns or imports the functions."""
+def _list_names(tree: ast.Module) -> FrozenSet[str]:
+    """List the names that the top level defines, assigns or imports."""
     names = {getattr(node, "name", "") for node in tree.body}
     for node in tree.body:
         names.update(_list_targets(node))
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update(alias.asname or alias.name for alias in node.names)
+    return frozenset(names)
+
+
+def _require_functions(names: FrozenSet[str], framework: str) -> None:
+    """Raise CodeFileError unless the functions that the framework needs are among the names."""
     for name, mend in REQUIRED_FUNCTIONS.items():
         if name not in names:
             raise CodeFileError(1, "there is no function `{}`".format(name), mend)

@@ -2,12 +2,17 @@
 
 from typing import Any, NamedTuple, Tuple
 
+from velodrome.adapters.protocol import TIMED_PHASES, TRAINING_PHASES, USUAL_PHASES
+
+WITH_OPTIMIZERS = "torch"  # of the frameworks of code
+
 
 class Code(NamedTuple):
     """A user's file in place of layers: its constants, and the hash of its text.
 
     framework: the one that it is written for. unit: one example's. tokens: of one example, 0 if it
-    is no sequence. Operations are of one example, 0 if the file states none.
+    is no sequence. Operations are of one example, 0 if the file states none. evaluates: it has a
+    function for the phase inference.
     """
 
     framework: str
@@ -17,6 +22,7 @@ class Code(NamedTuple):
     forward_flops: float = 0.0
     gradient_flops: float = 0.0
     requirements: Tuple[str, ...] = ()
+    evaluates: bool = False
 
 
 class CodeLoss(NamedTuple):
@@ -26,6 +32,13 @@ class CodeLoss(NamedTuple):
 def is_code(model: Any) -> bool:
     """Return True if a model is given as code."""
     return isinstance(getattr(model, "input", None), Code)
+
+
+def list_code_phases(code: Code) -> Tuple[str, ...]:
+    """List the timed phases that a file of code has, in order."""
+    own = USUAL_PHASES + (("inference",) if code.evaluates else ())
+    own += TRAINING_PHASES if code.framework == WITH_OPTIMIZERS else ()
+    return tuple(phase for phase in TIMED_PHASES if phase in own)
 
 
 def runs_in(model: Any, framework: str) -> bool:

@@ -10,6 +10,15 @@ from typing import NamedTuple, Tuple, Union
 
 from velodrome.adapters.models.code_kinds import Code as Code
 from velodrome.adapters.models.code_kinds import CodeLoss as CodeLoss
+from velodrome.adapters.models.image_layers import AvgPool as AvgPool
+from velodrome.adapters.models.image_layers import BatchNorm as BatchNorm
+from velodrome.adapters.models.image_layers import Conv as Conv
+from velodrome.adapters.models.image_layers import DilatedConv as DilatedConv
+from velodrome.adapters.models.image_layers import ImageLayer as ImageLayer
+from velodrome.adapters.models.image_layers import Lrn as Lrn
+from velodrome.adapters.models.image_layers import MaxPool as MaxPool
+from velodrome.adapters.models.image_layers import MeanOverImage as MeanOverImage
+from velodrome.adapters.models.image_layers import TransposedConv as TransposedConv
 from velodrome.adapters.models.step_layers import Attention as Attention
 from velodrome.adapters.models.step_layers import ClassToken as ClassToken
 from velodrome.adapters.models.step_layers import Embedding as Embedding
@@ -27,49 +36,6 @@ from velodrome.adapters.models.step_layers import StepLinear as StepLinear
 from velodrome.adapters.models.step_layers import TiedLinear as TiedLinear
 
 
-class Conv(NamedTuple):
-    """y = x * weight + bias. Parameters weight (maps, in/groups, kernel, kernel), bias (maps,)."""
-
-    name: str
-    maps: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    groups: int = 1
-    inputs: Inputs = ()
-    frozen: bool = False
-    bias: bool = True
-
-
-class DilatedConv(NamedTuple):
-    """A convolution of stride 1 whose kernel reads every `dilation`-th value.
-
-    Parameters weight (maps, in, kernel, kernel), bias (maps,).
-    """
-
-    name: str
-    maps: int
-    kernel: int
-    dilation: int
-    padding: int = 0
-    inputs: Inputs = ()
-
-
-class TransposedConv(NamedTuple):
-    """Each value times the kernel, summed where kernels overlap, `padding` cut off at each edge.
-
-    (n - 1) * stride + kernel - 2 * padding values from n. Parameters weight (in, maps, kernel,
-    kernel), bias (maps,).
-    """
-
-    name: str
-    maps: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    inputs: Inputs = ()
-
-
 class Linear(NamedTuple):
     """y = x weight^T + bias, over the flattened example. weight (units, in), bias (units,)."""
 
@@ -78,40 +44,6 @@ class Linear(NamedTuple):
     bias: bool = True
     inputs: Inputs = ()
     frozen: bool = False  # frozen parameters get no gradient
-
-
-class MaxPool(NamedTuple):
-    """The largest value of each window. Padding never wins; no window hangs over its edge."""
-
-    name: str
-    size: int
-    stride: int
-    inputs: Inputs = ()
-    padding: int = 0
-
-
-class AvgPool(NamedTuple):
-    """The mean of each window; no padding, no window that hangs over the edge."""
-
-    name: str
-    size: int
-    stride: int
-    inputs: Inputs = ()
-
-
-class BatchNorm(NamedTuple):
-    """y = (x - mean) / sqrt(variance + epsilon) * scale + bias, per channel of an image.
-
-    Mean and variance (over n, not n - 1) are the batch's, over all positions. Gradients flow
-    through both; no running averages are kept. Parameters scale (channels,), bias (channels,).
-    seeded_scale, seeded_bias: the drawn values are about them; a bias has a random sign.
-    """
-
-    name: str
-    epsilon: float = 1e-5
-    inputs: Inputs = ()
-    seeded_scale: float = 1.0
-    seeded_bias: float = 0.0
 
 
 class Relu(NamedTuple):
@@ -140,17 +72,6 @@ class Silu(NamedTuple):
     """y = x / (1 + e^-x)."""
 
     name: str
-    inputs: Inputs = ()
-
-
-class Lrn(NamedTuple):
-    """y = x / (k + alpha / size * sum of x^2 over `size` channels around this one) ^ beta."""
-
-    name: str
-    size: int = 5
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 1.0
     inputs: Inputs = ()
 
 
@@ -187,13 +108,6 @@ class Multiply(NamedTuple):
     inputs: Inputs
 
 
-class MeanOverImage(NamedTuple):
-    """(channels, height, width) to (channels,): the mean over each channel."""
-
-    name: str
-    inputs: Inputs = ()
-
-
 class Custom(NamedTuple):
     """An operation of the user's own: y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|).
 
@@ -211,27 +125,46 @@ class Duplicate(NamedTuple):
     inputs: Inputs = ()
 
 
+class Collective(NamedTuple):
+    """An operation of all devices together, each of which gives one row of the batch.
+
+    operation: of velodrome.adapters.models.collectives, `allreduce` and others.
+    """
+
+    name: str
+    operation: str
+    inputs: Inputs = ()
+
+
+class Transfer(NamedTuple):
+    """A copy of each device's row of the batch from one memory to another.
+
+    direction: `h2d`, `d2h` or `d2d`, to the next device or within one. is_pinned: the host's memory
+    is page-locked.
+    """
+
+    name: str
+    direction: str
+    is_pinned: bool
+    inputs: Inputs = ()
+
+
 Layer = Union[
-    Conv,
-    DilatedConv,
-    TransposedConv,
     Linear,
-    MaxPool,
-    AvgPool,
-    BatchNorm,
     Relu,
     Tanh,
     Sigmoid,
     Gelu,
     Silu,
-    Lrn,
     Dropout,
     Loop,
     Add,
     Multiply,
-    MeanOverImage,
     Custom,
     Duplicate,
+    Collective,
+    Transfer,
+    ImageLayer,
     StepLayer,
 ]
 
@@ -267,10 +200,10 @@ class Images(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """Values from a standard normal, or uniform in 0..1."""
+    """Values from a standard normal, uniform in 0..1, or whole numbers in 0..65536."""
 
     size: int
-    distribution: str  # `normal` or `uniform`
+    distribution: str  # `normal`, `uniform` or `integers`
 
 
 class Sequences(NamedTuple):
@@ -309,5 +242,24 @@ class Model(NamedTuple):
     batch_size: int  # the default on a CPU
     gpu_batch_size: int
 
-    def default_batch_size(self, device: str) -> int:
+    @property
+    def is_collective(self) -> bool:
+        return any(isinstance(layer, Collective) for layer in self.layers)
+
+    @property
+    def is_transfer(self) -> bool:
+        """True of a copy between memories."""
+        return any(isinstance(layer, Transfer) for layer in self.layers)
+
+    @property
+    def has_row_per_device(self) -> bool:
+        return self.is_collective or self.is_transfer
+
+    def default_batch_size(self, device: str, devices: int = 1) -> int:
+        """Return the default batch size of all devices together.
+
+        Their number for collective operations and copies between memories.
+        """
+        if self.has_row_per_device:
+            return devices
         return self.gpu_batch_size if device == "gpu" else self.batch_size

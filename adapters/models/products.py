@@ -74,6 +74,15 @@ def count_gradient_flops(model: Model, batch_size: int) -> float:
     return 2.0 * batch_size * total
 
 
+def count_phase_flops(model: Model, batch_size: int, phase: str) -> float:
+    """Count the operations of one call of a timed phase; 0 for one that has no products."""
+    if phase in ("forward", "inference"):
+        return count_forward_flops(model, batch_size)
+    if phase in ("gradient", "step", "fed_gradient"):
+        return count_gradient_flops(model, batch_size)
+    return 0.0
+
+
 def count_copied_bytes(model: Model, batch_size: int) -> int:
     """Count the bytes that one call's copies read and write; 0 for a model that copies nothing."""
     shapes = compute_output_shapes(model)

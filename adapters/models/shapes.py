@@ -3,8 +3,14 @@
 from typing import Dict, List, NamedTuple, Tuple
 
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models.code_kinds import list_code_phases
 from velodrome.adapters.models.layers import Layer, Model
-from velodrome.adapters.protocol import LOADING_PHASES, TIMED_PHASES, USUAL_PHASES
+from velodrome.adapters.protocol import (
+    LOADING_PHASES,
+    TIMED_PHASES,
+    TRAINING_PHASES,
+    USUAL_PHASES,
+)
 
 Shape = Tuple[int, ...]
 
@@ -94,18 +100,23 @@ def list_trained(model: Model) -> Tuple[Parameter, ...]:
 
 
 def list_timed_phases(model: Model, wanted: Tuple[str, ...] = USUAL_PHASES) -> Tuple[str, ...]:
-    """List those of the wanted timed phases that the model has, in order.
+    """List those of the wanted timed phases that the model has, in order; maybe none.
 
-    Without a loss there is only forward; without trained parameters there are no gradients. Code
-    has no output, so no inference, and only torch has optimizers for it.
+    Without a loss there is only forward, wanted or not; without trained parameters there are no
+    gradients. Code has inference if its file has a function for it, and optimizers in torch alone.
     """
     if isinstance(model.loss, kinds.NoLoss):
         return ("forward",)
     own: Tuple[str, ...] = TIMED_PHASES if list_trained(model) else ("forward", "inference")
     if isinstance(model.input, kinds.Code):
-        own = USUAL_PHASES + (("update", "step") if model.input.framework == "torch" else ())
+        own = list_code_phases(model.input)
     left_out = () if has_records(model) else LOADING_PHASES
-    return tuple(name for name in own if name in wanted and name not in left_out) or ("forward",)
+    return tuple(name for name in own if name in wanted and name not in left_out)
+
+
+def changes_parameters(model: Model, wanted: Tuple[str, ...]) -> bool:
+    """Return True if one of the wanted phases that the model has changes parameters."""
+    return any(phase in TRAINING_PHASES for phase in list_timed_phases(model, wanted))
 
 
 def has_records(model: Model) -> bool:

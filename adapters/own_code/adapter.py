@@ -61,6 +61,22 @@ class CodeAdapter(contract.Adapter):
         problem = "gradient() returned a {}".format(type(found).__name__)
         raise self.code.reject(self.code.gradient, problem, "Return (loss, gradients by name)")
 
+    def require_output(self, array: numpy.ndarray, examples: int) -> numpy.ndarray:
+        """Return the output of inference in float32, or in float64 for a reference. CodeFailed.
+
+        array: on the host. examples: of the batch, the length of its first axis.
+        """
+        mend = "Return one array, whose first axis is that of the examples"
+        if array.dtype.kind not in "biuf":
+            problem = "inference() returned an array of {}".format(array.dtype)
+            raise self.code.reject(self.code.inference, problem, mend)
+        if array.shape[:1] != (examples,):
+            problem = "inference() returned the shape {} for {} examples".format(
+                tuple(array.shape), examples
+            )
+            raise self.code.reject(self.code.inference, problem, mend)
+        return numpy.ascontiguousarray(array, None if array.dtype == FLOAT64 else numpy.float32)
+
     def require_scalar(self, shape: Tuple[int, ...]) -> None:
         """Raise CodeFailed unless a loss has the shape of one number."""
         if any(length != 1 for length in shape):

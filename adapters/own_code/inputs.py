@@ -34,6 +34,11 @@ def split_arrays(batch: Batch) -> Dict[str, numpy.ndarray]:
     return {name: numpy.ascontiguousarray(batch.inputs[name]) for name in names}
 
 
+def count_examples(arrays: Dict[str, Any]) -> int:
+    """Count the examples of a batch of arrays by name, also of a framework's own kind."""
+    return len(next(iter(arrays.values())))
+
+
 def _draw_records(
     code: LoadedCode, batch_size: int, draw: numpy.random.RandomState
 ) -> numpy.ndarray:

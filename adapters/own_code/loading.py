@@ -25,7 +25,7 @@ class PackageMissing(ImportError):
 
 
 class LoadedCode(NamedTuple):
-    """A user's file in this process. forward, gradient: None if the file leaves them out."""
+    """A user's file in this process. Functions after batch: None if the file leaves them out."""
 
     path: str
     name: str  # of the file, without its folder
@@ -34,6 +34,7 @@ class LoadedCode(NamedTuple):
     batch: Callable[..., Any]
     forward: Optional[Callable[..., Any]] = None
     gradient: Optional[Callable[..., Any]] = None
+    inference: Optional[Callable[..., Any]] = None
 
     def locate(self, function: Optional[Callable[..., Any]]) -> str:
         """Return the place of a function of it, such as `my_gpt2.py:12`."""
@@ -94,7 +95,7 @@ def _load(model: Model) -> LoadedCode:
         raise bare.explain(error, None) from error
     functions: Dict[str, Any] = {
         function: getattr(module, function, None)
-        for function in ("make", "batch", "forward", "gradient")
+        for function in ("make", "batch", "forward", "gradient", "inference")
     }
     for function, value in functions.items():
         if value is not None and not callable(value):

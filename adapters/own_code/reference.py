@@ -8,32 +8,33 @@ In float32 a product's result is off by about 0.3 sqrt(n) 2^-24 of its root mean
 products in one sum (velodrome.adapters.proof.tie_distance).
 """
 
+import contextlib
 import math
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, Iterator, Tuple
 
 import numpy
 
 from velodrome.adapters import optimizers
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models import shapes as shapes_of
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.own_code.adapter import CodeAdapter
 from velodrome.adapters.proof import reference, seeding, tie_distance
-from velodrome.adapters.proof.phase_references import StepResult, measure_spread
-from velodrome.adapters.proof.reference import ChangedLoss, ExpectedResults, Reference
+from velodrome.adapters.proof.batch_results import BatchResult
+from velodrome.adapters.proof.phase_references import (
+    OUTPUT,
+    EvaluationResults,
+    StepResult,
+    sum_loss_spread,
+)
+from velodrome.adapters.proof.reference import ChangedLoss, Reference
 from velodrome.adapters.proof.relative_errors import compute_relative_error, measure_distance
 from velodrome.adapters.proof.sketch import compute_sketch
+from velodrome.adapters.protocol import USUAL_PHASES
 from velodrome.adapters.tolerances import JUMP, PredictedErrors
 
 REPEATABLE = 1e-9  # relative: two float64 calls on one batch differ by less, unless one is random
 PERTURBATION = 2.0**-23  # of each parameter, where a framework cannot round products
-
-
-class CallResult(NamedTuple):
-    """Loss, gradient lengths and sketches of one batch in float64."""
-
-    loss: float
-    norms: Dict[str, float]
-    sketches: Dict[str, numpy.ndarray]
 
 
 def compute_code_reference(
@@ -43,11 +44,12 @@ def compute_code_reference(
     seed: int,
     dtype: str,
     optimizer: str = "",
+    phases: Tuple[str, ...] = USUAL_PHASES,
 ) -> Reference:
     """Compute a reference by an adapter in float64. dtype: of the results compared with it.
 
-    optimizer: of the phases update and step; empty without them. CodeFailed if the code fails,
-    Unsupported if it is random or the dtype cannot be proven.
+    optimizer: of the phases update and step; empty without them. phases: those that it will be used
+    for. CodeFailed if the code fails, Unsupported if it is random or the dtype cannot be proven.
     """
     batches = seeding.draw_batches(model, batch_size, seed)
     checked = seeding.choose_checked_batches(model, batch_size)
@@ -58,32 +60,23 @@ def compute_code_reference(
     shapes = {name: tuple(values.shape) for name, values in adapter.parameters()}
     _require_repeatable(adapter, own[0].loss)
     _require_gradients(adapter, own[0], shapes)
-    expected = _collect([own[number] for number in checked])
-    bare = Reference(
-        model=model.name,
-        batch_size=batch_size,
-        seed=seed,
-        digest=reference.compute_digest(model),
-        near_ties=0,
-        draws=seeding.list_first_attempts(model, batch_size),
-        checked=checked,
+    expected = reference.collect_results([own[number] for number in checked])
+    bare = reference.make_blank(model, batch_size, seed, dtype)._replace(
         losses=tuple(result.loss for result in own),
         norms=expected.norms,
         sketches=expected.sketches,
         shapes=shapes,
-        total={},
-        fresh=_collect(new),
-        changed=ChangedLoss(),
-        dropout=None,
-        dtype=dtype,
+        fresh=reference.collect_results(new),
     )
     bare = bare._replace(predicted=_predict_errors(adapter, model, bare))
     if optimizer:
         bare = bare._replace(step=_compute_step(adapter, bare, optimizer))
+    if "inference" in shapes_of.list_timed_phases(model, phases):
+        bare = bare._replace(evaluation=_evaluate(adapter, model, bare, len(batches)))
     return bare._replace(changed=_compute_changed_loss(adapter, model, bare, len(batches)))
 
 
-def _run(adapter: CodeAdapter, index: int) -> CallResult:
+def _run(adapter: CodeAdapter, index: int) -> BatchResult:
     handle = adapter.gradient(index)
     loss = adapter.loss(handle)
     if not math.isfinite(loss):
@@ -93,15 +86,7 @@ def _run(adapter: CodeAdapter, index: int) -> CallResult:
     for name, gradient in adapter.gradients(handle):
         norms[name] = float(numpy.linalg.norm(gradient))
         sketches[name] = compute_sketch(name, gradient)
-    return CallResult(loss, norms, sketches)
-
-
-def _collect(found: List[CallResult]) -> ExpectedResults:
-    return ExpectedResults(
-        tuple(each.loss for each in found),
-        {name: numpy.array([each.norms[name] for each in found]) for name in found[0].norms},
-        {name: numpy.stack([each.sketches[name] for each in found]) for name in found[0].sketches},
-    )
+    return BatchResult(loss, norms, sketches)
 
 
 def _require_repeatable(adapter: CodeAdapter, loss: float) -> None:
@@ -115,7 +100,7 @@ def _require_repeatable(adapter: CodeAdapter, loss: float) -> None:
 
 
 def _require_gradients(
-    adapter: CodeAdapter, result: CallResult, shapes: Dict[str, Tuple[int, ...]]
+    adapter: CodeAdapter, result: BatchResult, shapes: Dict[str, Tuple[int, ...]]
 ) -> None:
     """Raise CodeFailed unless the gradients are those of the trained parameters."""
     code = adapter.code
@@ -152,34 +137,93 @@ def _predict_errors(adapter: CodeAdapter, model: Model, bare: Reference) -> Pred
     return PredictedErrors(loss, errors, bare.shapes)
 
 
-def _run_perturbed(adapter: CodeAdapter, bare: Reference) -> CallResult:
-    """Run the first checked batch with parameters that are slightly off, and restore them."""
+def _run_perturbed(adapter: CodeAdapter, bare: Reference) -> BatchResult:
+    """Run the first checked batch with parameters that are slightly off."""
+    with _perturbed_parameters(adapter, bare):
+        return _run(adapter, bare.checked[0])
+
+
+@contextlib.contextmanager
+def _perturbed_parameters(adapter: CodeAdapter, bare: Reference) -> Iterator[None]:
+    """Let parameters be slightly off within the context, and restore them."""
     own = dict(adapter.parameters())
     for name, values in own.items():
         draw = seeding.make_stream(bare.seed, "perturbed", name)
         off = 1.0 + PERTURBATION * draw.uniform(-1.0, 1.0, values.shape)
         adapter.set_parameter(name, values * off)
-    found = _run(adapter, bare.checked[0])
+    yield
     for name, values in own.items():
         adapter.set_parameter(name, values)
-    return found
 
 
 def _compute_step(adapter: CodeAdapter, bare: Reference, optimizer: str) -> StepResult:
     """Take one step on batch 0, as velodrome.adapters.proof.phase_references, and undo it."""
     before, gradients = dict(adapter.parameters()), _read_gradients(adapter, 0)[1]
     for name, gradient in gradients.items():
-        moments = optimizers.begin(optimizer, gradient)
-        after, _ = optimizers.advance(optimizer, before[name], gradient, moments, 1)
-        adapter.set_parameter(name, after)
+        adapter.set_parameter(name, optimizers.advance_first(optimizer, before[name], gradient))
     loss, slopes = _read_gradients(adapter, 1 % len(bare.losses))
-    allowed = 0.0
-    for name, gradient in gradients.items():
-        tolerance = bare.gradient_tolerance(name)
-        spread = measure_spread(optimizer, before[name], gradient, tolerance)
-        allowed += float((numpy.abs(slopes[name]) * spread).sum())
-        adapter.set_parameter(name, before[name])
+    for name, values in before.items():
+        adapter.set_parameter(name, values)
+    tolerances = {name: bare.gradient_tolerance(name) for name in gradients}
+    allowed = sum_loss_spread(optimizer, before, gradients, slopes, tolerances)
     return StepResult(optimizer, loss, allowed)
+
+
+def _evaluate(adapter: CodeAdapter, model: Model, bare: Reference, fresh: int) -> EvaluationResults:
+    """Evaluate the checked batches and the fresh ones, which begin at number `fresh`."""
+    # Before any other call on that batch: code that keeps its outputs would keep them here, too.
+    changed = _evaluate_changed(adapter, model, bare, fresh + bare.checked[0])
+    with _evaluation_mode(adapter):
+        outputs = [_sketch_output(adapter, number) for number in bare.checked]
+        others = [_sketch_output(adapter, fresh + number) for number in bare.checked]
+        again = _sketch_output(adapter, bare.checked[0])
+        if not measure_distance(again, outputs[0]) <= REPEATABLE:
+            code = adapter.code
+            text = "{}: two calls on one batch gave different outputs. {}"
+            mend = "Turn random operations off in evaluation mode, and keep nothing between calls"
+            raise Unsupported(text.format(code.locate(code.inference), mend))
+        try:
+            with adapter.round_products(bare.dtype):
+                rounded = _sketch_output(adapter, bare.checked[0])
+        except Unsupported:  # of float32 alone, see _predict_errors
+            with _perturbed_parameters(adapter, bare):
+                rounded = _sketch_output(adapter, bare.checked[0])
+        predicted = measure_distance(rounded, outputs[0])
+    return EvaluationResults({}, numpy.stack(outputs), numpy.stack(others), changed, predicted)
+
+
+def _evaluate_changed(
+    adapter: CodeAdapter, model: Model, bare: Reference, index: int
+) -> numpy.ndarray:
+    """Return the sketch of a batch's output after a parameter is changed, and restore that."""
+    changed = reference.choose_changed_parameter(model, bare.seed, bare.shapes)
+    if changed is None:
+        return numpy.zeros(0)
+    name, values = changed
+    before = dict(adapter.parameters())[name]
+    adapter.set_parameter(name, values)
+    with _evaluation_mode(adapter):
+        sketch = _sketch_output(adapter, index)
+    adapter.set_parameter(name, before)
+    return sketch
+
+
+@contextlib.contextmanager
+def _evaluation_mode(adapter: CodeAdapter) -> Iterator[None]:
+    adapter.start_inference({})
+    try:
+        yield
+    finally:
+        adapter.end_inference()
+
+
+def _sketch_output(adapter: CodeAdapter, index: int) -> numpy.ndarray:
+    """Return the sketch of a batch's output. CodeFailed if a value is not finite."""
+    output = adapter.output(adapter.inference(index))
+    if not numpy.isfinite(output).all():
+        code, problem = adapter.code, "the output of inference() is not finite in float64"
+        raise code.reject(code.inference, problem, "Correct the module or the batch")
+    return compute_sketch(OUTPUT, output)
 
 
 def _read_gradients(adapter: CodeAdapter, index: int) -> Tuple[float, Dict[str, numpy.ndarray]]:

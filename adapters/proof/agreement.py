@@ -8,6 +8,7 @@ import numpy
 from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.proof import seeding
+from velodrome.adapters.proof.collective_results import compute_expected_output, name_source
 from velodrome.adapters.proof.disagreement import Disagreed as Disagreed
 from velodrome.adapters.proof.disagreement import format_table
 from velodrome.adapters.proof.prediction import list_weak
@@ -136,13 +137,18 @@ def _measure_scale(found: numpy.ndarray, expected: numpy.ndarray) -> float:
         return float((found * expected).sum()) / square if square else 1.0
 
 
-def require_copy(output: numpy.ndarray, expected: numpy.ndarray) -> None:
-    """Raise Disagreed unless output and expected are equal, value by value."""
+def require_values(
+    output: numpy.ndarray, expected: numpy.ndarray, source: str = "the input's"
+) -> None:
+    """Raise Disagreed unless output and expected are equal, value by value.
+
+    source: names in the error what the values should be.
+    """
     if output.shape != expected.shape:
         raise Disagreed("output of shape {}, not {}".format(output.shape, expected.shape))
     wrong = int((output != expected).sum())
     if wrong:
-        raise Disagreed("{} of {} values are not the input's".format(wrong, expected.size))
+        raise Disagreed("{} of {} values are not {}".format(wrong, expected.size, source))
 
 
 class _ErrorCollector(object):
@@ -199,11 +205,12 @@ class _ErrorCollector(object):
 
 
 def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
-    """Verify a model without a loss: a copy, whose output is its input, value by value."""
+    """Verify a model without a loss, a copy or a collective, value by value."""
     model = MODELS[reference.model]
     batches = seeding.draw_batches(model, reference.batch_size, reference.seed, reference.draws)
     for index in reference.checked:
-        require_copy(adapter.output(adapter.forward(index)), batches[index].inputs)
+        expected = compute_expected_output(model, batches[index].inputs)
+        require_values(adapter.output(adapter.forward(index)), expected, name_source(model))
     return Verified(0.0, 0.0, 0.0, (), adapter.notes(), monotonic_ns())
 
 

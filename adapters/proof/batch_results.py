@@ -1,16 +1,18 @@
 """Loss and gradients of each batch by the reference's network, within bounded memory."""
 
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy
 
 from velodrome.adapters.contract import Batch, map_arrays
 from velodrome.adapters.frameworks.numpy.network import Network
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.models import shapes
-from velodrome.adapters.models.layers import Model
-from velodrome.adapters.proof import prediction, seeding, tie_distance
+from velodrome.adapters.models import shapes, shared_batches
+from velodrome.adapters.proof import prediction, seeding
 from velodrome.adapters.proof.sketch import compute_sketch
+
+# Called with a batch's number, its loss and its gradients.
+Observer = Callable[[int, float, Dict[str, numpy.ndarray]], None]
 
 _CHUNK_BYTES = 2**30  # of float64 activations in one chunk of a batch
 
@@ -23,19 +25,38 @@ class BatchResult(NamedTuple):
     sketches: Dict[str, numpy.ndarray]
 
 
-def compute_batches(network: Network, batches: Tuple[Batch, ...]) -> List[BatchResult]:
-    """Compute each batch; overlapping batches share their examples' part if layers allow it."""
-    if tie_distance.needs_whole_batch(network.model) or isinstance(
+def compute_batches(
+    network: Network,
+    batches: Tuple[Batch, ...],
+    observed: Tuple[int, ...] = (),
+    observe: Optional[Observer] = None,
+) -> List[BatchResult]:
+    """Compute each batch; overlapping batches share their examples' part if layers allow it.
+
+    observed: numbers of batches with whose number, loss and gradients `observe` is called.
+    """
+    shares = not shared_batches.needs_whole_batch(network.model) and not isinstance(
         network.model.input, kinds.Sequences
-    ):
-        return [_summarize(*accumulate_gradients(network, batch)) for batch in batches]
-    return _compute_overlapping(network, batches)
+    )
+    if shares and not observed[1:]:
+        return _compute_overlapping(network, batches, observe if observed else None)
+    found = []
+    for number, batch in enumerate(batches):
+        loss, gradients = accumulate_gradients(network, batch)
+        found.append(_summarize(loss, gradients))
+        if observe is not None and number in observed:
+            observe(number, loss, gradients)
+        del gradients  # before the next one: of a large model, gigabytes
+    return found
 
 
-def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[BatchResult]:
+def _compute_overlapping(
+    network: Network, batches: Tuple[Batch, ...], observe: Optional[Observer]
+) -> List[BatchResult]:
     """Compute each example once, in stretches of examples that belong to the same batches.
 
-    Norms are those of the whole gradient for the first batch, of its sketch for the others.
+    Norms are those of the whole gradient for the first batch, of its sketch for the others. Only
+    the first batch is observed.
     """
     size, count = len(batches[0].inputs), len(batches)
     step = seeding.compute_step(size)
@@ -50,6 +71,7 @@ def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[B
         parts.append((start, end, _summarize(loss, gradients)))
         if end <= size:
             _add(whole, gradients, (end - start) / float(size))
+        del gradients
     found = [
         _average(
             [(end - begin, part) for begin, end, part in parts if start <= begin < start + size]
@@ -57,6 +79,8 @@ def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[B
         for start in starts
     ]
     norms = {name: _norm(value) for name, value in whole.items()}
+    if observe is not None:
+        observe(0, found[0].loss, whole)
     return [found[0]._replace(norms=norms)] + found[1:]
 
 
@@ -85,7 +109,7 @@ def accumulate_gradients(
     """
     loss = 0.0
     total: Dict[str, numpy.ndarray] = {}
-    for part in split_batch(network.model, batch):
+    for part in split_batch(network, batch):
         share = len(part.inputs) / float(len(batch.inputs))
         result = network.gradient(prediction.round_inputs(part, dtype) if dtype else part)
         loss += share * result.loss
@@ -100,7 +124,7 @@ def _add(
         if name in total:
             total[name] += share * gradient
         else:
-            total[name] = share * gradient
+            total[name] = gradient if share == 1.0 else share * gradient
 
 
 def _summarize(loss: float, gradients: Dict[str, numpy.ndarray]) -> BatchResult:
@@ -110,14 +134,16 @@ def _summarize(loss: float, gradients: Dict[str, numpy.ndarray]) -> BatchResult:
     )
 
 
-def split_batch(model: Model, batch: Batch) -> Iterator[Batch]:
+def split_batch(network: Network, batch: Batch) -> Iterator[Batch]:
+    """Yield the batch in parts that fit in memory, or those of the devices if they matter."""
+    model = network.model
     values = sum(
         shapes.count_values(shape) for shape in shapes.compute_output_shapes(model).values()
     )
     # Three times: a layer's output, what its backward pass keeps of it, and its gradient.
     size = max(1, _CHUNK_BYTES // (3 * 8 * values))
-    if tie_distance.needs_whole_batch(model):
-        size = len(batch.inputs)
+    if shared_batches.needs_whole_batch(model):
+        size = len(batch.inputs) // network.devices
     for start in range(0, len(batch.inputs), size):
         own = _slice(batch, start, start + size)
         wide = own.inputs if own.inputs.dtype.kind == "i" else own.inputs.astype(numpy.float64)

@@ -6,17 +6,17 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 import numpy
 
 from velodrome.adapters.contract import Adapter, Handle
+from velodrome.adapters.groups.leader import GroupAdapter
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import agreement, dropout_gradients, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
 from velodrome.adapters.proof.loaded_batches import check_fed_gradient, check_loaded
 from velodrome.adapters.proof.optimizer_updates import check_updates
-from velodrome.adapters.proof.phase_modes import TRAINING
 from velodrome.adapters.proof.relative_errors import compute_relative_error
 from velodrome.adapters.proof.result_findings import (
     check_agreement,
-    check_copy,
     check_output,
+    check_values,
     judge_errors,
 )
 from velodrome.adapters.proof.timed_phase import (
@@ -32,12 +32,14 @@ from velodrome.adapters.protocol import (
     FAILED,
     LOADING_PHASES,
     PASSED,
+    TRAINING_PHASES,
     monotonic_ns,
 )
 from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
 from velodrome.adapters.worker.process_times import (
     estimate_interference_ns,
     estimate_page_fault_ns,
+    measure_first_touch_ns,
     read_page_faults,
     read_process_times,
 )
@@ -48,10 +50,11 @@ LONG_CALL_NS = 20000000  # longer calls are repeated as little as possible
 UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call: the allowed excess of a first reading
 # Of a second reading: another allowance. Reading parameters takes a framework several operations.
 READING_SHARE, PARAMETERS_SHARE = 0.25, 0.5
-FIRST_TOUCH_NS_PER_BYTE = 0.2  # plus this, for first access to host memory
+FIRST_TOUCH_NS_PER_BYTE = 0.2  # plus this, or what it takes now, for first access to host memory
 # Others that use this share of a reading's time also slow it by caches and page faults. Then it
-# proves a failure only if it is late by the second share of a call.
-BUSY_SHARE, BUSY_UNDRAINED_SHARE = 0.1, 0.5
+# proves a failure only if it is late by the second share of a call, and by more than they took, of
+# which no more counts than a whole call, or this for a short one.
+BUSY_SHARE, BUSY_UNDRAINED_SHARE, BUSY_NS = 0.1, 0.5, 2000000
 READ_BYTES = 2**24  # of gradients, read to see that a device is done
 
 
@@ -63,7 +66,7 @@ class ResultReading(NamedTuple):
     """
 
     cost: CallCost
-    gradient_bytes: int
+    read_bytes: int
     taken_ns: float = 0.0
     page_fault_ns: float = 0.0
 
@@ -80,7 +83,7 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
     adapter that computes every second time. The median reading must be drained: interference may
     delay one, and a late result may once be ready by chance.
     """
-    share = PARAMETERS_SHARE if phase.name in TRAINING else READING_SHARE
+    share = PARAMETERS_SHARE if phase.name in TRAINING_PHASES else READING_SHARE
     places = [-1, 0] if phase.call_ns > LONG_CALL_NS else [-1, 0, -1]
     tries, found = [], []
     while places:
@@ -96,7 +99,7 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
         is_drained = _judge_drained(*sorted(tries)[len(tries) // 2])
         if not places and is_drained.outcome != PASSED and len(tries) < MAX_TRIES:
             places = [place, -1 - place]
-    if phase.name in TRAINING:
+    if phase.name in TRAINING_PHASES:
         return is_drained, check_training(proof, phase)
     if phase.name == "fed_gradient":
         return is_drained, check_fed_gradient(proof, phase.calls.call)
@@ -130,7 +133,8 @@ def _judge_drained(beyond: float, first: ResultReading, call_ns: float) -> Check
     reason = "reading the result took {:.0f} us, {:.0f} us more than allowed"
     reason = reason.format(elapsed_ns / 1e3, beyond / 1e3)
     is_busy = first.taken_ns > BUSY_SHARE * elapsed_ns
-    if is_busy and beyond < BUSY_UNDRAINED_SHARE * call_ns:
+    taken_ns = min(first.taken_ns, max(call_ns, BUSY_NS))
+    if is_busy and beyond < max(BUSY_UNDRAINED_SHARE * call_ns, taken_ns):
         return CheckFinding(CANNOT_TELL, figures, reason + ", while others used its processors")
     return CheckFinding(FAILED, figures, "the device was not done: " + reason)
 
@@ -142,14 +146,14 @@ def _check_result(
 
     Of a phase that changes parameters, and of fed_gradient, too: their checks begin anew.
     """
-    if phase.name in TRAINING or phase.name == "fed_gradient":
+    if phase.name in TRAINING_PHASES or phase.name == "fed_gradient":
         return CheckFinding(PASSED)
     if phase.name in LOADING_PHASES:
         return check_loaded(proof, handle)
     if phase.name == "inference":
         return check_output(proof, proof.reference.evaluation.outputs[place], handle)
     if isinstance(proof.model.loss, NoLoss):
-        return check_copy(proof, proof.batches[proof.places[place]], handle)
+        return check_values(proof, proof.batches[proof.places[place]], handle)
     if proof.drops:
         return CheckFinding(PASSED)
     return check_agreement(proof, phase.name, proof.expected, place, handle)
@@ -177,9 +181,11 @@ def _measure_excess(
         first_ns - again_ns - max(UNDRAINED_NS, UNDRAINED_SHARE * call_ns, repeated * again_ns)
         for first_ns, again_ns, call_ns in zip(first.clocks, again.clocks, call)
     ]
-    return (
-        min(clocks) if proof.on_cpu else clocks[0]
-    ) - FIRST_TOUCH_NS_PER_BYTE * first.gradient_bytes
+    excess = min(clocks) if proof.on_cpu else clocks[0]
+    least = excess - FIRST_TOUCH_NS_PER_BYTE * first.read_bytes
+    if least <= 0:
+        return least
+    return min(least, excess - measure_first_touch_ns(first.read_bytes))
 
 
 def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> ResultReading:
@@ -195,11 +201,16 @@ def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> ResultRead
 
 
 def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
-    """Read a result and return the bytes of gradients that were read."""
+    """Read a result and return the bytes that were read, but for a loss.
+
+    Of a group, the leader's own: the words with its followers would take longer than a short
+    reading, and its gradients are no earlier there than all of theirs.
+    """
     adapter, count = proof.adapter, 0
+    if isinstance(adapter, GroupAdapter):
+        adapter, handle = adapter.own, handle.own
     if isinstance(proof.model.loss, NoLoss):
-        adapter.output(handle)
-        return 0
+        return int(adapter.output(handle).nbytes)
     if phase == "inference":
         return int(adapter.output(handle).nbytes)
     if phase in LOADING_PHASES and phase != "fed_gradient":
@@ -216,10 +227,10 @@ def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
 def _iterate_results(
     adapter: Adapter, phase: str, handle: Handle
 ) -> Iterator[Tuple[str, numpy.ndarray]]:
-    """Return what a phase leaves on the device: gradients, or changed parameters."""
+    """Return what a phase leaves on this process's devices: gradients, or changed parameters."""
     if phase in ("gradient", "fed_gradient"):
-        return adapter.gradients(handle)
-    return adapter.parameters() if phase in TRAINING else iter(())
+        return adapter.own_gradients(handle)
+    return adapter.own_parameters() if phase in TRAINING_PHASES else iter(())
 
 
 def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFinding]:

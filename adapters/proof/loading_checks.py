@@ -64,7 +64,11 @@ def check_loading_rates(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Compare with the device's peaks; without workers, with the process's processor time, too."""
     request, feed = proof.request, proof.data
     peak = peak_rates.find_peak(
-        request.device, proof.adapter.device_name(), request.threads, request.dtype
+        request.device,
+        proof.adapter.device_name(),
+        request.threads,
+        request.dtype,
+        request.all_devices,
     )
     per_s = 1e9 / phase.call_ns
     stored = feed.timed.file.record_bytes * request.batch_size

@@ -15,6 +15,7 @@ from velodrome.adapters import optimizers
 from velodrome.adapters.contract import Handle
 from velodrome.adapters.proof import agreement
 from velodrome.adapters.proof.phase_modes import Call, phase_mode
+from velodrome.adapters.proof.reference import ExpectedResults
 from velodrome.adapters.proof.relative_errors import compute_relative_error
 from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
@@ -75,6 +76,28 @@ def check_one_update(proof: ProofContext, call: Call, place: int) -> CheckFindin
         before, gradients = _read_parameters(proof), _read_gradients(proof, kept)
         call(proof.places[place])
         return _judge(state.compare(before, gradients, _read_parameters(proof)), [], [])
+
+
+def check_one_step(
+    proof: ProofContext, call: Call, place: int, expected: ExpectedResults
+) -> CheckFinding:
+    """Check a step from the first weights on the batch at `place`, whose results are expected.
+
+    The gradients of a call beside it are compared with the reference, the update with them.
+    """
+    adapter, index = proof.adapter, proof.places[place]
+    state = _UpdateChecker(proof, is_exact=False)
+    with phase_mode(proof, "step"):
+        before, handle = _read_parameters(proof), adapter.gradient(index)
+        errors = agreement.measure_gradient_errors(
+            proof.reference, expected, place, adapter, handle
+        )
+        gradients = _read_gradients(proof, handle)
+        loss = compute_relative_error(adapter.loss(call(index)), expected.losses[place])
+        updates = state.compare(before, gradients, _read_parameters(proof))
+    own = proof.reference
+    faults = [*errors.list_faults(own), *agreement.ResultErrors(loss).list_faults(own)]
+    return _judge(updates, [errors.loss, loss], faults)
 
 
 class _UpdateChecker(object):

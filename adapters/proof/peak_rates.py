@@ -30,16 +30,25 @@ class PeakRates(NamedTuple):
     source: str
 
 
-def find_peak(device: str, device_name: str, threads: int, dtype: str) -> Optional[PeakRates]:
-    """Return the peak of `threads` cores or of a GPU by its name; None for an unknown GPU."""
+def find_peak(
+    device: str, device_name: str, threads: int, dtype: str, devices: int = 1
+) -> Optional[PeakRates]:
+    """Return the peak of `threads` cores or of a GPU by its name; None for an unknown GPU.
+
+    devices: GPUs, or processes with so many threads each.
+    """
     if device == "cpu":
         per_cycle = CPU_FLOPS_PER_CYCLE[dtype]
         source = "{:.0f} operations a cycle in {} at 6.5 GHz, which no core reaches"
         return PeakRates(
-            threads * per_cycle * CYCLES_PER_S, CPU_BYTES_PER_S, source.format(per_cycle, dtype)
+            devices * threads * per_cycle * CYCLES_PER_S,
+            CPU_BYTES_PER_S,
+            source.format(per_cycle, dtype),
         )
     gpu = find_gpu(device_name.partition(" MIG ")[0])  # a part is no faster than the whole
-    return PeakRates(_bound_flops(gpu, dtype), gpu.bytes_per_s, gpu.source) if gpu else None
+    if gpu is None:
+        return None
+    return PeakRates(devices * _bound_flops(gpu, dtype), devices * gpu.bytes_per_s, gpu.source)
 
 
 def _bound_flops(gpu: GpuPeak, dtype: str) -> float:

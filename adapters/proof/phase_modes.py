@@ -7,10 +7,9 @@ from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof.timed_phase import ProofContext
-from velodrome.adapters.protocol import LOADING_PHASES, Request
+from velodrome.adapters.protocol import LOADING_PHASES, TRAINING_PHASES, Request
 
 Call = Callable[[int], Handle]
-TRAINING = ("update", "step")  # phases that change parameters
 
 
 def list_calls(proof: ProofContext) -> Tuple[Tuple[str, Call], ...]:
@@ -20,7 +19,7 @@ def list_calls(proof: ProofContext) -> Tuple[Tuple[str, Call], ...]:
         "forward": adapter.forward,
         "gradient": adapter.gradient,
         "inference": adapter.inference,
-        "update": _ignore_index(adapter),
+        "update": ignore_index(adapter),
         "step": adapter.step,
     }
     if proof.feed is not None:
@@ -37,32 +36,34 @@ def list_calls(proof: ProofContext) -> Tuple[Tuple[str, Call], ...]:
 
 def trains(request: Request, model: Model) -> bool:
     """Return True if a requested phase that the model has changes parameters."""
-    return any(phase in TRAINING for phase in shapes.list_timed_phases(model, request.phases))
+    return shapes.changes_parameters(model, request.phases)
 
 
 @contextlib.contextmanager
 def phase_mode(proof: ProofContext, phase: str, place: int = 0) -> Iterator[Any]:
     """Set the adapter for calls of a phase; behind it, parameters and mode are as before.
 
-    place: of the checked batch whose gradients `update` uses. The context's value is the handle of
-    those gradients, else None.
+    Also if an exception leaves it. place: of the checked batch whose gradients `update` uses. The
+    context's value is the handle of those gradients, else None.
     """
     kept = None
     if phase == "inference":
         proof.adapter.start_inference(proof.reference.evaluation.statistics)
-    elif phase in TRAINING:
+    elif phase in TRAINING_PHASES:
         restart_training(proof)
         if phase == "update":
             kept = proof.adapter.keep_gradients(proof.places[place])
     elif phase in LOADING_PHASES:
         proof.data.start(phase)
-    yield kept
-    if phase == "inference":
-        proof.adapter.end_inference()
-    elif phase in TRAINING:
-        restart_training(proof)
-    elif phase in LOADING_PHASES:
-        proof.data.stop()
+    try:
+        yield kept
+    finally:
+        if phase == "inference":
+            proof.adapter.end_inference()
+        elif phase in TRAINING_PHASES:
+            restart_training(proof)
+        elif phase in LOADING_PHASES:
+            proof.data.stop()
 
 
 def restart_training(proof: ProofContext) -> None:
@@ -70,7 +71,8 @@ def restart_training(proof: ProofContext) -> None:
     proof.adapter.start_training(proof.request.optimizer, proof.weights)
 
 
-def _ignore_index(adapter: Adapter) -> Call:
+def ignore_index(adapter: Adapter) -> Call:
+    """Return the call of an update, which has no batch."""
     update = adapter.update
 
     def call(index: int) -> Handle:

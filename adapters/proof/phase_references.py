@@ -87,7 +87,7 @@ def evaluate(
     """
     parts = [
         network.evaluate(prediction.round_inputs(part, dtype) if dtype else part, statistics)
-        for part in split_batch(network.model, batch)
+        for part in split_batch(network, batch)
     ]
     return numpy.concatenate([numpy.asarray(part, numpy.float32) for part in parts])
 
@@ -99,25 +99,36 @@ def compute_step(
     dtype: str,
     predicted: PredictedErrors,
 ) -> StepResult:
-    """Take one step from the network's weights. The network keeps the new weights.
-
-    A loss follows a gradient smoothly, so that the allowed error is the sum over all values of its
-    slope, times by how far the optimizer moves a value whose gradient is off by the tolerance, and
-    by how far its own arithmetic in float32 does.
-    """
+    """Take one step from the network's weights. The network keeps the new weights."""
     _, gradients = accumulate_gradients(network, batches[0])
     before = {}
     for name, gradient in gradients.items():
         before[name] = network.read(name)
-        moments = optimizers.begin(optimizer, gradient)
-        network.put(name, optimizers.advance(optimizer, before[name], gradient, moments, 1)[0])
+        network.put(name, optimizers.advance_first(optimizer, before[name], gradient))
     loss, slopes = accumulate_gradients(network, batches[1 % len(batches)])
-    allowed = 0.0
-    for name, gradient in gradients.items():
-        tolerance = compute_gradient_tolerance(dtype, predicted, name)
-        spread = measure_spread(optimizer, before[name], gradient, tolerance)
-        allowed += float((numpy.abs(slopes[name]) * spread).sum())
+    tolerances = {name: compute_gradient_tolerance(dtype, predicted, name) for name in gradients}
+    allowed = sum_loss_spread(optimizer, before, gradients, slopes, tolerances)
     return StepResult(optimizer, loss, allowed)
+
+
+def sum_loss_spread(
+    optimizer: str,
+    before: Dict[str, numpy.ndarray],
+    gradients: Dict[str, numpy.ndarray],
+    slopes: Dict[str, numpy.ndarray],
+    tolerances: Dict[str, float],
+) -> float:
+    """Return by how much the loss after a first update may be off.
+
+    A loss follows a gradient smoothly, so it is the sum over all values of its slope, times by how
+    far the optimizer moves a value whose gradient is off by the tolerance, and by how far its own
+    arithmetic in float32 does.
+    """
+    total = 0.0
+    for name, gradient in gradients.items():
+        spread = measure_spread(optimizer, before[name], gradient, tolerances[name])
+        total += float((numpy.abs(slopes[name]) * spread).sum())
+    return total
 
 
 def measure_spread(
@@ -129,9 +140,8 @@ def measure_spread(
     float32. A gradient of 0 is one in float32, too.
     """
     off = numpy.where(gradient, tolerance * float(numpy.sqrt((gradient**2).mean())), 0.0)
-    moments = optimizers.begin(optimizer, gradient)
     exact, more, less = (
-        optimizers.advance(optimizer, values, gradient + sign * off, moments, 1)[0]
+        optimizers.advance_first(optimizer, values, gradient + sign * off)
         for sign in (0.0, 1.0, -1.0)
     )
     spread: numpy.ndarray = numpy.abs(more - less) + UPDATE_TOLERANCE * numpy.abs(exact - values)

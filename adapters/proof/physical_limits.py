@@ -1,9 +1,10 @@
 """A check that a time is physically possible and that the kernel saw the process work."""
 
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import products
+from velodrome.adapters.models.collectives import count_written_bytes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import peak_rates
 from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext, TimedPhase
@@ -13,20 +14,17 @@ from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 # Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
 CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
 LOW_SHARE, FAILED_SHARE = 0.5, 0.1  # of processor time in the timed wall time
-FLOPS: Dict[str, Callable[[Model, int], float]] = {
-    "forward": products.count_forward_flops,
-    "gradient": products.count_gradient_flops,
-    "inference": products.count_forward_flops,
-    "update": lambda model, size: 0.0,  # no products, and parameters that may fit a cache
-    "step": products.count_gradient_flops,
-}
 
 
 def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Compare a phase with the device's peak, and with the process's processor time."""
     request, spent = proof.request, phase.samples.process_times
     peak = peak_rates.find_peak(
-        request.device, proof.adapter.device_name(), request.threads, request.dtype
+        request.device,
+        proof.adapter.device_name(),
+        request.threads,
+        request.dtype,
+        request.all_devices,
     )
     figures, faults = _measure_rates(proof, phase, peak)
     if faults:
@@ -52,14 +50,15 @@ def _measure_rates(
     proof: ProofContext, phase: TimedPhase, peak: Optional[peak_rates.PeakRates]
 ) -> Tuple[Tuple[Tuple[str, float], ...], List[str]]:
     model, size = proof.model, proof.request.batch_size
-    flops = FLOPS[phase.name]
+    flops = products.count_phase_flops(model, size, phase.name)
+    moved = products.count_copied_bytes(model, size) + count_written_bytes(model, size)
     margin = CONVOLUTION_MARGIN if _has_convolution(model) else MARGIN
     limits = peak or peak_rates.PeakRates(float("inf"), float("inf"), "")
     figures: Tuple[Tuple[str, float], ...] = ()
     faults = []
     for name, amount, limit in (
-        ("flops_per_s", flops(model, size), limits.flops_per_s * margin),
-        ("bytes_per_s", products.count_copied_bytes(model, size), limits.bytes_per_s * MARGIN),
+        ("flops_per_s", flops, limits.flops_per_s * margin),
+        ("bytes_per_s", moved, limits.bytes_per_s * MARGIN),
     ):
         if not amount:
             continue

@@ -1,7 +1,7 @@
 """Prediction of a result's errors in a precision: the reference again, with rounded products."""
 
 import math
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 import numpy
 
@@ -20,9 +20,6 @@ PARTIAL_SUMS = 64
 # In standard deviations of a value's rounding: so near a jump that one framework makes it, and
 # another does not. PyTorch's are half to once as large as estimated.
 NEAR = 2.0
-# A call of more operations takes seconds in float64. Its parameters have many values, so that the
-# error of none is small by luck.
-LARGE_FLOPS = 2e9
 
 
 def needs_prediction(model: Model, dtype: str) -> bool:
@@ -109,12 +106,28 @@ def measure_errors(
     )
 
 
-def merge_largest(predicted: Sequence[PredictedErrors]) -> PredictedErrors:
-    """Return the largest error of each kind: in a single batch, one may be small by luck."""
-    return PredictedErrors(
-        max(own.loss for own in predicted),
-        {name: max(own.gradients[name] for own in predicted) for name in predicted[0].gradients},
-    )
+def merge_errors(
+    found: Sequence[PredictedErrors], norms: Mapping[str, Sequence[float]], few: Sequence[str]
+) -> PredictedErrors:
+    """Return the errors to expect in the worst of some batches: the largest of each kind.
+
+    found: of the batches that were predicted. norms: per parameter, the lengths of its gradients;
+    those of the predicted batches come first, those of other batches follow. few: names of
+    parameters of so few values that in one batch an error is small by luck.
+
+    Rounding moves a gradient of each batch about equally far, however long it is: where the
+    examples of a batch nearly cancel, the relative error is large. So the gradients of `few` have
+    the root mean square of all distances set against the shortest of them, too.
+    """
+    errors = {name: max(own.gradients[name] for own in found) for name in norms}
+    for name in few:
+        lengths = norms[name]
+        own = zip(found, lengths)
+        distances = [each.gradients[name] * length for each, length in own if length]
+        usual = math.sqrt(sum(each**2 for each in distances) / max(1, len(distances)))
+        shortest = min([length for length in lengths if length] or [1.0])
+        errors[name] = max(errors[name], usual / shortest)
+    return PredictedErrors(max(own.loss for own in found), errors)
 
 
 def cover_jumps(model: Model, dtype: str, predicted: PredictedErrors) -> PredictedErrors:

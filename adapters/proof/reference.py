@@ -7,23 +7,23 @@ velodrome.adapters.proof.reference_file stores it.
 """
 
 import hashlib
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.models import products, shapes
+from velodrome.adapters.models import shapes, shared_batches
 from velodrome.adapters.models.layers import Model
-from velodrome.adapters.proof import dropout_gradients, prediction, seeding
+from velodrome.adapters.proof import dropout_gradients, seeding
 from velodrome.adapters.proof.batch_results import (
     BatchResult,
-    accumulate_gradients,
     compute_batches,
     split_batch,
 )
 from velodrome.adapters.proof.clear_draws import find_clear_draws
+from velodrome.adapters.proof.error_predictor import ErrorPredictor
 from velodrome.adapters.proof.phase_references import (
     EvaluationResults,
     StepResult,
@@ -40,7 +40,6 @@ from velodrome.adapters.tolerances import (
 )
 
 VERSION = 4  # of the file, and of how weights and batches are drawn
-TRAINING_PHASES = frozenset(("update", "step"))
 
 
 class ExpectedResults(NamedTuple):
@@ -80,6 +79,7 @@ class Reference(NamedTuple):
     changed: ChangedLoss
     dropout: Optional[dropout_gradients.DropoutProfile]  # of the last batch, None without dropout
     dtype: str = "float32"  # the precision of `predicted`
+    devices: int = 1  # that share each batch, if results depend on their number
     predicted: PredictedErrors = PredictedErrors()  # the largest of some batches
     evaluation: EvaluationResults = EvaluationResults()
     step: StepResult = StepResult()
@@ -105,22 +105,28 @@ def compute_reference(
     dtype: str = "float32",
     phases: Tuple[str, ...] = USUAL_PHASES,
     optimizer: str = "sgd",
+    devices: int = 1,
 ) -> Reference:
     """Compute a reference; takes seconds for AlexNet. ValueError if no batch can be filled.
 
     dtype: of the results that it will be compared with. phases: those that it will be used for; for
-    forward and gradient it is complete without being told.
+    forward and gradient it is complete without being told. devices: how many share a batch.
     """
-    network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
-    draws, near_ties = find_clear_draws(network, batch_size, seed)
-    bare = make_blank(model, batch_size, seed, dtype)._replace(draws=draws, near_ties=near_ties)
+    devices = shared_batches.count_separate_devices(model, devices)
     if isinstance(model.loss, kinds.NoLoss):
-        return bare
-    filled = _fill(bare, network, "inference" in phases)
-    if not TRAINING_PHASES.intersection(shapes.list_timed_phases(model, phases)):
-        return filled
+        return make_blank(model, batch_size, seed, dtype)._replace(devices=devices)
+    network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
+    network.devices = devices
+    draws, near_ties = find_clear_draws(network, batch_size, seed)
+    bare = make_blank(model, batch_size, seed, dtype)._replace(
+        draws=draws, near_ties=near_ties, devices=devices
+    )
     batches = seeding.draw_batches(model, batch_size, seed, draws)
+    filled = _fill(bare, network, batches, "inference" in phases)
+    if not shapes.changes_parameters(model, phases):
+        return filled
     weighed = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
+    weighed.devices = devices
     found = compute_step(weighed, batches, optimizer, dtype, filled.predicted)
     return filled._replace(step=found)
 
@@ -160,14 +166,23 @@ def _make_unit_statistics(model: Model) -> Dict[str, numpy.ndarray]:
     return statistics
 
 
-def _fill(bare: Reference, network: Network, evaluates: bool) -> Reference:  # noqa: FBT001
+def _fill(
+    bare: Reference,
+    network: Network,
+    batches: Tuple[Batch, ...],
+    evaluates: bool,  # noqa: FBT001
+) -> Reference:
     model, checked = network.model, bare.checked
-    batches = seeding.draw_batches(model, bare.batch_size, bare.seed, bare.draws)
     fresh = seeding.draw_fresh_batches(model, bare.batch_size, bare.seed, bare.draws)
     others = tuple(fresh[number] for number in checked)
-    found = compute_batches(network, batches + others)
+    every = batches + others
+    judged = checked + tuple(range(len(batches), len(every)))
+    predictor = ErrorPredictor(network, bare.dtype, bare.seed, every, judged)
+    found = compute_batches(network, every, predictor.numbers, predictor.observe)
     own, new = found[: len(batches)], found[len(batches) :]
-    expected = _collect([own[number] for number in checked])
+    expected = collect_results([own[number] for number in checked])
+    total = _sum_sketches(own, bare.seed) if len(own) > len(checked) else {}
+    predicted = predictor.summarize(found, total, len(own))
     timed = tuple(batches[number] for number in checked)
     evaluation = EvaluationResults()
     if evaluates:
@@ -177,10 +192,10 @@ def _fill(bare: Reference, network: Network, evaluates: bool) -> Reference:  # n
         norms=expected.norms,
         sketches=expected.sketches,
         shapes={entry.name: entry.shape for entry in shapes.list_trained(model)},
-        total=_sum_sketches(own, bare.seed) if len(own) > len(checked) else {},
-        fresh=_collect(new),
+        total=total,
+        fresh=collect_results(new),
         dropout=_compute_dropout(network, batches[-1], bare.seed),
-        predicted=_predict_errors(network, timed + others, bare),
+        predicted=predicted,
         evaluation=evaluation,
         changed=_compute_changed_loss(network, others[0], bare.seed),
     )
@@ -188,32 +203,6 @@ def _fill(bare: Reference, network: Network, evaluates: bool) -> Reference:  # n
         return filled
     changed = sketch_evaluation(network, others[0], evaluation.statistics)
     return filled._replace(evaluation=evaluation._replace(changed=changed))
-
-
-def _predict_errors(
-    network: Network, batches: Tuple[Batch, ...], bare: Reference
-) -> PredictedErrors:
-    """Predict the largest errors over the batches; over the first one alone for a large model."""
-    model = network.model
-    least = prediction.estimate_sum_error(model, bare.batch_size)
-    if not shapes.list_trained(model) or not prediction.needs_prediction(model, bare.dtype):
-        return PredictedErrors(least)
-    rounded = prediction.make_rounded_network(
-        model, seeding.draw_weights(model, bare.seed), bare.dtype
-    )
-    if products.count_gradient_flops(model, bare.batch_size) > prediction.LARGE_FLOPS:
-        batches = batches[:1]
-    found = prediction.merge_largest(
-        [
-            prediction.measure_errors(
-                accumulate_gradients(network, batch),
-                accumulate_gradients(rounded, batch, bare.dtype),
-            )
-            for batch in batches
-        ]
-    )
-    covered = prediction.cover_jumps(model, bare.dtype, found)
-    return covered._replace(loss=max(found.loss, least))
 
 
 def draw_signs(batches: int, seed: int) -> numpy.ndarray:
@@ -241,7 +230,8 @@ def choose_changed_parameter(
     return entry.name, seeding.draw_values(entry, seed, "changed")
 
 
-def _collect(found: List[BatchResult]) -> ExpectedResults:
+def collect_results(found: Sequence[BatchResult]) -> ExpectedResults:
+    """Collect the results of some batches, an entry each in their order."""
     return ExpectedResults(
         tuple(each.loss for each in found),
         {name: numpy.array([each.norms[name] for each in found]) for name in found[0].norms},
@@ -262,9 +252,7 @@ def _compute_dropout(
 ) -> Optional[dropout_gradients.DropoutProfile]:
     if not dropout_gradients.list_parameters_behind(network.model):
         return None
-    return dropout_gradients.compute_profile(
-        network, tuple(split_batch(network.model, batch)), seed
-    )
+    return dropout_gradients.compute_profile(network, tuple(split_batch(network, batch)), seed)
 
 
 def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedLoss:
@@ -274,7 +262,7 @@ def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedL
         return ChangedLoss()
     network.put(*found)
     total = float(len(batch.inputs))
-    parts = split_batch(network.model, batch)
+    parts = split_batch(network, batch)
     loss = sum(len(part.inputs) / total * network.forward(part).loss for part in parts)
     return ChangedLoss(found[0], loss)
 
@@ -285,10 +273,12 @@ def compute_digest(model: Model) -> str:
 
 
 def is_reference_of(
-    reference: Reference, model: Model, batch_size: int, seed: int, dtype: str
+    reference: Reference, model: Model, batch_size: int, seed: int, dtype: str, devices: int = 1
 ) -> bool:
     """Return True if a stored reference is still valid for this model."""
     own = (reference.digest, reference.batch_size, reference.seed, reference.dtype)
+    if reference.devices != shared_batches.count_separate_devices(model, devices):
+        return False
     return own == (compute_digest(model), batch_size, seed, dtype)
 
 
@@ -297,4 +287,4 @@ def has_phases(reference: Reference, model: Model, phases: Tuple[str, ...], opti
     own = shapes.list_timed_phases(model, phases)
     if "inference" in own and not len(reference.evaluation.outputs):
         return False
-    return not TRAINING_PHASES.intersection(own) or reference.step.optimizer == optimizer
+    return not shapes.changes_parameters(model, phases) or reference.step.optimizer == optimizer

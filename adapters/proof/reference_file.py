@@ -55,6 +55,7 @@ def load_reference(path: str) -> Reference:
 def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
     arrays = {name: numpy.array(getattr(reference, name)) for name in Reference._fields[:8]}
     arrays["dtype"] = numpy.array(reference.dtype)
+    arrays["devices"] = numpy.array(reference.devices)
     arrays["fresh:losses"] = numpy.array(reference.fresh.losses)
     arrays["changed:name"], arrays["changed:loss"] = map(numpy.array, reference.changed)
     for name, value in zip(StepResult._fields, reference.step):
@@ -104,6 +105,7 @@ def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
         changed=ChangedLoss(str(arrays["changed:name"]), float(arrays["changed:loss"])),
         dropout=_read_profile(arrays),
         dtype=str(arrays["dtype"]),
+        devices=int(arrays["devices"]),
         evaluation=EvaluationResults(
             _select_prefix(arrays, "statistics:"),
             arrays["evaluation:outputs"],

@@ -25,6 +25,7 @@ from velodrome.adapters.models.layers import (
 
 BIAS_SCALE = 0.1
 NORM_SCALE = 0.1
+INTEGERS = 65536.0
 TIMED, FRESH = 2, 2  # batches of one shape in a pass; batches that no timed call has used
 FIRST_FRESH = 64  # attempts from which on a sequence's fresh tokens are drawn
 _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not change the stream
@@ -228,6 +229,10 @@ def draw_example(model: Model, seed: int, index: int, attempt: int) -> numpy.nda
         return draw.randint(0, source.vocabulary, size=source.length, dtype=numpy.int32)
     if isinstance(source, Vectors) and source.distribution == "uniform":
         return _draw_array(draw.random_sample, (source.size,), 1.0)
+    if isinstance(source, Vectors) and source.distribution == "integers":
+        drawn = _draw_array(draw.random_sample, (source.size,), INTEGERS)
+        numpy.floor(drawn, out=drawn)
+        return drawn
     return _draw_array(draw.standard_normal, shapes.compute_input_shape(model), 1.0)
 
 

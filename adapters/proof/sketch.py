@@ -13,12 +13,16 @@ is a prime, so that an error in one column of a weight (values 4096 apart, say) 
 all of them.
 """
 
+from typing import Dict, Iterable, Tuple
+
 import numpy
 
 from velodrome.adapters.proof import seeding
 
 BUCKETS = 1021
-_ROWS = 1024  # a multiple of 32: whole words of random bits, so chunks do not change the signs
+# Summed at a time, so that what is computed of them stays in a core's cache. A multiple of 32,
+# whole words of random bits: this number does not change the signs.
+_ROWS = 64
 
 
 def compute_sketch(name: str, values: numpy.ndarray) -> numpy.ndarray:
@@ -27,17 +31,20 @@ def compute_sketch(name: str, values: numpy.ndarray) -> numpy.ndarray:
     if flat.size <= BUCKETS:
         return flat.astype(numpy.float64)
     draw = seeding.make_stream(0, "signs", name)
-    total = numpy.zeros(BUCKETS)
-    for start in range(0, flat.size, _ROWS * BUCKETS):
-        chunk = flat[start : start + _ROWS * BUCKETS].astype(numpy.float64)
-        total += _signed_sum(draw, chunk)
+    size = _ROWS * BUCKETS
+    signed, total = numpy.empty(size), numpy.zeros(BUCKETS)
+    for start in range(0, flat.size, size):
+        chunk = flat[start : start + size].astype(numpy.float64, copy=False)
+        bits = numpy.unpackbits(numpy.frombuffer(draw.bytes(size // 8), numpy.uint8))
+        signed[chunk.size :] = 0.0
+        own = signed[: chunk.size]
+        numpy.multiply(bits[: chunk.size], 2.0, out=own)
+        own -= 1.0
+        own *= chunk
+        total += signed.reshape(_ROWS, BUCKETS).sum(axis=0)
     return total
 
 
-def _signed_sum(draw: numpy.random.RandomState, chunk: numpy.ndarray) -> numpy.ndarray:
-    bits = numpy.frombuffer(draw.bytes(_ROWS * BUCKETS // 8), numpy.uint8)
-    positive = numpy.unpackbits(bits)[: chunk.size]
-    signed = numpy.zeros(_ROWS * BUCKETS)
-    signed[: chunk.size] = (2.0 * positive - 1.0) * chunk
-    total: numpy.ndarray = signed.reshape(_ROWS, BUCKETS).sum(axis=0)
-    return total
+def compute_sketches(values: Iterable[Tuple[str, numpy.ndarray]]) -> Dict[str, numpy.ndarray]:
+    """Return the sketch of each (name, array), which are read once."""
+    return {name: compute_sketch(name, array) for name, array in values}

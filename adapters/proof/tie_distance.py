@@ -27,7 +27,7 @@ from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.images import pad_for_pool, view_windows
 from velodrome.adapters.frameworks.numpy.network import Network
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.models import shapes
+from velodrome.adapters.models import shapes, shared_batches
 from velodrome.adapters.models.layers import Layer, MaxPool, Model
 
 # In standard deviations of the rounding above: at 3, a quarter of AlexNet's examples pass.
@@ -43,17 +43,12 @@ def list_before_jumps(model: Model) -> Tuple[str, ...]:
 
 def can_jump(model: Model) -> bool:
     """Return True if a gradient of a single example, computed alone, can jump."""
-    return bool(_list_jumping_layers(model)) and not needs_whole_batch(model)
+    return bool(_list_jumping_layers(model)) and not shared_batches.needs_whole_batch(model)
 
 
 def depends_on_batch(model: Model) -> bool:
     """Return True if a gradient can jump where that depends on all examples of a batch."""
-    return bool(_list_jumping_layers(model)) and needs_whole_batch(model)
-
-
-def needs_whole_batch(model: Model) -> bool:
-    """Return True if a layer needs the whole batch, which then cannot be cut."""
-    return any(isinstance(layer, kinds.BatchNorm) for layer in model.layers)
+    return bool(_list_jumping_layers(model)) and shared_batches.needs_whole_batch(model)
 
 
 def measure_tie_distance(network: Network, batch: Batch) -> float:

@@ -8,11 +8,14 @@ import faulthandler
 import os
 import platform
 import sys
+import threading
 import traceback
 from typing import Any, List
 
-from velodrome.adapters.protocol import VERSION, Hello, decode_request, encode, monotonic_ns
+from velodrome.adapters.protocol import VERSION, Hello, monotonic_ns
+from velodrome.adapters.wire_format import decode_request, encode
 from velodrome.adapters.worker import failures
+from velodrome.adapters.worker.process_exit import run_and_exit
 
 
 class Events(object):
@@ -20,6 +23,7 @@ class Events(object):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._lock = threading.Lock()  # a group's watch sends, too
         os.set_inheritable(descriptor, False)  # noqa: FBT003
         if hasattr(os, "register_at_fork"):  # Python 3.7: a fork without exec inherits everything
             os.register_at_fork(after_in_child=self._close)  # novm
@@ -27,8 +31,9 @@ class Events(object):
     def send(self, event: Any) -> None:
         """Write one event as a line."""
         rest = (encode(event) + "\n").encode("ascii")
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
 
     def _close(self) -> None:
         if self._descriptor >= 0:  # in a grandchild the number may belong to another file
@@ -65,18 +70,5 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def exit_now(status: int) -> None:
-    """Exit at once: exit hooks and threads of frameworks take seconds or hang."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
-
-
 if __name__ == "__main__":
-    status = 1
-    try:
-        status = main(sys.argv[1:])
-    finally:  # also if `failed` could not be sent because its reader is gone
-        exit_now(status)
+    run_and_exit(main)

@@ -19,6 +19,7 @@ from velodrome.adapters.protocol import (
     monotonic_ns,
 )
 from velodrome.adapters.worker import kernels
+from velodrome.adapters.worker.heap import keep_freed_memory
 
 Send = Callable[[Any], None]
 
@@ -48,6 +49,7 @@ def import_adapter(module: str) -> Type[Adapter]:
 
 def start_adapter(request: Request, model: Model, send: Send) -> Adapter:
     """Import the framework and set its threads and device."""
+    keep_freed_memory()
     send_phase("import", send)
     started_ns = monotonic_ns()
     kind = import_adapter(request.adapter)

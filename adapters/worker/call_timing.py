@@ -23,7 +23,7 @@ from velodrome.adapters.timing.stopping import (
 )
 from velodrome.adapters.worker.process_times import ProcessTimes, read_process_times
 
-TakeSample = Callable[[], Tuple[int, int]]  # takes one sample: its begin and its length, in ns
+TakeSample = Callable[[], Tuple[int, int, int]]  # see make_sampler
 
 MIN_SAMPLE_NS = 1000000
 CHUNK_NS = SECOND_NS // 2  # of samples in one event, to show progress
@@ -47,6 +47,8 @@ class Calls(NamedTuple):
 
     unit: a sample holds a multiple of so many calls: 1 if all batches cost the same, 0 for a whole
     pass. is_single: a sample is one such unit, however short, so that quantiles are those of calls.
+    announce: tells other processes the batches of a sample, which begins then. finish: waits for
+    them behind it; returns the CLOCK_MONOTONIC ns at which the last one was done, 0 without any.
     """
 
     call: Callable[[int], Any]
@@ -54,6 +56,8 @@ class Calls(NamedTuple):
     stopwatch: Any  # see contract.Adapter.stopwatch
     unit: int = 0
     is_single: bool = False
+    announce: Callable[[Sequence[int]], None] = lambda indices: None
+    finish: Callable[[], int] = lambda: 0
 
     @property
     def calls_per_pass(self) -> int:
@@ -86,16 +90,25 @@ class RetainedSample(NamedTuple):
 
 
 def make_sampler(calls: Calls, passes: int) -> TakeSample:
-    """Return a function that takes one sample. Only the calls run between start and stop."""
+    """Return a function that takes one sample. Only the calls run between start and stop.
+
+    It returns, in ns, the sample's begin, its length, and that by this module's own clock.
+    """
     call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
+    announce, finish = calls.announce, calls.finish
     rounds = _rounds(calls.batches, passes * calls.calls_per_pass)
 
-    def take() -> Tuple[int, int]:
+    def take() -> Tuple[int, int, int]:
         indices = next(rounds)
+        announce(indices)
+        began_ns = monotonic_ns()
         started_ns = start()
         for index in indices:
             call(index)
-        return started_ns, stop()
+        length_ns = stop()
+        clocked_ns = monotonic_ns() - began_ns
+        late_ns = max(0, finish() - started_ns - length_ns)
+        return started_ns, length_ns + late_ns, clocked_ns + late_ns
 
     return take
 
@@ -104,13 +117,16 @@ def take_retained_sample(calls: Calls, indices: Sequence[int]) -> RetainedSample
     """Take a sample and keep its last result; to an adapter it looks like every other sample."""
     call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
     first, last = tuple(indices[:-1]), indices[-1]
+    calls.announce(indices)
     before_s = time.process_time()
-    start()
+    started_ns = start()
     for index in first:
         call(index)
     handle = call(last)
     elapsed_ns = stop()
-    return RetainedSample(elapsed_ns, int((time.process_time() - before_s) * 1e9), handle)
+    processor_ns = int((time.process_time() - before_s) * 1e9)
+    elapsed_ns = max(elapsed_ns, calls.finish() - started_ns)
+    return RetainedSample(elapsed_ns, processor_ns, handle)
 
 
 def _rounds(batches: int, count: int) -> Iterator[Tuple[int, ...]]:
@@ -163,9 +179,8 @@ def take_samples(
     with disable_gc():
         before = read_process_times()
         while not reason:
-            began_ns = monotonic_ns()
-            started_ns, length_ns = take()
-            own_ns.append(monotonic_ns() - began_ns)
+            started_ns, length_ns, clocked_ns = take()
+            own_ns.append(clocked_ns)
             elapsed_ns.append(length_ns)
             total_ns += length_ns
             chunks.add(started_ns, length_ns)

@@ -3,7 +3,7 @@
 import traceback
 from typing import List
 
-from velodrome.adapters.protocol import Failed, monotonic_ns
+from velodrome.adapters.protocol import DISCONNECTED, Failed, monotonic_ns
 
 REASON_LENGTH = 300  # characters: a cell of a table
 DETAIL_LENGTH = 20000  # characters: compilers quote whole programs in their errors
@@ -13,6 +13,7 @@ DETAIL_LENGTH = 20000  # characters: compilers quote whole programs in their err
 STATUS_OF_CLASS = {
     "velodrome.adapters.contract.Unsupported": "unsupported",
     "velodrome.adapters.proof.disagreement.Disagreed": "disagreed",
+    "velodrome.adapters.groups.sockets.PeerUnreachable": DISCONNECTED,
     "ImportError": "environment_failed",
     "MemoryError": "out_of_memory",
     "OutOfMemoryError": "out_of_memory",  # torch

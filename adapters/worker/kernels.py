@@ -92,6 +92,12 @@ class Library(object):
         function = self.function(name, result)
         return function() if function else None
 
+    def stored_number(self, name: str) -> int:
+        """Call a function that stores a number and returns a status; 0 if missing or it fails."""
+        function = self.function(name, ctypes.c_int, ctypes.POINTER(ctypes.c_int))
+        found = ctypes.c_int(0)
+        return found.value if function and function(ctypes.byref(found)) == 0 else 0
+
     def _find_own(self, name: str) -> "Optional[ctypes._NamedFuncPointer]":
         try:
             found = self._handle[name]  # a new object each time, with its own types
@@ -198,6 +204,25 @@ def query_cudnn(library: Library) -> str:
     )
 
 
+def query_cuda(library: Library) -> str:
+    """Return the line of CUDA's runtime. cudaRuntimeGetVersion: 1000 major + 10 minor."""
+    version = library.stored_number("cudaRuntimeGetVersion")
+    return (
+        _line("cuda", "{}.{}".format(version // 1000, version % 1000 // 10), "") if version else ""
+    )
+
+
+def query_nccl(library: Library) -> str:
+    """Return NCCL's line.
+
+    ncclGetVersion: 10000 major + 100 minor + patch since version 2.9, 1000 major before.
+    """
+    version = library.stored_number("ncclGetVersion")
+    if not version:
+        return ""
+    return _line("nccl", _join_version(version, 10000 if version >= 10000 else 1000), "")
+
+
 QUERIES: Tuple[Callable[[Library], str], ...] = (
     query_openblas,
     query_mkl,
@@ -205,6 +230,8 @@ QUERIES: Tuple[Callable[[Library], str], ...] = (
     query_blis,
     query_cublas,
     query_cudnn,
+    query_cuda,
+    query_nccl,
 )
 
 

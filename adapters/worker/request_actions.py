@@ -3,9 +3,13 @@
 Check an import, compute a reference, try a batch size, or verify and time a model.
 """
 
+import functools
 from typing import Any, Callable
 
 from velodrome.adapters import optimizers
+from velodrome.adapters.contract import Adapter
+from velodrome.adapters.groups.leader import GroupAdapter
+from velodrome.adapters.groups.membership import start_group
 from velodrome.adapters.models.layers import Code, Model
 from velodrome.adapters.own_code import reference as code_reference
 from velodrome.adapters.own_code.adapter import FLOAT64, CodeAdapter
@@ -25,7 +29,14 @@ from velodrome.adapters.proof.optimizer_updates import check_updates
 from velodrome.adapters.proof.phase_modes import list_calls
 from velodrome.adapters.proof.result_findings import check_output
 from velodrome.adapters.proof.timed_phase import ProofContext, TimedPhase, merge_findings
-from velodrome.adapters.protocol import FAILED, LOADING_PHASES, ProtocolError, Request, monotonic_ns
+from velodrome.adapters.protocol import (
+    FAILED,
+    LOADING_PHASES,
+    TRAINING_PHASES,
+    ProtocolError,
+    Request,
+    monotonic_ns,
+)
 from velodrome.adapters.worker import call_timing
 from velodrome.adapters.worker.adapter_steps import (
     Send,
@@ -36,7 +47,6 @@ from velodrome.adapters.worker.adapter_steps import (
     make_imported,
     send_finished,
     send_phase,
-    start_adapter,
     time_first_call,
 )
 from velodrome.adapters.worker.batch_fitting import fit_batch
@@ -72,6 +82,7 @@ def make_reference(request: Request, send: Send) -> None:
             request.seed,
             request.dtype,
             request.optimizer if phase_modes.trains(request, model) else "",
+            request.phases,
         )
     else:
         found = reference.compute_reference(
@@ -81,6 +92,7 @@ def make_reference(request: Request, send: Send) -> None:
             dtype=request.dtype,
             phases=request.phases,
             optimizer=request.optimizer,
+            devices=request.all_devices,
         )
     reference_file.save_reference(request.reference, found)
     send_finished(0, send)
@@ -99,7 +111,16 @@ def measure(request: Request, send: Send) -> None:
     """Verify a network, then time that same network."""
     model = find_model(request.model)
     stored = load_reference(request, model)
-    adapter = start_adapter(request, model, send)
+    with start_group(request, model, send) as adapter:
+        if isinstance(adapter, GroupAdapter):
+            send = adapter.relay_phases(send)
+        measure_adapter(request, model, adapter, stored, send)
+
+
+def measure_adapter(
+    request: Request, model: Model, adapter: Adapter, stored: reference.Reference, send: Send
+) -> None:
+    """Verify and time an adapter that has no network yet."""
     batches = seeding.draw_batches(model, request.batch_size, request.seed, draws=stored.draws)
     weights = seeding.draw_weights(model, request.seed)
     build_network(adapter, weights, batches, send)
@@ -121,11 +142,11 @@ def measure(request: Request, send: Send) -> None:
 def load_reference(request: Request, model: Model) -> reference.Reference:
     """Read the request's reference. ProtocolError if the file holds another one."""
     stored = reference_file.load_reference(request.reference)
-    own = (model, request.batch_size, request.seed, request.dtype)
+    own = (model, request.batch_size, request.seed, request.dtype, request.all_devices)
     if not reference.is_reference_of(stored, *own):
         raise ProtocolError(
             "{} is the reference of another model, batch size, seed or dtype than {} b{} s{} {}. "
-            "Compute it again".format(request.reference, model.name, *own[1:])
+            "Compute it again".format(request.reference, model.name, *own[1:4])
         )
     if not reference.has_phases(stored, model, request.phases, request.optimizer):
         raise ProtocolError(
@@ -157,7 +178,7 @@ def verify_adapter(proof: ProofContext, send: Send) -> None:
 
 def require_agreement(proof: ProofContext, phase: str, call: Callable[[int], Any]) -> None:
     """Raise Disagreed unless the results of inference, update, step or load are right."""
-    if phase in phase_modes.TRAINING:
+    if phase in TRAINING_PHASES:
         found = check_updates(proof, phase, call)
     elif phase == "inference":
         with phase_modes.phase_mode(proof, phase):
@@ -187,6 +208,11 @@ def time_phase(
         find_sample_unit(proof, phase),
         is_single=phase == "inference",
     )
+    if isinstance(proof.adapter, GroupAdapter):
+        group = proof.adapter
+        calls = calls._replace(
+            announce=functools.partial(group.announce, phase), finish=group.finish
+        )
     with phase_modes.phase_mode(proof, phase):
         send_phase("warmup", send)
         warm = call_timing.warm_up(calls, proof.request.timing)
@@ -210,9 +236,17 @@ def find_sample_unit(proof: ProofContext, phase: str) -> int:
     return 1 if phase in ("update", "load") else seeding.find_sample_unit(proof.model)
 
 
+def follow(request: Request, send: Send) -> None:
+    """Be a node's part of a group that another node leads."""
+    from velodrome.adapters.groups.member import serve_node  # takes tens of ms
+
+    serve_node(request, send)
+
+
 ACTIONS = {
     "check": check_import,
     "reference": make_reference,
     "fit": fit_batch,
     "measure": measure,
+    "follow": follow,
 }

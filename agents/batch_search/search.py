@@ -91,9 +91,9 @@ def find_batch_size(
 ) -> FoundBatchSize:
     """Return the kept size of this task on this node, or search for it and keep it.
 
-    A size that the task has already is that of another node of this type, and is taken. If too
-    little memory is available now, a smaller size is searched, and is not kept. setting: the task's
-    own, its cores and GPUs locked. NoSizeFound, EnvironmentFailed, StartFailed.
+    A size that the task has already is that of another node of this type, and is taken if it fits.
+    If too little memory is available now, a smaller size is searched, and is not kept. setting: the
+    task's own, its cores and GPUs locked. NoSizeFound, EnvironmentFailed, StartFailed.
     """
     if task.model not in MODELS:
         known = ", ".join(sorted(MODELS))
@@ -110,14 +110,13 @@ def find_batch_size(
     )
     available_bytes = psutil.virtual_memory().available
     kept = file.load()
+    now = replace(bounds, memory=bounds.memory.limited_to(available_bytes))
     if task.batch_size and not (kept and kept.size == task.batch_size):
-        other = FoundSize(task.batch_size, "found on another node of this type", 0)
-        return FoundBatchSize(other, None)
+        return FoundBatchSize(_check_given(task, setting, now, on_note), None)
     if kept and kept.peak_bytes <= limits.count_free_bytes(available_bytes):
         return FoundBatchSize(kept, file)
-    bounds = replace(bounds, memory=bounds.memory.limited_to(available_bytes))
-    found = _search(task, setting, bounds, on_note)
-    if not bounds.memory.is_lasting:
+    found = _search(task, setting, now, on_note, {})
+    if not now.memory.is_lasting:
         return FoundBatchSize(found, None)
     file.save(found)
     return FoundBatchSize(found, file)
@@ -136,10 +135,31 @@ def make_bounds(task: Task, node: Node) -> SizeBounds:
     )
 
 
-def _search(
+def _check_given(
     task: Task, setting: WorkerSetting, bounds: SizeBounds, on_note: Callable[[str], None]
 ) -> FoundSize:
-    trials: dict[int, SizeTrial] = {}
+    """Take the size of another node of this type, or search for a smaller one that fits now.
+
+    Where as much memory is available as the other node could use, its try is as good as one here.
+    """
+    given = FoundSize(task.batch_size, "found on another node of this type", 0)
+    if bounds.memory.is_lasting:
+        return given
+    trial = _try_size(task, given.size, setting, bounds)
+    on_note(f"batch size {given.size} of {task.label}: {_describe_trial(trial)}")
+    if trial.verdict is TrialVerdict.FITS:
+        return replace(given, peak_bytes=trial.peak_bytes)
+    return _search(task, setting, bounds, on_note, {given.size: trial})
+
+
+def _search(
+    task: Task,
+    setting: WorkerSetting,
+    bounds: SizeBounds,
+    on_note: Callable[[str], None],
+    trials: dict[int, SizeTrial],
+) -> FoundSize:
+    """Search for the largest size. trials: those that are made already; the others are added."""
 
     def list_sizes(*, fitting: bool) -> list[int]:
         return [

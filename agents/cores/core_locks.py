@@ -108,7 +108,7 @@ def _place(turnstile: Path) -> int | _Taken:
 
 def _files(node: Node, need: ResourceRequest, folder: Path) -> dict[Path, Core | Gpu]:
     """List every lock that may be needed, in ascending order."""
-    gpus = [gpu for gpu in node.gpus if need.exclusive or (need.gpu_count and need.matches(gpu))]
+    gpus = node.gpus if need.exclusive else need.select_gpus(node)
     files: dict[Path, Core | Gpu] = {folder / _name(core): core for core in node.cores}
     return files | {folder / f"gpu-{gpu.uuid}.lock": gpu for gpu in gpus}
 

@@ -13,7 +13,12 @@ from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import nvml
 from velodrome.agents.sampling.driver_faults import DRIVER
 from velodrome.agents.sampling.gpu_meter import GpuMeter
-from velodrome.agents.sampling.gpus import DriverQueries, installed_gpus, query_cuda_major
+from velodrome.agents.sampling.gpus import (
+    DriverQueries,
+    installed_gpus,
+    list_bus_ids,
+    query_cuda_major,
+)
 from velodrome.agents.sampling.nvml import call_or_none
 
 
@@ -27,6 +32,7 @@ def query() -> dict[str, object]:
         gpus=tuple(_state(gpu) for gpu in installed_gpus(queries, release)),
         # The driver shows all processes only in the host's PID namespace.
         sees_all=nvml.pid_namespace() == nvml.HOST_PID_NAMESPACE,
+        pci_bus_ids=tuple(list_bus_ids(queries)),
         faults=queries.faults,
     )
     return asdict(states)

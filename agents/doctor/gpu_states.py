@@ -32,7 +32,8 @@ class GpuState:
 class GpuStates:
     """All GPUs. sees_all: the driver shows others' processes, which it hides in a container.
 
-    faults: of the driver, or of GPUs, which may then be missing.
+    faults: of the driver, or of GPUs, which may then be missing. pci_bus_ids: as in
+    velodrome.agents.sampling.gpus.list_bus_ids.
     """
 
     driver: str
@@ -40,6 +41,7 @@ class GpuStates:
     gpus: tuple[GpuState, ...]
     sees_all: bool
     faults: tuple[DriverFault, ...] = ()
+    pci_bus_ids: tuple[str, ...] = ()
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "GpuStates":
@@ -47,7 +49,8 @@ class GpuStates:
         states = [{key: _plain(value) for key, value in gpu.items()} for gpu in fields["gpus"]]
         faults = tuple(DriverFault(**fault) for fault in fields["faults"])
         gpus = tuple(GpuState(**state) for state in states)
-        return cls(**{**fields, "gpus": gpus, "faults": faults})
+        addresses = tuple(fields["pci_bus_ids"])
+        return cls(**{**fields, "gpus": gpus, "faults": faults, "pci_bus_ids": addresses})
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.environments.accelerators import rank
+from velodrome.agents.gpu_allotment import VARIABLE, GpuAllotment
 from velodrome.agents.sampling.gpu_throttling import FLAGGED, POWER_CAP, WORDS
 
 PROHIBITED = 2  # nvmlComputeMode_t in nvml.h
@@ -16,6 +17,7 @@ NOT_STATED = "the driver does not state it"
 DRIVER = Subject(
     "GPU driver", "a framework built for a newer CUDA than the driver runs does not start"
 )
+ALLOTMENT = Subject("GPU allotment", "the GPUs of others are neither measured nor checked")
 PERSISTENCE = Subject(
     "GPU persistence", "without it the driver starts and stops with each process, which is slow"
 )
@@ -32,23 +34,48 @@ SLOWED = Subject("GPU throttling", "a throttled GPU is slower than it can be")
 
 
 def check_gpus(
-    states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]]
+    states: GpuStates | None,
+    locks: Mapping[str, Sequence[Sequence[str]]],
+    allotment: GpuAllotment | None = None,
 ) -> list[DoctorFinding]:
-    """Run all GPU checks. locks: framework -> the accelerators of each of its GPU locks."""
+    """Run all GPU checks. locks: framework -> the accelerators of each of its GPU locks.
+
+    allotment: GPUs that this process was given; None: all. Those of others are not checked.
+    """
     if states is None:
         return [DRIVER.fine("no NVIDIA driver: no GPU is measured here")]
-    if not states.gpus:
-        return [check_driver(states, locks)]
-    gpus = states.gpus
+    gpus = _list_given(states.gpus, allotment)
+    found = [check_driver(states, locks)]
+    if states.gpus and allotment and allotment.note:
+        found.append(check_allotment(allotment))
+    return [*found, *_check_states(gpus, sees_all=states.sees_all)] if gpus else found
+
+
+def _list_given(gpus: Sequence[GpuState], allotment: GpuAllotment | None) -> list[GpuState]:
+    if allotment is None:
+        return list(gpus)
+    given = {gpu.index for gpu in allotment.gpus}
+    return [gpu for gpu in gpus if gpu.index in given]
+
+
+def check_allotment(allotment: GpuAllotment) -> DoctorFinding:
+    """Check that an allotment that leaves out GPUs leaves at least one."""
+    if allotment.gpus:
+        return ALLOTMENT.fine(allotment.note)
+    return ALLOTMENT.warning(
+        allotment.note, f"ask the workload manager for a GPU, or unset {VARIABLE}"
+    )
+
+
+def _check_states(gpus: Sequence[GpuState], *, sees_all: bool) -> list[DoctorFinding]:
     return [
-        check_driver(states, locks),
         check_persistence(gpus),
         check_ecc(gpus),
         check_compute_mode(gpus),
         check_clocks(gpus),
         check_power_limit(gpus),
         check_mig(gpus),
-        check_processes(gpus, sees_all=states.sees_all),
+        check_processes(gpus, sees_all=sees_all),
         check_throttling(gpus),
     ]
 

@@ -4,6 +4,7 @@ import os
 import resource
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from velodrome.agents import cgroups
 from velodrome.agents.doctor import (
@@ -22,6 +23,7 @@ from velodrome.agents.doctor.gpu_states import GpuStates
 from velodrome.agents.doctor.proc_sys_files import Kernel
 from velodrome.agents.environments.disk_space import free_bytes
 from velodrome.agents.environments.store import default_root
+from velodrome.agents.gpu_allotment import VARIABLE, GpuAllotment, find_allotment
 from velodrome.agents.inventory import usable_cpus
 from velodrome.agents.sampling import driver
 from velodrome.agents.sampling.driver_faults import DriverFault
@@ -40,7 +42,7 @@ def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Do
         *changing,
         co_tenants.check_core_locks(kernel, co_tenants.lock_paths(environ)),
         co_tenants.check_ray(kernel),
-        *gpus.check_gpus(_gpu_states(), requirements.accelerators),
+        *gpus.check_gpus(read_gpu_states(), requirements.accelerators, _gpu_allotment(environ)),
         *_check_prerequisites(environ, requirements),
         blas.check_kernels(blas.find_environments(environ)),
     )
@@ -110,8 +112,20 @@ def _check_prerequisites(
     )
 
 
-def _gpu_states() -> GpuStates | None:
+def read_gpu_states() -> GpuStates | None:
+    """Read the state of every GPU, with the driver's faults. None: there is no driver."""
     answer = driver.query_driver("velodrome.agents.doctor.gpu_driver")
     if isinstance(answer, DriverFault):
         return GpuStates("", None, (), sees_all=False, faults=(answer,))
-    return GpuStates.from_fields(answer) if answer else None
+    if not answer:
+        return None
+    states = GpuStates.from_fields(answer)
+    missing = driver.find_missing_gpus(states.pci_bus_ids)
+    return replace(states, faults=(*states.faults, *missing))
+
+
+def _gpu_allotment(environ: Mapping[str, str]) -> GpuAllotment | None:
+    """Return the GPUs that this process was given; None: all that the driver shows."""
+    if VARIABLE not in environ:
+        return None
+    return find_allotment(driver.query_gpus().gpus, environ)

@@ -83,10 +83,11 @@ class Lock:
     """One committed lock: exact versions with their sha256 hashes, and where it serves.
 
     devices: the accelerators that it serves: `cpu`, `cuda13` (and newer drivers), or `gpu` for any.
-    platforms: such as `linux-x86_64`; empty: any. python: its minors, the preferred first. size_mb:
-    of the finished environment; download_mb: of a cold build; 0: unknown. mend: how the user can
-    make this lock's packages available, stated when the next lock is used instead. libraries: stubs
-    for those that no package has.
+    platforms: such as `linux-x86_64`; empty: any. capability: the lowest compute capability of GPUs
+    that its packages have kernels for; empty: not stated. python: its minors, the preferred first.
+    size_mb: of the finished environment; download_mb: of a cold build; 0: unknown. mend: how the
+    user can make this lock's packages available, stated when the next lock is used instead.
+    libraries: stubs for those that no package has.
     """
 
     file: str
@@ -94,6 +95,7 @@ class Lock:
     python: tuple[Minor, ...]
     requirements: Strings = ()
     platforms: Strings = ()
+    capability: Annotated[str, Field(pattern=r"^([0-9]+\.[0-9])?$")] = ""
     size_mb: int = Field(default=0, ge=0)
     download_mb: int = Field(default=0, ge=0)
     mend: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.adapters import protocol
+from velodrome.adapters import protocol, wire_format
 from velodrome.adapters.protocol import Request
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import uv_messages
@@ -38,7 +38,7 @@ def run_trial(
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory() as place, os.fdopen(reading) as events:
         path = Path(place) / "request.json"
-        path.write_text(protocol.encode_request(request))
+        path.write_text(wire_format.encode_request(request))
         words = ["-m", "velodrome.adapters.worker", str(path), str(writing)]
         try:
             run = run_tool(
@@ -50,7 +50,7 @@ def run_trial(
             )
         finally:
             os.close(writing)
-        return TrialRun(run, tuple(protocol.decode(line) for line in events))
+        return TrialRun(run, tuple(wire_format.decode(line) for line in events))
 
 
 def describe_problem(ran: TrialRun) -> str:

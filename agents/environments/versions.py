@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from velodrome.agents.environments.accelerators import correct_accelerators
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import Lock, Recipe
@@ -92,7 +93,7 @@ class VersionLocks:
         _, version = split(framework)
         folder = self._folder / framework / lock_hash
         locks = tuple(
-            replace(lock, requirements=at_version(lock, version), path=folder / lock.file)
+            _move_lock(lock, version, folder / lock.file)
             for lock in recipe.locks
             if lock_hash and (folder / lock.file).is_file()
         )
@@ -112,6 +113,12 @@ class VersionLocks:
 
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _move_lock(lock: Lock, version: str, path: Path) -> Lock:
+    """Return the lock at a version, whose text is at a path."""
+    devices = correct_accelerators(lock.devices, path.read_text())
+    return replace(lock, requirements=at_version(lock, version), path=path, devices=devices)
 
 
 def at_version(lock: Lock, version: str) -> tuple[str, ...]:

@@ -88,6 +88,11 @@ def proportional_bytes(pid: int) -> int:
     return resident_bytes(pid)
 
 
+def is_stopped(pid: int) -> bool:
+    """Return True if a signal has stopped the process; not if a debugger holds it."""
+    return _read_stat(str(pid))[:1] == [b"T"]
+
+
 def _list_children(pid: int) -> list[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
@@ -106,14 +111,17 @@ class _ScannedChildren:
     def __init__(self) -> None:
         self._by_parent: dict[int, list[int]] = {}
         for name in os.listdir("/proc"):  # noqa: PTH208
-            fields = (
-                _read(f"/proc/{name}/stat").rpartition(b")")[2].split() if name[0] < "A" else ()
-            )
+            fields = _read_stat(name) if name[0] < "A" else ()
             if fields:
                 self._by_parent.setdefault(int(fields[1]), []).append(int(name))
 
     def children(self, pid: int) -> list[int]:
         return self._by_parent.get(pid, [])
+
+
+def _read_stat(name: str) -> list[bytes]:
+    """Return the fields from the state on; none if the process is gone."""
+    return _read(f"/proc/{name}/stat").rpartition(b")")[2].split()
 
 
 def _lists_children() -> bool:

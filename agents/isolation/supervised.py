@@ -42,6 +42,7 @@ class ExitCause(StrEnum):
     MEMORY = "memory"
     RELEASED = "released"  # the `with` block was left
     SUPERVISOR = "supervisor"  # the supervisor was killed
+    WORKER_STOPPED = "worker_stopped"  # a signal stopped the command, and it was killed
     STOPPED = "stopped"  # the supervisor was stopped, did not wake up, and was killed
 
 

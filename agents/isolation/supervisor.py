@@ -5,13 +5,14 @@ is ready in some 20 ms. It consists of two processes:
 
     agent -> guard -> supervisor -> worker -> whatever the worker starts
 
-The supervisor ends the tree when the worker ends, at the deadline, over the memory limit, and when
-the agent closes the lifeline, a pipe whose write end only the agent holds: so also when the agent
-dies by any signal. Supervisor and guard are subreapers: an orphan of the tree, in any session,
-becomes their child and is found through /proc. The guard does the same if the supervisor is killed;
-the kernel then kills the worker at once. Both hold the inherited locks until the tree is gone. The
-guard is the agent's own child, because in containers without an init a process that nobody waits
-for stays as a zombie; Ray may kill it there, and the supervisor goes on.
+The supervisor ends the tree when the worker ends, at the deadline, over the memory limit, when a
+signal has stopped the worker for STOPPED_S, and when the agent closes the lifeline, a pipe whose
+write end only the agent holds: so also when the agent dies by any signal. Supervisor and guard are
+subreapers: an orphan of the tree, in any session, becomes their child and is found through /proc.
+The guard does the same if the supervisor is killed; the kernel then kills the worker at once. Both
+hold the inherited locks until the tree is gone. The guard is the agent's own child, because in
+containers without an init a process that nobody waits for stays as a zombie; Ray may kill it there,
+and the supervisor goes on.
 
 stdin is the lifeline. It begins with the Spec's fields as marshal bytes, after their length in 8
 bytes. stdout gets two lines of words, `pid=1 supervisor=2`, then `cause=exit status=0 stragglers=0
@@ -30,6 +31,7 @@ import time
 from velodrome.agents.isolation.bounded_log import BoundedLog
 from velodrome.agents.isolation.process_tree import (
     descendants,
+    is_stopped,
     kill_descendants,
     proportional_bytes,
     reap,
@@ -40,6 +42,7 @@ from velodrome.agents.isolation.process_tree import (
 SHORT_S, LONG_S = 0.05, 0.5
 FAST_GROWTH = 16 << 30  # bytes a second: few workers fill memory faster
 RELIST_S = 1.0  # the tree's processes are listed again
+STOPPED_S = 2.0  # by a signal, before the worker is ended: what it times is spoiled
 NEVER_S = 1e9
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -187,8 +190,11 @@ def wait_for_end(
         poller.register(descriptor, select.POLLIN)
     pace_s = NEVER_S if len(ends) == 2 else SHORT_S
     deadline = time.monotonic() + (spec.deadline_s or NEVER_S)
+    stopped_from = NEVER_S
     while True:
-        patience_s = max(0.0, min(memory.patience_s, pace_s, deadline - time.monotonic()))
+        now = time.monotonic()
+        stopped_from = min(stopped_from, now) if is_stopped(worker) else NEVER_S
+        patience_s = max(0.0, min(memory.patience_s, pace_s, deadline - now))
         ready = {descriptor for descriptor, _ in poller.poll(1000 * patience_s)}
         if output in ready and not log.take():
             poller.unregister(output)
@@ -201,6 +207,8 @@ def wait_for_end(
             return b"deadline", -1
         if memory.is_exceeded():
             return b"memory", -1
+        if now - stopped_from >= STOPPED_S:
+            return b"worker_stopped", -1
 
 
 def exit_descriptors(*pids: int) -> list[int]:

@@ -34,11 +34,14 @@ SAFE_SHARE = 0.9
 class WorkerBounds:
     """Resources that a worker may use, and its deadline.
 
+    cpus_by_device: those of each of several devices' processes, as in Request.
+
     Empty cpus: any; 0 bytes: no limit; deadline_s counts from its start. supervisor_cpus: where its
     supervisor runs; held_fds: the locks on all this.
     """
 
     cpus: tuple[int, ...] = ()
+    cpus_by_device: tuple[str, ...] = ()
     supervisor_cpus: tuple[int, ...] = ()
     memory_bytes: int = 0
     deadline_s: float = 900.0

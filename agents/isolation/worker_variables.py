@@ -13,7 +13,7 @@ from velodrome.agents.node import Gpu
 PASSED_THROUGH = re.compile(r"PATH|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+")
 NONE: Mapping[str, str] = MappingProxyType({})
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-# One for each library that computes; some compilers read NPROC.
+# One for each library that computes.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -21,7 +21,6 @@ THREAD_VARIABLES = (
     "BLIS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
-    "NPROC",
 )
 
 
@@ -32,6 +31,7 @@ def worker_variables(
     home: Path,
     temporary: Path,
     threads: int,
+    cores: int = 0,
     gpus: Sequence[Gpu] = (),
     blas: Mapping[str, str] = MappingProxyType({}),
     recipe: Sequence[tuple[str, str]] = (),
@@ -42,7 +42,7 @@ def worker_variables(
     libraries: the variables by which libraries are found. home: where frameworks keep compiled
     code; it is not the user's, so that no .theanorc or .keras affects a number. GPUs are named by
     UUID; a CPU task gets none. blas: which kernels it uses
-    (velodrome.agents.environments.core_types).
+    (velodrome.agents.environments.core_types). threads: of each process; cores: of all together.
     """
     passed = {name: value for name, value in inherited.items() if PASSED_THROUGH.fullmatch(name)}
     return {
@@ -58,6 +58,7 @@ def worker_variables(
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",  # what was printed before a crash is in the log
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "NPROC": str(cores or threads),  # read by XLA, whose one process drives all devices
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus),
         **blas,

@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from velodrome.agents.sampling.driver_faults import (
     DriverFault,
     exit_fault,
     load_fault,
+    missing_fault,
     start_fault,
     status_fault,
     timeout_fault,
@@ -46,6 +47,8 @@ CACHE = Path("/etc/ld.so.cache")
 FOLDERS = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
 NOT_LOADED = 9  # NVML_ERROR_DRIVER_NOT_LOADED
 PCI_DEVICES = Path("/sys/bus/pci/devices")
+KERNEL_GPUS = Path("/proc/driver/nvidia/gpus")  # driver README, "The /proc File System Interface"
+DEVICE_FILES = Path("/dev")
 NVIDIA, DISPLAY = "0x10de", "0x03"
 
 
@@ -69,11 +72,51 @@ def query_gpus() -> DriverState:
         return DriverState()
     if isinstance(answer, DriverFault):
         return DriverState(faults=(answer,))
+    faults = tuple(DriverFault(*fault) for fault in answer["faults"])
     return DriverState(
-        gpus=tuple(Gpu(**gpu) for gpu in answer["gpus"]),
+        gpus=tuple(
+            Gpu(**gpu, numa_node=_numa_node(answer["pci_bus_ids"][gpu["index"]]))
+            for gpu in answer["gpus"]
+        ),
         cuda_major=answer["cuda_major"],
-        faults=tuple(DriverFault(*fault) for fault in answer["faults"]),
+        faults=(*faults, *find_missing_gpus(answer["pci_bus_ids"])),
     )
+
+
+def find_missing_gpus(counted: Sequence[str]) -> tuple[DriverFault, ...]:
+    """Describe each GPU that the kernel module has and the library does not count.
+
+    A GPU that fails to start is such a one. Those whose device file this process may not use are of
+    others: the control group of a container or a job hides them from the library as well. counted:
+    as in velodrome.agents.sampling.gpus.list_bus_ids; each unknown address may be any.
+    """
+    known = {_short(address) for address in counted if address}
+    folders = sorted(KERNEL_GPUS.iterdir()) if KERNEL_GPUS.is_dir() else []
+    missing = [
+        folder.name
+        for folder in folders
+        if _short(folder.name) not in known and _may_use(folder / "information")
+    ]
+    if len(missing) <= sum(not address for address in counted):
+        return ()
+    return tuple(map(missing_fault, missing))
+
+
+def _numa_node(address: str) -> int | None:
+    """Read the NUMA node of a PCI address; None: unknown, as -1 in the kernel's file."""
+    domain, _, rest = address.lower().partition(":")
+    text = _read_line(PCI_DEVICES / f"{domain[-4:]}:{rest}" / "numa_node")
+    return int(text) if text.isdigit() else None
+
+
+def _short(address: str) -> str:
+    """Shorten a PCI address to the form without leading zeros of its domain."""
+    return address.lower().lstrip("0")
+
+
+def _may_use(information: Path) -> bool:
+    minor = re.search(r"Device Minor:\s*(\d+)", _read_line(information))
+    return minor is not None and os.access(DEVICE_FILES / f"nvidia{minor[1]}", os.R_OK | os.W_OK)
 
 
 def query_driver(module: str) -> Mapping[str, Any] | DriverFault | None:

@@ -82,6 +82,11 @@ def load_fault(message: str) -> DriverFault:
     return DriverFault(DRIVER, f"has a library that cannot be loaded ({message})", REINSTALL)
 
 
+def missing_fault(address: str) -> DriverFault:
+    """Describe a GPU at this PCI address that the kernel module has and the library omits."""
+    return DriverFault(f"the GPU at {address}", "did not start: the driver omits it", RESTART)
+
+
 def exit_fault(how: str) -> DriverFault:
     return DriverFault(DRIVER, f"crashed the process that queried it ({how})", REINSTALL)
 

@@ -5,8 +5,8 @@ power is integrated by trapezoids (`estimated`). If power has gaps too, there is
 (`unavailable`), never a smaller one.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from velodrome.agents.measurement import GpuReading, Reading
 from velodrome.agents.sampling.energy_integration import (
@@ -15,17 +15,19 @@ from velodrome.agents.sampling.energy_integration import (
     counter_growth,
     integrate,
     is_resolved,
+    list_updates,
     was_reset,
 )
 
 MEASURED, ESTIMATED, UNAVAILABLE = "measured", "estimated", "unavailable"
+Parts = Mapping[str, float | None]  # joules by the name of a window; None: unknown
 # Counter and power are each good to some 5 % (NVML reference, nvmlDeviceGetPowerUsage).
 TOLERATED_DEVIATION_PERCENT = 10.0
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy within all windows (joules) and within one more window (gradient_j).
+    """Energy within all windows (joules) and within each of some further ones (parts_j).
 
     reason: why it is not `measured`. deviation_percent: how far the integral of power exceeds the
     counter; None unless both exist. inconsistency: meters that disagree; empty if none do.
@@ -34,19 +36,19 @@ class Energy:
     joules: float | None
     source: str
     reason: str = ""
-    gradient_j: float | None = None
+    parts_j: Parts = field(default_factory=dict)
     deviation_percent: float | None = None
     inconsistency: str = ""
 
 
 @dataclass(frozen=True)
 class _GpuEnergy:
-    """One GPU within the windows. counted_j and integrated_j: None if unknown."""
+    """One GPU within the windows and the parts. counted and integrated: None if unknown."""
 
     counted_j: float | None
     integrated_j: float | None
-    gradient_counted_j: float | None
-    gradient_integrated_j: float | None
+    parts_counted_j: Parts
+    parts_integrated_j: Parts
     counter_problem: str
     integral_problem: str
 
@@ -55,8 +57,8 @@ class _GpuEnergy:
         return self.integrated_j if self.counted_j is None else self.counted_j
 
     @property
-    def gradient_j(self) -> float | None:
-        return self.gradient_integrated_j if self.counted_j is None else self.gradient_counted_j
+    def parts_j(self) -> Parts:
+        return self.parts_integrated_j if self.counted_j is None else self.parts_counted_j
 
     @property
     def reason(self) -> str:
@@ -68,10 +70,10 @@ class _GpuEnergy:
 
 
 def gpu_energy(
-    readings: Sequence[Reading], windows: Sequence[Window], gradient: Window | None = None
+    readings: Sequence[Reading], windows: Sequence[Window], parts: Mapping[str, Window]
 ) -> Energy:
     """Sum the energy of all GPUs; unknown if one of them is."""
-    metered = [_measure_gpu(readings, uuid, windows, gradient) for uuid in gpu_uuids(readings)]
+    metered = [_measure_gpu(readings, uuid, windows, parts) for uuid in gpu_uuids(readings)]
     reason = "; ".join(gpu.reason for gpu in metered if gpu.reason)
     joules = total_or_none([gpu.joules for gpu in metered])
     if joules is None:
@@ -82,14 +84,14 @@ def gpu_energy(
         joules=joules,
         source=MEASURED if counted else ESTIMATED,
         reason=reason,
-        gradient_j=total_or_none([gpu.gradient_j for gpu in metered]),
+        parts_j={part: total_or_none([gpu.parts_j[part] for gpu in metered]) for part in parts},
         deviation_percent=deviation,
         inconsistency=_deviation_note(deviation),
     )
 
 
 def socket_energy(
-    readings: Sequence[Reading], windows: Sequence[Window], gradient: Window | None = None
+    readings: Sequence[Reading], windows: Sequence[Window], parts: Mapping[str, Window]
 ) -> Energy:
     """Read RAPL's counters, which cover everything that ran on the machine's sockets."""
     counts = [(reading.at_ns, reading.package_energy_uj) for reading in readings]
@@ -99,8 +101,8 @@ def socket_energy(
         gaps = "the energy counter of the sockets (RAPL) has gaps"
         missing = "the sockets have no readable energy counter (RAPL)"
         return Energy(None, UNAVAILABLE, gaps if points else missing)
-    part = _evaluate(gradient, points, counter_growth)
-    return Energy(microjoules / 1e6, MEASURED, gradient_j=None if part is None else part / 1e6)
+    joules = [(at_ns, count / 1e6) for at_ns, count in points]
+    return Energy(microjoules / 1e6, MEASURED, parts_j=_count_parts(parts, joules))
 
 
 def gpu_uuids(readings: Sequence[Reading]) -> list[str]:
@@ -128,7 +130,7 @@ def total_or_none(parts: Sequence[float | None]) -> float | None:
 
 
 def _measure_gpu(
-    readings: Sequence[Reading], uuid: str, windows: Sequence[Window], gradient: Window | None
+    readings: Sequence[Reading], uuid: str, windows: Sequence[Window], parts: Mapping[str, Window]
 ) -> _GpuEnergy:
     states = [gpu for reading in readings for gpu in reading.gpus if gpu.uuid == uuid]
     counts = gpu_points(readings, uuid, lambda gpu: gpu.energy_mj)
@@ -138,20 +140,28 @@ def _measure_gpu(
     return _GpuEnergy(
         counted_j=total_or_none([counter_growth(joules, window) for window in windows]),
         integrated_j=total_or_none([integrate(watts, window) for window in windows]),
-        gradient_counted_j=_evaluate(gradient, joules, counter_growth),
-        gradient_integrated_j=_evaluate(gradient, watts, integrate),
+        parts_counted_j=_count_parts(parts, joules),
+        parts_integrated_j={
+            part: integrate(watts, window) if is_resolved(watts, window) else None
+            for part, window in parts.items()
+        },
         counter_problem=_counter_problem(name, states, joules, windows),
         integral_problem=_integral_problem(name, states, watts),
     )
 
 
-def _evaluate(
-    window: Window | None,
-    points: Sequence[Point],
-    compute: Callable[[Sequence[Point], Window], float | None],
-) -> float | None:
-    """Compute a value within a window; None for a missing or short one, too."""
-    return compute(points, window) if window and is_resolved(points, window) else None
+def _count_parts(parts: Mapping[str, Window], points: Sequence[Point]) -> Parts:
+    """Return a counter's growth within each window; None for one that is too short for it.
+
+    That is by its readings, and by its own updates.
+    """
+    updates = list_updates(points)
+    return {
+        part: counter_growth(points, window)
+        if is_resolved(points, window) and is_resolved(updates, window)
+        else None
+        for part, window in parts.items()
+    }
 
 
 def _counter_problem(

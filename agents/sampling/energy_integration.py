@@ -43,6 +43,14 @@ def is_resolved(points: Sequence[Point], window: Window) -> bool:
     return window[1] - window[0] >= SHORTEST_INTERVALS * _interval_ns(points)
 
 
+def list_updates(points: Sequence[Point]) -> list[Point]:
+    """List the points of a counter at which it was first seen to have another value.
+
+    A counter that its source updates more seldom than it is read repeats its values.
+    """
+    return [*points[:1], *(b for a, b in pairwise(points) if a[1] != b[1])]
+
+
 def integrate(points: Sequence[Point], window: Window) -> float | None:
     """Integrate a value over seconds within a window, by trapezoids.
 

@@ -16,7 +16,13 @@ import pynvml
 
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import nvml
-from velodrome.agents.sampling.driver_faults import DRIVER, LOST, DriverFault, status_fault
+from velodrome.agents.sampling.driver_faults import (
+    DRIVER,
+    LOST,
+    RESTART,
+    DriverFault,
+    status_fault,
+)
 
 Value = TypeVar("Value")
 
@@ -44,10 +50,16 @@ def query() -> dict[str, object]:
         mend = "Check `nvidia-smi`; a GPU in MIG mode needs instances"
         queries.add(DriverFault(DRIVER, "shows no usable GPU", mend))
     return {
-        "gpus": [vars(gpu) for gpu in gpus],
+        "gpus": [_list_read_fields(gpu) for gpu in gpus],
         "cuda_major": major,
+        "pci_bus_ids": list_bus_ids(queries),
         "faults": [astuple(fault) for fault in queries.faults],
     }
+
+
+def _list_read_fields(gpu: Gpu) -> dict[str, object]:
+    """List the fields that the driver states: all but the NUMA node, which the kernel does."""
+    return {name: value for name, value in vars(gpu).items() if name != "numa_node"}
 
 
 class DriverQueries:
@@ -121,6 +133,21 @@ def usable_gpus(queries: DriverQueries, release: str) -> tuple[Gpu, ...]:
     return _describe_gpus(queries, release, parts)
 
 
+def list_bus_ids(queries: DriverQueries) -> list[str]:
+    """List the PCI addresses of all GPUs that the driver counts, as `00000000:03:00.0`.
+
+    Empty for one that it cannot reach, or whose address it does not state.
+    """
+    count = queries.require(DRIVER, pynvml.nvmlDeviceGetCount) or 0
+    handles = dict(_reachable_gpus(queries))
+    return [_bus_id(handles[index]) if index in handles else "" for index in range(count)]
+
+
+def _bus_id(handle: object) -> str:
+    found = nvml.call_or_none(pynvml.nvmlDeviceGetPciInfo, handle)
+    return "" if found is None else str(found.busId)
+
+
 def _reachable_gpus(queries: DriverQueries) -> list[tuple[int, object]]:
     """List GPUs that the driver can reach; a lost one keeps its number."""
     numbers = range(queries.require(DRIVER, pynvml.nvmlDeviceGetCount) or 0)
@@ -143,7 +170,11 @@ def _mig_instances(queries: DriverQueries, index: int, handle: object) -> list[o
     most = queries.require(whose, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
     get_instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex
     found = [queries.optional(whose, get_instance, handle, at) for at in range(most)]
-    return [part for part in found if part is not None]
+    parts = [part for part in found if part is not None]
+    if not parts:
+        mend = f"Make some (`sudo nvidia-smi mig -i {index} -cgi ... -C`), or end that mode"
+        queries.add(DriverFault(whose, "is in MIG mode and has no instance", mend))
+    return parts
 
 
 def _describe_gpus(
@@ -151,6 +182,9 @@ def _describe_gpus(
 ) -> tuple[Gpu, ...]:
     """Describe the GPUs, without lost ones and those without UUID: they are faults."""
     gpus = [_describe_gpu(queries, index, handle, release) for index, handle in found]
+    for gpu in gpus:
+        if not gpu.uuid:  # an earlier fault of that GPU is kept
+            queries.add(DriverFault(_name(gpu.index), "states no UUID", RESTART))
     return tuple(gpu for gpu in gpus if gpu.uuid and not queries.is_lost(_name(gpu.index)))
 
 
@@ -166,7 +200,15 @@ def _describe_gpu(queries: DriverQueries, index: int, handle: object, release: s
         memory_bytes=_memory_bytes(queries, whose, handle),
         driver=release,
         power_limit_w=None if limit_mw is None else limit_mw / 1000,
+        compute_capability=_compute_capability(queries, whose, handle),
     )
+
+
+def _compute_capability(queries: DriverQueries, whose: str, handle: object) -> str:
+    """Empty: unknown. An instance has that of its GPU."""
+    whole = nvml.parent_gpu(handle) or handle
+    found = queries.optional(whose, pynvml.nvmlDeviceGetCudaComputeCapability, whole)
+    return ".".join(map(str, found)) if found else ""
 
 
 def _memory_bytes(queries: DriverQueries, whose: str, handle: object) -> int:

@@ -5,12 +5,13 @@ unknown for part of its time is None, never a smaller number.
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from velodrome.adapters.protocol import TIMED_PHASES, Phase
-from velodrome.agents.measurement import GpuReading, PhaseMeans, Reading, Sample
+from velodrome.agents.measurement import GpuReading, PhaseEnergy, PhaseMeans, Reading, Sample
 from velodrome.agents.sampling.energy import (
     Energy,
     gpu_energy,
@@ -28,8 +29,9 @@ class Utilization:
 
     energy_j: of the task's GPUs, or for a CPU task of the sockets (RAPL), whoever used them.
     energy_source: `measured` by a counter, `estimated` from power, or `unavailable`; energy_reason:
-    why it is not measured. energy_per_gradient_j: of one call, from the start of the first sample
-    to the end of the last. cpu_energy_j: always of the sockets. notes: figures that disagree.
+    why it is not measured. energies: of the timed phases for which it is known, from the start of
+    the first sample to the end of the last. cpu_energy_j: always of the sockets. notes: figures
+    that disagree.
 
     peak_gpu_process_memory_bytes: of the worker's processes alone. peak_gpu_memory_bytes: of all
     processes if the driver does not separate them.
@@ -43,7 +45,7 @@ class Utilization:
     energy_j: float | None
     energy_source: str
     energy_reason: str
-    energy_per_gradient_j: float | None
+    energies: tuple[PhaseEnergy, ...]
     energy_deviation_percent: float | None
     cpu_energy_j: float | None
     means: tuple[PhaseMeans, ...]
@@ -64,9 +66,9 @@ def summarize_utilization(
     """
     ended_ns = ended_ns or (readings[-1].at_ns if readings else 0)
     windows = timed_windows(phases, ended_ns)
-    gradients = [sample for sample in samples if sample.phase == "gradient"]
-    sockets = socket_energy(readings, windows, _window(gradients))
-    energy = gpu_energy(readings, windows, _window(gradients)) if gpu_uuids(readings) else sockets
+    parts = _list_windows(samples)
+    sockets = socket_energy(readings, windows, parts)
+    energy = gpu_energy(readings, windows, parts) if gpu_uuids(readings) else sockets
     peaks = [reading.rss_bytes for reading in readings]
     own_memory = _peak([[gpu.process_memory_bytes for gpu in each.gpus] for each in readings])
     memory = _peak([[gpu.memory_bytes for gpu in each.gpus] for each in readings])
@@ -79,7 +81,7 @@ def summarize_utilization(
         energy_j=energy.joules,
         energy_source=energy.source,
         energy_reason=energy.reason,
-        energy_per_gradient_j=_per_call(energy, gradients),
+        energies=_divide_energies(energy, samples),
         energy_deviation_percent=energy.deviation_percent,
         cpu_energy_j=sockets.joules,
         means=tuple(_phase_means(readings, phases, ended_ns, name) for name in _list_timed(phases)),
@@ -102,16 +104,26 @@ def _list_timed(phases: Sequence[Phase]) -> list[str]:
     return [name for name in TIMED_PHASES if name in begun]
 
 
-def _window(samples: Sequence[Sample]) -> Window | None:
-    if not samples:
-        return None
-    ends = [sample.started_ns + sample.elapsed_ns for sample in samples]
-    return min(sample.started_ns for sample in samples), max(ends)
+def _list_windows(samples: Sequence[Sample]) -> dict[str, Window]:
+    """Return by phase the time from its first sample's start to the end of its last one."""
+    found: dict[str, Window] = {}
+    for sample in samples:
+        start_ns, end_ns = sample.started_ns, sample.started_ns + sample.elapsed_ns
+        begun_ns, ended_ns = found.get(sample.phase, (start_ns, end_ns))
+        found[sample.phase] = min(begun_ns, start_ns), max(ended_ns, end_ns)
+    return found
 
 
-def _per_call(energy: Energy, samples: Sequence[Sample]) -> float | None:
-    calls = sum(sample.calls for sample in samples)
-    return energy.gradient_j / calls if calls and energy.gradient_j is not None else None
+def _divide_energies(energy: Energy, samples: Sequence[Sample]) -> tuple[PhaseEnergy, ...]:
+    """Divide the energy of each phase, where it is known, by the calls of its samples."""
+    calls = Counter[str]()
+    for sample in samples:
+        calls[sample.phase] += sample.calls
+    return tuple(
+        PhaseEnergy(phase, joules / calls[phase])
+        for phase in TIMED_PHASES
+        if (joules := energy.parts_j.get(phase)) is not None and calls[phase]
+    )
 
 
 def _phase_means(

@@ -12,6 +12,9 @@ NAME = "clocked_by_agent"
 # tensorflow, max_seconds 1 as in sweeps/quick.yaml, idle and with three busy loops on two cores:
 # 0.73 to 0.99.
 LEAST_SHARE = 0.5
+# Processes that share each batch speak between samples, for milliseconds on a busy machine: 0.27
+# was seen at a load of 10. From this share on the check cannot tell.
+LEAST_SHARE_OF_GROUP = 0.1
 # Time that need not be accounted for. In a whole phase: the garbage collection at its start, 0.33 s
 # as measured above, 1 s at a load of 15. Between chunks of samples: the statistics so far.
 BESIDES_PHASE_NS = 1_000_000_000
@@ -29,16 +32,19 @@ class ClockBounds(NamedTuple):
     @property
     def required_ns(self) -> float:
         """The least valid sum of samples; 0 or less: too short to check."""
-        return LEAST_SHARE * self.passed_ns - self.besides_ns
+        return self.least_ns(LEAST_SHARE)
+
+    def least_ns(self, share: float) -> float:
+        return share * self.passed_ns - self.besides_ns
 
 
-def check_agent_clock(phase: SampledPhase) -> Checked | None:
+def check_agent_clock(phase: SampledPhase, devices: int = 1) -> Checked | None:
     """Check one phase; None if it did not end. ProtocolViolation if its samples are too long.
 
-    The least duration of a phase is from the arrival of its first event to the last time the pipe
-    was empty before its last event; the most, from the last time the pipe was empty before its
-    first event to the arrival of its last. A busy agent widens the two, so that it detects less
-    and raises no false alarm.
+    devices: of the task. The least duration of a phase is from the arrival of its first event to
+    the last time the pipe was empty before its last event; the most, from the last time the pipe
+    was empty before its first event to the arrival of its last. A busy agent widens the two, so
+    that it detects less and raises no false alarm.
     """
     if phase.ended is None:
         return None
@@ -54,7 +60,7 @@ def check_agent_clock(phase: SampledPhase) -> Checked | None:
         Figure("samples_s", whole.samples_ns / 1e9),
         Figure("share", whole.samples_ns / whole.passed_ns if whole.passed_ns else 1.0),
     )
-    outcome, reason = _judge(phase.name, windows)
+    outcome, reason = _judge(phase.name, windows, devices)
     return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
 
 
@@ -74,15 +80,18 @@ def _between_chunks(phase: SampledPhase) -> ClockBounds:
     return ClockBounds(passed_ns, most_ns, samples_ns, BESIDES_CHUNKS_NS)
 
 
-def _judge(name: str, windows: Sequence[ClockBounds]) -> tuple[str, str]:
+def _judge(name: str, windows: Sequence[ClockBounds], devices: int) -> tuple[str, str]:
     """Return outcome and reason."""
-    for window in windows:
-        if window.samples_ns < window.required_ns:
-            return FAILED, (
-                f"samples of {name} last {window.samples_ns / 1e9:.3g} s, but "
-                f"{window.passed_ns / 1e9:.3g} s passed by the agent's clock: "
-                f"at least {window.required_ns / 1e9:.3g} s are expected"
-            )
+    short = [window for window in windows if window.samples_ns < window.required_ns]
+    if short:
+        least = LEAST_SHARE if devices == 1 else LEAST_SHARE_OF_GROUP
+        failed = [window for window in short if window.samples_ns < window.least_ns(least)]
+        window = (failed or short)[0]
+        return FAILED if failed else CANNOT_TELL, (
+            f"samples of {name} last {window.samples_ns / 1e9:.3g} s, but "
+            f"{window.passed_ns / 1e9:.3g} s passed by the agent's clock: "
+            f"at least {window.required_ns / 1e9:.3g} s are expected"
+        )
     if any(0 < LEAST_SHARE * window.most_ns <= window.samples_ns for window in windows):
         return PASSED, ""
     return CANNOT_TELL, f"{name} took {windows[0].passed_ns / 1e9:.2g} s, too short to check"

@@ -12,6 +12,7 @@ from velodrome.adapters.protocol import (
     FirstCall,
     Hello,
     Imported,
+    Listening,
     Phase,
     Request,
     Sampled,
@@ -63,6 +64,9 @@ def expected_events(request: Request) -> tuple[ExpectedEvent, ...]:
     imported = (hello, ExpectedEvent(Phase, "import"), ExpectedEvent(Imported))
     if request.action == "check":
         return (*imported, finished)
+    if request.action == "follow":
+        told = ExpectedEvent(Phase, "", MANY)  # by the leading node, its phases
+        return (*imported, ExpectedEvent(Listening), told, finished)
     if request.action == "fit":
         own = shapes.list_timed_phases(MODELS[request.model], request.phases)
         return (*imported, *_list_fit_events(own), finished)

@@ -62,7 +62,8 @@ def validate(
         phases = timed_phases(arrivals, names)
         for phase in phases:
             require_times(phase, request.timing)
-        checks = tuple(filter(None, map(check_agent_clock, phases)))
+        clocked = (check_agent_clock(phase, request.all_devices) for phase in phases)
+        checks = tuple(check for check in clocked if check)
         for event in events:
             if isinstance(event, Verified):
                 require_proof(event, request, predicted)

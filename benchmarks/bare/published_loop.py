@@ -5,13 +5,12 @@ VARIANT resnet50` holds an adapter against it. Batch normalization keeps its run
 GPT-2 drops nothing.
 """
 
-import torch
 import torchvision
 import transformers
 from drawing import photographs, texts
-from loop import Calls, main
+from loop import main
 from torch import nn
-from torch_loop import cross_entropy, tensors
+from torch_loop import make_calls, set_threads, tensors
 
 
 class Gpt2(nn.Module):
@@ -35,23 +34,8 @@ MODELS = {
 
 
 def make(model, batch_size, threads):
-    torch.set_num_threads(threads)
-    if torch.get_num_interop_threads() != 1:  # only to be set once
-        torch.set_num_interop_threads(1)
-    network, batches = MODELS[model](batch_size)
-    parameters = list(network.parameters())
-
-    def forward(index):
-        inputs, labels = batches[index]
-        with torch.no_grad():
-            return cross_entropy(network(*inputs), labels)
-
-    def gradient(index):
-        inputs, labels = batches[index]
-        loss = cross_entropy(network(*inputs), labels)
-        return loss, torch.autograd.grad(loss, parameters)
-
-    return Calls(forward, gradient, lambda: None, len(batches))
+    set_threads(threads)
+    return make_calls(*MODELS[model](batch_size))
 
 
 if __name__ == "__main__":

@@ -78,10 +78,18 @@ MODELS = {
 
 
 def make(model, batch_size, threads):
+    set_threads(threads)
+    return make_calls(*MODELS[model](batch_size))
+
+
+def set_threads(threads):
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:  # only to be set once
         torch.set_num_interop_threads(1)
-    network, batches = MODELS[model](batch_size)
+
+
+def make_calls(network, batches):
+    """Return forward and gradient of a network on batches (inputs, labels)."""
     parameters = [value for value in network.parameters() if value.requires_grad]
 
     def forward(index):

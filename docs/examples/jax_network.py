@@ -25,7 +25,11 @@ def batch(size, draw):
     return {"x": draw.standard_normal((size, INPUTS)), "label": draw.randint(0, CLASSES, size)}
 
 
-def forward(parameters, batch):
+def inference(parameters, batch):
     hidden = jnp.tanh(batch["x"] @ parameters["first"] + parameters["bias"])
-    scores = jax.nn.log_softmax(hidden @ parameters["second"])
+    return hidden @ parameters["second"]
+
+
+def forward(parameters, batch):
+    scores = jax.nn.log_softmax(inference(parameters, batch))
     return -jnp.take_along_axis(scores, batch["label"][:, None], axis=1).mean()

@@ -43,11 +43,14 @@ class Decoder(nn.Module):
         self.head = nn.Linear(WIDTH, WORDS, bias=False)
         self.head.weight = self.words.weight
 
-    def forward(self, input_ids, labels):
+    def predict(self, input_ids):
         x = self.words(input_ids) + self.places.weight
         for block in self.blocks:
             x = block(x)
-        logits = self.head(self.norm(x))
+        return self.head(self.norm(x))
+
+    def forward(self, input_ids, labels):
+        logits = self.predict(input_ids)
         loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
         return Output(loss, logits)
 
@@ -59,3 +62,7 @@ def make():
 def batch(size, draw):
     tokens = draw.randint(0, WORDS, (size, TOKENS))
     return {"input_ids": tokens, "labels": tokens}
+
+
+def inference(module, batch):
+    return module.predict(batch["input_ids"])

@@ -13,7 +13,7 @@ from velodrome.scheduler.cli import machine_commands, result_commands, sweep_com
 STATUS = """\b
 Exit status:
   0      every result is as expected
-  1      a task failed, a regression is confirmed, or the doctor warns
+  1      a task failed, a regression is confirmed, a machine is rejected, or the doctor warns
   2      the command line or a file of yours is wrong
   3      Ray cannot be reached or started
   4      an environment could not be built
@@ -52,6 +52,12 @@ COMMANDS: Commands = {
     "models": (machine_commands.models, ""),
     "sweeps": (machine_commands.sweeps, "", "my-sweeps/"),
     "report": (result_commands.report, "", "--html report.html", "--utilization --csv"),
+    "accept": (
+        result_commands.accept,
+        "",
+        "--baseline fleet.json --junit acceptance.xml",
+        "--write-baseline fleet.json",
+    ),
     "compare": (
         result_commands.compare,
         "last~1 last",

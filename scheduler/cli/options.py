@@ -29,6 +29,12 @@ Price = Annotated[
         help='Price of a node per hour, e.g. "2.5 USD", for nodes without one in cluster.yaml.'
     ),
 ]
+SameBuild = Annotated[
+    bool,
+    typer.Option(
+        "--same-build", help="Use one build of each framework, which all GPUs' drivers run."
+    ),
+]
 Budget = Annotated[
     str, typer.Option(help="Longest duration, e.g. 2h; the least certain cells go first.")
 ]

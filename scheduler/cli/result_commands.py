@@ -11,7 +11,8 @@ Unit = Annotated[
     str,
     typer.Option(
         help="time, rate (images, vectors or tokens per second), flops, mfu (share of the vendor's "
-        "peak), energy or cost; default: time."
+        "peak), algbw and busbw (bandwidths of collective operations and copies), energy "
+        "or cost; default: time."
     ),
 ]
 
@@ -40,7 +41,18 @@ def report(
         bool, typer.Option("--utilization", help="Show how many of its cores each task used.")
     ] = False,
     ceilings: Annotated[
-        bool, typer.Option("--ceilings", help="Show each task's share of its node's measured peak.")
+        bool,
+        typer.Option(
+            "--ceilings",
+            help="Show each task's share of its node's measured peak, and bandwidths of links.",
+        ),
+    ] = False,
+    scaling: Annotated[
+        bool,
+        typer.Option(
+            "--scaling",
+            help="Show the speed-up of several devices over one, and the share of communication.",
+        ),
     ] = False,
     outliers: Annotated[
         bool,
@@ -60,7 +72,7 @@ def report(
     """
     from velodrome.scheduler.commands import report as command
 
-    kind = command.choose_kind(extensibility, utilization, outliers, ceilings)
+    kind = command.choose_kind(extensibility, utilization, outliers, ceilings, scaling)
     shown = command.choose_unit(unit, kind)
     form = command.choose_form(markdown, csv, json)
     if site is not None:
@@ -74,6 +86,41 @@ def report(
     else:
         reported = command.report(results, sweep, kind, form, svg, shown)
     return (command.outlier_status(reported.rows) if fail_on_outlier else 0) or reported.status
+
+
+def accept(
+    results: Results = RESULTS,
+    sweep: Annotated[str, typer.Option(help="Id of a sweep; default: the newest.")] = "",
+    baseline: Annotated[
+        str,
+        typer.Option(help="Compare with this, too: a file of --write-baseline, or other results."),
+    ] = "",
+    least: Annotated[str, typer.Option(help="Smallest slow-down that matters; default: 3%.")] = "",
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file, too.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Write a baseline of the machines that do not fail.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the sweep's report with the verdicts to this file.")
+    ] = None,
+    markdown: Markdown = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per machine.")] = False,
+    json: Json = False,
+) -> int:
+    """Accept or reject each node and GPU by its results.
+
+    Compares it with others of its type; exit status 1 if one fails.
+    """
+    from velodrome.scheduler.commands import accept as command
+    from velodrome.scheduler.commands.report import choose_form
+
+    form = choose_form(markdown, csv, json)
+    smallest = command.parse_least(least)
+    return command.accept(
+        command.AcceptanceOptions(
+            results, sweep, baseline, smallest, form, junit, write_baseline, html
+        )
+    )
 
 
 def compare(

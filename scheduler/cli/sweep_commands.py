@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from velodrome.scheduler.cli import measure_arguments as words
 from velodrome.scheduler.cli.options import (
     RESULTS,
     Address,
@@ -15,6 +16,7 @@ from velodrome.scheduler.cli.options import (
     Patience,
     Price,
     Results,
+    SameBuild,
     Sweep,
 )
 
@@ -37,6 +39,7 @@ def run(
         typer.Option("--submit", help="Run as a job of the cluster; --address is its dashboard."),
     ] = False,
     budget: Budget = "",
+    same_build: SameBuild = False,
     sweep_id: Annotated[str, typer.Option(hidden=True)] = "",
     json: Json = False,
 ) -> int:
@@ -45,7 +48,7 @@ def run(
         from velodrome.scheduler.commands import jobs
 
         typed = jobs.JobOptions(
-            sweep, results, resume, only, address, cluster, patience, budget, price
+            sweep, results, resume, only, address, cluster, patience, budget, price, same_build
         )
         return jobs.submit(typed, as_json=json)
     from velodrome.scheduler.commands import run as command
@@ -53,7 +56,15 @@ def run(
 
     there = parse_target(address, cluster, patience, price)
     return command.run(
-        sweep, results, resume, only, there, as_json=json, sweep_id=sweep_id, budget_text=budget
+        sweep,
+        results,
+        resume,
+        only,
+        there,
+        as_json=json,
+        sweep_id=sweep_id,
+        budget_text=budget,
+        same_build=same_build,
     )
 
 
@@ -113,89 +124,53 @@ def plan(
     explain: Annotated[
         bool, typer.Option("--explain", help="List the reasons for each task and node.")
     ] = False,
+    same_build: SameBuild = False,
     json: Json = False,
 ) -> int:
     """Show which task would run where, and why; start nothing."""
     from velodrome.scheduler.commands import plan as command
 
-    return command.plan(sweep, only, address, cluster, with_reasons=explain, as_json=json)
+    return command.plan(
+        sweep,
+        only,
+        address,
+        cluster,
+        with_reasons=explain,
+        as_json=json,
+        same_build=same_build,
+    )
 
 
 def measure(
-    framework: Annotated[str, typer.Argument(help="One of `velodrome frameworks`.")],
-    model: Annotated[str, typer.Argument(help="One of `velodrome models`.")],
-    variant: Annotated[
-        str, typer.Option(help="Way to run the framework, e.g. compile; default: its first.")
-    ] = "",
-    batch_size: Annotated[
-        str,
-        typer.Option(help="Examples in a batch, or `auto` for the largest; default: the model's."),
-    ] = "",
-    device: Annotated[str, typer.Option(help="cpu, gpu, or gpu:2 for two GPUs.")] = "cpu",
-    gpu_model: Annotated[str, typer.Option(help="Part of the GPU's name, e.g. H100.")] = "",
-    threads: Annotated[str, typer.Option(help="A number, `physical` or `logical`.")] = "physical",
-    dtype: Annotated[str, typer.Option(help="Precision: float32, tf32, bfloat16 or float16.")] = (
-        "float32"
-    ),
-    phases: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--phases",
-            "--phase",
-            help="forward, gradient, inference, update or step; default: forward,gradient.",
-        ),
-    ] = None,
-    optimizer: Annotated[
-        str, typer.Option(help="Of update and step: sgd or adamw; default: sgd.")
-    ] = "",
-    seed: Annotated[str, typer.Option(help="Seed of weights and batches; default: 0.")] = "",
-    sampling_hz: Annotated[
-        str, typer.Option(help="Utilization readings per second; default: 10.")
-    ] = "",
-    shared: Annotated[
-        bool, typer.Option("--shared", help="Let other tasks run at the same time.")
-    ] = False,
-    canary: Annotated[
-        bool,
-        typer.Option("--canary", help="Time a tiny model before and after, to judge the machine."),
-    ] = False,
-    target: Annotated[str, typer.Option(help="Half-width of the interval to reach, e.g. 1%.")] = "",
-    min_samples: Annotated[str, typer.Option(help="Least number of samples per phase.")] = "",
-    min_seconds: Annotated[str, typer.Option(help="Shortest time per phase, in seconds.")] = "",
-    max_seconds: Annotated[str, typer.Option(help="Longest time per phase, in seconds.")] = "",
-    deadline: Annotated[str, typer.Option(help="Time limit of the whole task, e.g. 15m.")] = "",
-    memory: Annotated[str, typer.Option(help="Memory limit of the task, e.g. 16GiB.")] = "",
-    price: Annotated[
-        str, typer.Option(help='Price of this machine per hour, e.g. "2.5 USD".')
-    ] = "",
-    results: Annotated[str, typer.Option(help="Store the rows, too: a folder or a URI.")] = "",
+    typed: typer.Context,
+    framework: words.FrameworkName,
+    model: words.ModelName,
+    variant: words.Variant = "",
+    batch_size: words.BatchSize = "",
+    device: words.DeviceName = "cpu",
+    gpu_model: words.GpuModel = "",
+    build: words.Build = "",
+    threads: words.ThreadCount = "physical",
+    dtype: words.Precision = "float32",
+    phases: words.PhaseNames = None,
+    optimizer: words.OptimizerName = "",
+    seed: words.SeedNumber = "",
+    sampling_hz: words.SamplingHz = "",
+    shared: words.IsShared = False,
+    canary: words.HasCanary = False,
+    target: words.TargetWidth = "",
+    min_samples: words.MinSamples = "",
+    min_seconds: words.MinSeconds = "",
+    max_seconds: words.MaxSeconds = "",
+    deadline: words.TimeLimit = "",
+    memory: words.MemoryLimit = "",
+    price: words.OwnPrice = "",
+    results: words.RowsPlace = "",
     json: Json = False,
 ) -> int:
     """Run one task on this machine, without Ray."""
     from velodrome.scheduler.commands import measure as command
-    from velodrome.scheduler.commands.measure_options import MeasureOptions
+    from velodrome.scheduler.commands.measure_options import OPTIONS, MeasureOptions
 
-    options = MeasureOptions(
-        framework=framework,
-        model=model,
-        variant=variant,
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-        seed=seed,
-        target=target,
-        min_samples=min_samples,
-        min_seconds=min_seconds,
-        max_seconds=max_seconds,
-        deadline=deadline,
-        memory=memory,
-        gpu_model=gpu_model,
-        dtype=dtype,
-        sampling_hz=sampling_hz,
-        is_shared=shared,
-        has_canary=canary,
-        phases=phases,
-        optimizer=optimizer,
-        price=price,
-    )
+    options = MeasureOptions(**{name: typed.params[name] for name in OPTIONS})
     return command.measure(options, results, as_json=json)

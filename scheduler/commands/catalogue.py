@@ -5,13 +5,16 @@ from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.models.code_kinds import is_code
+from velodrome.adapters.models.collectives import COLLECTIVES
+from velodrome.adapters.models.copies import COPIES
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.products import count_forward_macs, count_units
 from velodrome.adapters.models.shapes import count_parameters
+from velodrome.adapters.models.sizes import SIZES
 from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take_inventory
-from velodrome.agents.node import Node
+from velodrome.agents.node import Gpu, Node
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import example_command, format_command
 
@@ -30,12 +33,12 @@ def show_nodes(address: str, *, as_json: bool) -> None:
         return
     if address:
         print_table([_to_table_row(node) for node in found], right=frozenset({"cores", "threads"}))
-        faults = [f"{node.hostname}: {node.gpu_fault}" for node in found if node.gpu_fault]
-        print_lines(*notes, *faults, f"next: {example_command('plan', '--address', address)}")
+        remarks = [f"{node.hostname}: {node.gpu_remarks}" for node in found if node.gpu_remarks]
+        print_lines(*notes, *remarks, f"next: {example_command('plan', '--address', address)}")
         return
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _describe_node(node).items()])
-    print_lines(*([node.gpu_fault] if node.gpu_fault else ()), f"next: {example_command('plan')}")
+    print_lines(*filter(None, (node.gpu_fault, node.gpu_note)), f"next: {example_command('plan')}")
 
 
 def _to_json_row(node: Node) -> Row:
@@ -54,7 +57,7 @@ def _to_table_row(node: Node) -> Row:
         "threads": node.logical,
         "memory": f"{node.ram_bytes / 2**30:.0f} GiB",
         "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items())
-        or ("none usable" if node.gpu_fault else ""),
+        or ("none usable" if node.gpu_remarks else ""),
         "labels": ", ".join(f"{key}={value}" for key, value in node.labels),
     }
 
@@ -94,10 +97,13 @@ def describe_model(model: Model) -> Row:
 
 
 def show_models(*, as_json: bool) -> None:
-    rows = [describe_model(model) for model in MODELS.values()]
     if as_json:
-        print_json(rows)
+        print_json([describe_model(model) for model in MODELS.values()])
         return
+    # These have a model for each of many sizes; the smallest stands for all.
+    shown = (*COLLECTIVES[:: len(SIZES)], *COPIES[:: len(SIZES)])
+    models = (one for one in MODELS.values() if not one.has_row_per_device or one in shown)
+    rows = [describe_model(model) for model in models]
     table_rows = [
         {
             "model": row["model"],
@@ -115,12 +121,14 @@ def show_models(*, as_json: bool) -> None:
     print_lines(
         "macs: multiply-adds of one unit (image, vector or token), forward",
         f"a family's name stands for its parts: {names}",
+        f"collective operations: {COLLECTIVES[0].name} to {COLLECTIVES[len(SIZES) - 1].name}, "
+        "by factors of 4, the others and copies between memories alike",
         f"next: {format_command('measure', 'torch', 'lenet')}",
     )
 
 
 def _describe_node(node: Node) -> dict[str, object]:
-    gpus = ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in node.gpus)
+    gpus = ", ".join(_describe_gpu(gpu, node) for gpu in node.gpus)
     return {
         "host": node.hostname,
         "type": node.node_type,
@@ -130,11 +138,18 @@ def _describe_node(node: Node) -> dict[str, object]:
         "caches": node.caches or "unknown",
         "governor": node.governor or "unknown",
         "memory": _format_memory(node),
-        "GPUs": gpus or ("none usable" if node.gpu_fault else "none: no NVIDIA driver"),
+        "GPUs": gpus or ("none usable" if node.gpu_remarks else "none: no NVIDIA driver"),
         "kernel": f"{node.system} {node.kernel}",
         "virtualization": node.virtualization or "none detected",
         "versions": f"Velodrome {node.velodrome_version}, Ray {node.ray_version}",
     }
+
+
+def _describe_gpu(gpu: Gpu, node: Node) -> str:
+    capability = f", compute capability {gpu.compute_capability}" * bool(gpu.compute_capability)
+    place = f", NUMA node {gpu.numa_node}" if node.numa_nodes > 1 else ""
+    known = place if gpu.numa_node is not None else ""
+    return f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB{capability}{known})"
 
 
 def _format_memory(node: Node) -> str:

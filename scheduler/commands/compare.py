@@ -148,7 +148,10 @@ def to_json(outcome: ComparisonOutcome) -> dict[str, object]:
         "candidate": vars(outcome.candidate),
         "subjects": sorted(outcome.subjects),
         "least": outcome.least,
-        "geometric_means": {phase: vars(mean) for phase, mean in outcome.means.items()},
+        "geometric_means": {
+            phase: vars(comparison_rows.turn_mean(mean, outcome.quantity))
+            for phase, mean in outcome.means.items()
+        },
         "causes": [
             {**vars(cause), "realm": cause.realm.name.lower(), "score": cause.score}
             for cause in outcome.causes
@@ -157,6 +160,7 @@ def to_json(outcome: ComparisonOutcome) -> dict[str, object]:
         "is_same": outcome.is_same,
         "missing": outcome.missing,
         "quantity": outcome.quantity.value,
+        "better": comparison_rows.name_better(outcome.quantity),
         "sentence": wording.summarize(outcome),
         "cells": comparison_rows.build_flat_rows(outcome),
     }

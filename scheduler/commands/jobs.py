@@ -18,7 +18,7 @@ from velodrome.scheduler.plans.selection import parse_selection
 from velodrome.scheduler.results.sweep_ids import LAST, new_sweep_id
 from velodrome.scheduler.results.uri import is_shared_place
 from velodrome.scheduler.standard_streams import is_stdout_open
-from velodrome.scheduler.sweeps.sweep_file import load_sweep
+from velodrome.scheduler.sweeps.sweep_file import hold_to_one_build, load_sweep
 
 # The names of files in a job's folder; those of the user's files do not leave this machine.
 SWEEP_FILE, CLUSTER_FILE = "sweep.yaml", "cluster.yaml"
@@ -41,6 +41,7 @@ class JobOptions:
     patience: str
     budget: str = ""
     price: str = ""
+    same_build: bool = False
 
 
 def submit(typed: JobOptions, *, as_json: bool) -> int:
@@ -134,7 +135,8 @@ def _make_spec(typed: JobOptions, sweep_id: str) -> JobSpec:
 def _collect_files(typed: JobOptions) -> dict[str, str]:
     files = {}
     if typed.sweep:
-        files[SWEEP_FILE] = load_sweep(typed.sweep).text
+        sweep = load_sweep(typed.sweep)
+        files[SWEEP_FILE] = (hold_to_one_build(sweep) if typed.same_build else sweep).text
     if typed.cluster:
         load_types(typed.cluster)
         files[CLUSTER_FILE] = typed.cluster.read_text()

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.code_kinds import is_code
+from velodrome.adapters.models.collectives import find_exchange
 from velodrome.adapters.protocol import PASSED, Checked, ParameterError, Phase, Timed
 from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
@@ -20,8 +21,10 @@ from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.next_commands import example_command, format_command
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome, load_expectations
+from velodrome.scheduler.reports.ceilings_text import format_rate
 from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.reports.proof import spell_out
+from velodrome.scheduler.results.ceilings import RateUnit
 from velodrome.scheduler.results.loading_columns import compute_hidden_share
 from velodrome.scheduler.results.proof_columns import list_proved_checks
 from velodrome.scheduler.results.store import Store, new_sweep_id
@@ -78,7 +81,11 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         print_lines(f"  not stable: {measurement.reason}")
     if expected is not TO_AGREE:
         print_lines(f"  expected: {expected.text}: {expected.reason}")
-    print_lines(*_describe_latency(measurement), *_describe_loading(measurement))
+    print_lines(
+        *_describe_latency(measurement),
+        *_describe_loading(measurement),
+        *_describe_bandwidth(measurement),
+    )
     verified = measurement.verified
     if verified is not None and measurement.status is not Status.DISAGREED:
         mark, reference = "verified", "the float64 reference"
@@ -95,12 +102,18 @@ def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: 
         print_lines(f"  interference: {measurement.interference}")
     if measurement.minor_interference:
         print_lines(f"  minor interference: {measurement.minor_interference}")
-    if not measurement.status.has_number and measurement.log_tail:
+    if _is_explained_by_log(measurement):
         print_lines(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
     following = (
         format_command("report", "--results", results) if results else example_command("run")
     )
     print_lines((f"kept in {results}; " if results else "") + f"next: {following}")
+
+
+def _is_explained_by_log(measurement: Measurement) -> bool:
+    """Return True if the worker's last lines tell more than the reason: not of a refusal."""
+    explained = measurement.status.has_number or measurement.status is Status.UNSUPPORTED
+    return bool(measurement.log_tail) and not explained
 
 
 def _describe_latency(measurement: Measurement) -> Iterator[str]:
@@ -116,6 +129,19 @@ def _describe_loading(measurement: Measurement) -> Iterator[str]:
     medians = {phase: timed.median_ns for phase, timed in measurement.times.items()}
     if (share := compute_hidden_share(medians)) is not None:
         yield f"  loading: a gradient hides {share:.0%} of a batch's load"
+
+
+def _describe_bandwidth(measurement: Measurement) -> Iterator[str]:
+    """Yield a line with both bandwidths of a collective operation."""
+    task, timed = measurement.task, measurement.times.get("forward")
+    exchange = find_exchange(MODELS.get(task.model), task.batch_size)
+    if exchange is not None and timed is not None and timed.median_ns > 0:
+        seconds = timed.median_ns / 1e9
+        yield (
+            f"  {exchange.operation} of {exchange.size_bytes} bytes: "
+            f"{format_rate(exchange.size_bytes / seconds, RateUnit.BYTES)} algorithm bandwidth, "
+            f"{format_rate(exchange.bus_bytes / seconds, RateUnit.BYTES)} bus bandwidth"
+        )
 
 
 def _describe_tolerance(parameters: Sequence[ParameterError]) -> Iterator[str]:

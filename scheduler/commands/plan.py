@@ -1,25 +1,27 @@
 """Command `plan`: where each task would run, and why others cannot; starts nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.adapters.protocol import USUAL_PHASES
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take_inventory
+from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
-from velodrome.agents.phases import choose_optimizer
+from velodrome.agents.phases import choose_optimizer, explain_missing, has_none
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
+from velodrome.scheduler.name_lists import shorten_names
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans import declared_nodes
 from velodrome.scheduler.plans.explanations import TaskExplanation, explain_plan
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.plans.preparation import plan_sweep
 from velodrome.scheduler.sweeps.phases import describe_phases
 from velodrome.scheduler.sweeps.sweep import Sweep
-from velodrome.scheduler.sweeps.sweep_file import load_sweep
+from velodrome.scheduler.sweeps.sweep_file import hold_to_one_build, load_sweep
 from velodrome.scheduler.sweeps.yaml_nodes import STANDARD_INPUT
 
-FEW = 3  # names in a cell of the table
 MAY_BE_EMPTY = ("other nodes lack", "reason")  # columns that are left out then
 
 
@@ -43,14 +45,23 @@ class PlanScope:
 
 
 def plan(
-    path: Path, only: str, address: str, cluster: Path | None, *, with_reasons: bool, as_json: bool
+    path: Path,
+    only: str,
+    address: str,
+    cluster: Path | None,
+    *,
+    with_reasons: bool,
+    as_json: bool,
+    same_build: bool = False,
 ) -> int:
     """Plan over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
     if address:
         scope = ask_cluster(address)
     else:
         scope = read_scope(cluster) if cluster else PlanScope((take_inventory(),))
-    return plan_over(scope, path, only, with_reasons=with_reasons, as_json=as_json)
+    return plan_over(
+        scope, path, only, with_reasons=with_reasons, as_json=as_json, same_build=same_build
+    )
 
 
 def ask_cluster(address: str) -> PlanScope:
@@ -77,12 +88,23 @@ def read_scope(cluster: Path) -> PlanScope:
     return PlanScope(tuple(kind.node for kind in types), "node type", notes, options, types)
 
 
-def plan_over(scope: PlanScope, path: Path, only: str, *, with_reasons: bool, as_json: bool) -> int:
+def plan_over(
+    scope: PlanScope,
+    path: Path,
+    only: str,
+    *,
+    with_reasons: bool,
+    as_json: bool,
+    same_build: bool = False,
+) -> int:
     """Print a plan.
 
     Exit status 0 if something can run, else 1. with_reasons: a row per task and node.
     """
     sweep = load_sweep(path)
+    if same_build:
+        sweep = hold_to_one_build(sweep)
+        scope = replace(scope, options=("--same-build", *scope.options))
     store = EnvironmentStore(default_root())
     plan = plan_sweep(sweep, only, scope.up, store, declared=scope.types)
     items = explain_plan(plan, sweep, scope.nodes)
@@ -96,18 +118,46 @@ def plan_over(scope: PlanScope, path: Path, only: str, *, with_reasons: bool, as
     print_lines(
         *scope.notes,
         *_describe_phases(sweep),
-        f"{placed} tasks, {len(plan.placements)} runs, {len(plan.unplaceable)} fit on no node",
+        *_describe_builds(items),
+        f"{placed} tasks, {len(plan.placements)} runs, {_describe_unplaceable(plan)}",
         _describe_next(path, only, scope) if plan.placements else "nothing can run here",
     )
     return status
 
 
+def _describe_unplaceable(plan: Plan) -> str:
+    unsupported = sum(one.status is Status.UNSUPPORTED for one in plan.unplaceable)
+    text = f"{len(plan.unplaceable) - unsupported} fit on no node"
+    return text + (f", {unsupported} unsupported" if unsupported else "")
+
+
 def _describe_phases(sweep: Sweep) -> Sequence[str]:
-    """Return a line with the sweep's phases if they are not the usual ones."""
+    """Return a line with the sweep's phases if they are not the usual ones, and what lacks some."""
     if sweep.phases == USUAL_PHASES:
         return ()
     optimizer = choose_optimizer(sweep.phases, sweep.optimizer)
-    return (f"phases: {describe_phases(sweep.phases, optimizer)}",)
+    missing = (
+        explain_missing(model, sweep.phases)
+        for model in sweep.models
+        if not has_none(model, sweep.phases)  # then its tasks have the reason
+    )
+    return (f"phases: {describe_phases(sweep.phases, optimizer)}", *filter(None, missing))
+
+
+def _describe_builds(items: Sequence[TaskExplanation]) -> Iterator[str]:
+    """Yield a line for each framework of which nodes get different builds, with the nodes."""
+    builds: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    for item in items:
+        found = builds.setdefault((item.task.framework, item.task.device), {})
+        for node, lock in zip(item.nodes, item.locks, strict=True):
+            if lock:
+                found.setdefault(lock, {})[node] = None
+    for (framework, device), by_lock in builds.items():
+        if len(by_lock) > 1:
+            parts = "; ".join(
+                f"{lock}: {shorten_names([*nodes])}" for lock, nodes in by_lock.items()
+            )
+            yield f"{framework} on {device} has different builds ({parts}); see --same-build"
 
 
 def _describe_next(path: Path, only: str, scope: PlanScope) -> str:
@@ -127,6 +177,7 @@ def _to_json_row(item: TaskExplanation) -> Row:
         "node": ", ".join(item.nodes),
         "nodes": item.nodes,
         "locks": dict(zip(item.nodes, item.locks, strict=True)),
+        "gpus": dict(zip(item.nodes, item.gpus, strict=True)),
         "not_on": {name: entry.reasons for entry in item.elsewhere for name in entry.nodes},
         "reason": item.reason,
     }
@@ -138,7 +189,7 @@ def _build_table(items: Sequence[TaskExplanation], scope: PlanScope) -> list[Row
             "task_id": item.task.key,
             "task": item.name,
             "repeats": item.repeats,
-            scope.noun: _shorten(item.nodes),
+            scope.noun: shorten_names(item.nodes),
             "other nodes lack": "" if item.reason else _summarize_lacks(item),
             "reason": item.reason,
         }
@@ -154,15 +205,17 @@ def _summarize_lacks(item: TaskExplanation) -> str:
     for entry in item.elsewhere:
         lacking.setdefault(entry.wants, []).extend(entry.nodes)
     return "; ".join(
-        f"{' and '.join(wants)}: {_shorten(names)}" for wants, names in lacking.items() if wants
+        f"{' and '.join(wants)}: {shorten_names(names)}"
+        for wants, names in lacking.items()
+        if wants
     )
 
 
 def _list_reasons(item: TaskExplanation, scope: PlanScope) -> list[Row]:
     lines = [
         *(
-            (name, f"runs here, with {lock}" if lock else "runs here")
-            for name, lock in zip(item.nodes, item.locks, strict=True)
+            (name, "runs here" + f", on {gpu}" * bool(gpu) + f", with {lock}" * bool(lock))
+            for name, lock, gpu in zip(item.nodes, item.locks, item.gpus, strict=True)
         ),
         *((name, "; ".join(entry.reasons)) for entry in item.elsewhere for name in entry.nodes),
     ]
@@ -170,8 +223,3 @@ def _list_reasons(item: TaskExplanation, scope: PlanScope) -> list[Row]:
         {"task_id": item.task.key, "task": item.name, scope.noun: name, "reason": why}
         for name, why in lines or [("", item.reason)]
     ]
-
-
-def _shorten(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return ", ".join(names[:FEW]) + rest

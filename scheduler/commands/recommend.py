@@ -63,12 +63,8 @@ def find_recommendation(
         raise ConfigError(
             f"{PLACE}, --phase", f"there is no phase '{phase}'", f"Give one of {', '.join(PHASES)}."
         )
-    if criterion is Criterion.ENERGY and phase not in ("", "gradient"):
-        mend = "Leave --phase out."
-        raise ConfigError(f"{PLACE}, --phase", "energy is known of gradients alone", mend)
     found = recommend(rows, criterion, phase or PHASES[0])
-    others = () if phase or criterion is Criterion.ENERGY else PHASES[1:]
-    for other in others:
+    for other in () if phase else PHASES[1:]:
         if not found.ranked:
             instead = recommend(rows, criterion, other)
             found = instead if instead.ranked else found
@@ -115,6 +111,9 @@ def _refuse(rows: Sequence[TaskRow], criterion: Criterion, found: Recommendation
         problem = f"no result of {found.model} has a {what}"
         mend = "Give price_per_hour in cluster.yaml, or run with --price, and measure it again."
         return ConfigError(PLACE, problem, mend)
+    if found.mixed:
+        problem = f"the repeats of each configuration of {found.model} have several prices"
+        return ConfigError(PLACE, problem, "Select a sweep with one price: --only.")
     reasons = dict.fromkeys(
         row.energy_reason if criterion is Criterion.ENERGY else row.reason for row in rows
     )
@@ -126,7 +125,7 @@ def _refuse(rows: Sequence[TaskRow], criterion: Criterion, found: Recommendation
 
 def _print(found: Recommendation, form: Form, results: str | Path) -> None:
     flat = recommendation_text.build_flat_rows(found)
-    rows, left = recommendation_text.table_rows(found), recommendation_text.LEFT
+    rows, left = recommendation_text.table_rows(found), recommendation_text.count_left(found)
     legend, sentence = recommendation_text.build_legend(found), recommendation_text.summarize(found)
     if form is Form.JSON:
         print_json(flat)

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -17,32 +17,32 @@ from velodrome.scheduler.commands.incomplete_results import describe_unfinished
 from velodrome.scheduler.commands.output import (
     console,
     draw_svg,
-    make_table,
     print_json,
     print_lines,
 )
+from velodrome.scheduler.commands.report_kinds import (
+    RENDERERS,
+    Rendering,
+    ReportKind,
+    Rows,
+    draw_scaling,
+    write_scaling,
+)
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import NAME, format_command
-from velodrome.scheduler.reports import (
-    ceilings_text,
-    core_utilization_text,
-    extensibility_text,
-    outliers_text,
-)
+from velodrome.scheduler.reports import outliers_text, scaling_text
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_rows import build_cell_row, list_column_phases
 from velodrome.scheduler.reports.cell_work import GridUnit, parse_unit
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
-from velodrome.scheduler.reports.core_utilization import summarize_core_use
-from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv, to_markdown
-from velodrome.scheduler.reports.extensibility import build_grids, collect_outcomes
+from velodrome.scheduler.reports.csv_markdown import escape_markdown, to_csv
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
-from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.mixed_builds import warn_first
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
 from velodrome.scheduler.reports.precision_ratios import build_tables
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.render import render_markdown, render_tables
-from velodrome.scheduler.reports.roofline import build_rooflines
+from velodrome.scheduler.reports.scaling import ScalingResult, measure_scaling
 from velodrome.scheduler.reports.tables import Table
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
 from velodrome.scheduler.results.derived_columns import fill_ceilings
@@ -50,8 +50,6 @@ from velodrome.scheduler.results.rate_columns import add_rates
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
-
-Rows = list[TaskRow]
 
 
 class Form(Enum):
@@ -61,16 +59,6 @@ class Form(Enum):
     MARKDOWN = "markdown"
     CSV = "csv"
     JSON = "json"
-
-
-class ReportKind(Enum):
-    """Subject of a report."""
-
-    TIMES = "times"
-    EXTENSIBILITY = "extensibility"
-    UTILIZATION = "utilization"
-    OUTLIERS = "outliers"
-    CEILINGS = "ceilings"
 
 
 Choice = TypeVar("Choice", Form, ReportKind)
@@ -87,6 +75,7 @@ def choose_kind(
     is_utilization: bool,  # noqa: FBT001
     is_outlier: bool = False,  # noqa: FBT001, FBT002
     is_ceilings: bool = False,  # noqa: FBT001, FBT002
+    is_scaling: bool = False,  # noqa: FBT001, FBT002
 ) -> ReportKind:
     """Return the requested kind; ConfigError for two."""
     flags = {
@@ -94,6 +83,7 @@ def choose_kind(
         ReportKind.UTILIZATION: is_utilization,
         ReportKind.OUTLIERS: is_outlier,
         ReportKind.CEILINGS: is_ceilings,
+        ReportKind.SCALING: is_scaling,
     }
     return _choose_one(flags, ReportKind.TIMES)
 
@@ -111,16 +101,6 @@ def _choose_one(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
         names = " and ".join(f"--{choice.value}" for choice in chosen)
         raise ConfigError("command line", f"{names} exclude each other", "Give one.")
     return chosen[0] if chosen else otherwise
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """A report in every form, made on demand."""
-
-    flat: Sequence[Mapping[str, object]] | None  # for JSON; None: the rows of `tasks`
-    csv: Callable[[], str]
-    markdown: Callable[[], str]
-    rich: Callable[[], RenderableType]
 
 
 @dataclass(frozen=True)
@@ -143,7 +123,7 @@ def report(
 
     ConfigError without results, without this sweep, or with nothing of this kind.
     """
-    render = partial(_render_times, unit=unit) if kind is ReportKind.TIMES else _RENDERERS[kind]
+    render = partial(_render_times, unit=unit) if kind is ReportKind.TIMES else RENDERERS[kind]
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
@@ -194,21 +174,28 @@ def _render_times(
     rows: Rows, store: Store, sweep_id: str, unit: GridUnit = GridUnit.TIME
 ) -> Rendering:
     cells_by_platform = collect_cells(rows, read_cell_history(store, sweep_id))
-    first = describe_interference(rows)
+    first = warn_first(rows)
     tables = build_tables(cells_by_platform, unit)
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
+    scaling = measure_scaling(rows)
     return Rendering(
         None,
         lambda: _write_csv(_flatten(cells_by_platform)),
         lambda: (
             render_markdown(tables, first, unit)
+            + (f"\n### {scaling_text.TITLE}\n\n{write_scaling(scaling)}" if scaling else "")
             + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
         ),
         lambda: Group(
             render_tables(tables, first, unit),
+            *(_draw_scaling_section(scaling) if scaling else []),
             *([Text(outlier, style="bold red")] if outlier else []),
         ),
     )
+
+
+def _draw_scaling_section(found: ScalingResult) -> list[RenderableType]:
+    return [Text(""), Text(scaling_text.TITLE, style="bold"), draw_scaling(found)]
 
 
 def _write_csv(cells: Sequence[tuple[Platform, Workload, Implementation, CellResult]]) -> str:
@@ -216,78 +203,10 @@ def _write_csv(cells: Sequence[tuple[Platform, Workload, Implementation, CellRes
     return to_csv([build_cell_row(*entry, phases) for entry in cells])
 
 
-def _render_extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
-    found = collect_outcomes(rows)
-    if not found:
-        mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
-        raise ConfigError(sweep_id, "there is no probe in this sweep", mend)
-    flat = extensibility_text.build_flat_rows(found)
-    return Rendering(
-        flat,
-        lambda: to_csv(flat),
-        lambda: extensibility_text.render_markdown_grids(build_grids(found)),
-        lambda: extensibility_text.render_grids(build_grids(found)),
-    )
-
-
-def _render_utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
-    found = summarize_core_use(rows, store.read("utilization", sweep_id))
-    if not found:
-        raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = core_utilization_text.build_flat_rows(found)
-    table = core_utilization_text.table_rows(found)
-    left, legend = core_utilization_text.LEFT, core_utilization_text.LEGEND
-    return Rendering(
-        flat,
-        lambda: to_csv(flat),
-        lambda: f"{to_markdown(table, left)}\n{legend}\n",
-        lambda: Group(make_table(table, left), Text(legend, style="dim")),
-    )
-
-
-def _render_outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
-    times = collect_task_times(rows)
-    outliers = find_outliers(times)
-    flat = outliers_text.build_flat_rows(outliers)
-    table = outliers_text.table_rows(outliers)
-    left, legend = outliers_text.LEFT, outliers_text.LEGEND
-    summary = outliers_text.summarize_comparison(times, outliers)
-    return Rendering(
-        flat,
-        lambda: to_csv(flat, outliers_text.COLUMNS),
-        lambda: "\n\n".join(filter(None, (to_markdown(table, left), summary, f"{legend}\n"))),
-        lambda: Group(make_table(table, left), Text(summary), Text(legend, style="dim")),
-    )
-
-
-def _render_ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
-    found = build_rooflines(rows, store.ceilings(sweep_id))
-    if not found:
-        raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = ceilings_text.build_flat_rows(found)
-    tops = (ceilings_text.build_ceiling_rows(found), ceilings_text.CEILINGS_LEFT)
-    points = (ceilings_text.build_efficiency_rows(found), ceilings_text.POINTS_LEFT)
-    legend = ceilings_text.LEGEND
-    return Rendering(
-        flat,
-        lambda: to_csv(flat),
-        lambda: "\n".join((to_markdown(*tops), to_markdown(*points), f"{legend}\n")),
-        lambda: Group(make_table(*tops), Text(""), make_table(*points), Text(legend, style="dim")),
-    )
-
-
-_RENDERERS = {
-    ReportKind.TIMES: _render_times,
-    ReportKind.EXTENSIBILITY: _render_extensibility,
-    ReportKind.UTILIZATION: _render_utilization,
-    ReportKind.OUTLIERS: _render_outliers,
-    ReportKind.CEILINGS: _render_ceilings,
-}
-
-
-def print_tables(tables: list[Table], first: str) -> None:
-    """Print tables. first: a warning above all numbers."""
-    console().print(render_tables(tables, first), crop=False)
+def print_tables(tables: list[Table], first: str, scaling: ScalingResult) -> None:
+    """Print tables, then the speed-ups if there are any. first: a warning above all numbers."""
+    section = _draw_scaling_section(scaling) if scaling else []
+    console().print(Group(render_tables(tables, first), *section), crop=False)
 
 
 def _flatten(

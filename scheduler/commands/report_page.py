@@ -1,5 +1,6 @@
 """Command `report --html`: a sweep as one HTML file that opens offline."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.reports.acceptance.verdicts import UnitVerdict
 from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.html import page_data
 from velodrome.scheduler.reports.html.document import render_document
@@ -24,7 +26,10 @@ MIB = 2**20
 
 
 def write_page(
-    results: str | Path, sweep_id: str, file: Path, unit: GridUnit = GridUnit.TIME
+    results: str | Path,
+    sweep_id: str,
+    file: Path,
+    unit: GridUnit = GridUnit.TIME,
 ) -> ReportResult:
     """Write the page. unit: of its grids.
 
@@ -55,8 +60,12 @@ def render_page(
     results: str | Path,
     rows: list[TaskRow],
     unit: GridUnit = GridUnit.TIME,
+    verdicts: Sequence[UnitVerdict] | None = None,
 ) -> str:
-    """Render the page. store: a reader. rows: the sweep's, from read_task_rows."""
+    """Render the page. store: a reader. rows: the sweep's, from read_task_rows.
+
+    verdicts: as in build_page.
+    """
     nodes = page_data.read_node_rows(store, sweep_id)
     readings = partial(page_data.read_utilization, store, sweep_id)
     checks = partial(page_data.read_checks, store, sweep_id)
@@ -76,6 +85,7 @@ def render_page(
         checks,
         unit,
         errors,
+        verdicts,
     )
     if missing := incomplete_results.describe_missing(store.faults, [sweep_id]):
         page = replace(page, summary=(Sentence(missing, is_warning=True), *page.summary))

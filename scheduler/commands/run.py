@@ -22,10 +22,11 @@ from velodrome.scheduler.plans.preparation import list_versions
 from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
-from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.mixed_builds import warn_first
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
 from velodrome.scheduler.reports.precision_ratios import build_tables
 from velodrome.scheduler.reports.process_variation import read_cell_history
+from velodrome.scheduler.reports.scaling import measure_scaling
 from velodrome.scheduler.reports.task_rows import select_unexpected
 from velodrome.scheduler.results.rate_columns import add_rates
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
@@ -33,7 +34,7 @@ from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import require_sweep_id
 from velodrome.scheduler.results.typed_rows import task_rows
 from velodrome.scheduler.sweeps.sweep import Sweep
-from velodrome.scheduler.sweeps.sweep_file import load_sweep, parse_sweep
+from velodrome.scheduler.sweeps.sweep_file import hold_to_one_build, load_sweep, parse_sweep
 
 
 def run(
@@ -46,15 +47,18 @@ def run(
     as_json: bool,
     sweep_id: str = "",
     budget_text: str = "",
+    same_build: bool = False,
 ) -> int:
     """Run a sweep. Exit status 0 if all tasks ended as expected, else 1.
 
     sweep_id: id of a new sweep, if the caller has chosen one. budget_text: time limit, e.g. `2h`;
-    empty: none.
+    empty: none. same_build: as in a sweep file; one that is resumed keeps its own.
     """
     store = Store(results)
     sweep_id = store.resolve(resume) if resume else require_sweep_id(sweep_id or new_sweep_id())
     sweep = _load_sweep(path, store, sweep_id if resume else "")
+    if same_build:
+        sweep = hold_to_one_build(sweep)
     screen = Console(stderr=True, highlight=False) if as_json else console()
     planner = RunPlanner(store, sweep.name, partial(print_line, screen), parse_budget(budget_text))
     sweep_run = prepare_run(
@@ -88,7 +92,8 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
     incomplete_results.warn_of_faults(reader.faults, results)
     print_tables(
         build_tables(cells_by_platform),
-        describe_interference(rows),
+        warn_first(rows),
+        measure_scaling(rows),
     )
     print_lines(
         f"{len(unexpected)} of {len(rows)} runs did not end as expected"

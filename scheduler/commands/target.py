@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared_nodes import DeclaredType
+from velodrome.scheduler.plans.declared_nodes import DeclaredType, load_types
 from velodrome.scheduler.plans.node_prices import Price, PriceList, make_price_list, parse_price
 from velodrome.scheduler.sweeps import quantities
 from velodrome.scheduler.sweeps.quantities import read_option
@@ -40,6 +40,7 @@ def parse_target(address: str, cluster: Path | None, patience: str, price: str =
     """
     usual_s = 20 * 60.0 if cluster else 5 * 60.0
     read_option("--price", price, parse_price, NO_PRICE)
+    make_price_list(load_types(cluster) if cluster else (), price)  # before anything is started
     patience_s = read_option("--patience", patience, _parse_patience_s, usual_s)
     if not address:
         if cluster:

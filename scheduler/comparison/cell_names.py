@@ -55,7 +55,8 @@ def name_cells(outcome: ComparisonOutcome) -> CellNames:
     return CellNames(rules, has_types, unsuffixed.has_places, suffixes)
 
 
-_DISTINGUISHING = tuple(name for name in FINGERPRINT if name not in ("threads", "gpu_count"))
+_IN_NAMES = ("threads", "gpu_count", "processes", "nodes")
+_DISTINGUISHING = tuple(name for name in FINGERPRINT if name not in _IN_NAMES)
 
 
 def _identify_cell(row: TaskRow, rules: CellRules) -> _Cell:
@@ -83,7 +84,7 @@ def _format_workload(row: TaskRow, rules: CellRules) -> str:
 
 
 def _format_place(row: TaskRow, rules: CellRules, *, with_type: bool) -> list[str]:
-    device = device_name(row.device, row.gpu_count or 0, row.gpu_model)
+    device = device_name(row.device, row.devices, row.gpu_model, row.node_count)
     fields = {"device": device, "threads": f"{row.threads}t"}
     fields |= {} if row.dtype == USUAL_DTYPE else {"dtype": row.dtype}
     parts = fields | ({"node_type": row.node_type} if with_type else {})

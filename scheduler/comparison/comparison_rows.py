@@ -13,6 +13,7 @@ from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.reports.cell_work import GridUnit, name_line_unit, read_work
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
+from velodrome.scheduler.statistics.geometric_means import Mean
 from velodrome.scheduler.statistics.ratio_tests import Comparison, Verdict
 from velodrome.scheduler.statistics.replication import ReplicatedTime
 from velodrome.scheduler.sweeps.conditions import FIELDS
@@ -66,6 +67,11 @@ def turn_ratio(ratio: float, low: float, high: float, unit: GridUnit) -> tuple[f
     return 1 / ratio, 1 / high, 1 / low if low > 0 else math.inf
 
 
+def turn_mean(mean: Mean, unit: GridUnit) -> Mean:
+    """Return a mean of ratios of times as that of a unit."""
+    return Mean(*turn_ratio(mean.ratio, mean.low, mean.high, unit), mean.count)
+
+
 def _turn(value: float, unit: GridUnit) -> float:
     """Return the value of a quantity from what was compared, which is low where it is good."""
     return 1 / value if unit is GridUnit.MFU else value
@@ -80,11 +86,12 @@ def build_flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
     """Build a row per compared time and per cell that could not be compared. ns per call.
 
     A field that differs between the sides is shown as `eager -> compile`. Of another quantity than
-    times, its values replace the ns; `ratio` is always above 1 where the candidate is worse.
+    times, its values replace the ns. `ratio` is the candidate's over the base's; `better` says
+    whether a higher or a lower one is better.
     """
     rows = [
         _describe_pair(name_verdict(time.verdict, outcome.quantity), time.pair)
-        | _list_times(time)
+        | _list_times(time, outcome.quantity)
         | _list_values_of(time, outcome.quantity)
         for time in outcome.times
     ]
@@ -93,6 +100,11 @@ def build_flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
     rows += [_build_unmatched_row(VANISHED, group) for group in outcome.vanished]
     rows += [_build_unmatched_row(APPEARED, group) for group in outcome.appeared]
     return [{name: row.get(name) for name in COLUMNS} for row in rows]
+
+
+def name_better(quantity: GridUnit) -> str:
+    """Name the direction that is better of what was compared: `lower`, `higher` of MFU."""
+    return "higher" if quantity.is_rate else "lower"
 
 
 def name_verdict(verdict: Verdict, quantity: GridUnit) -> str:
@@ -140,11 +152,10 @@ _TIME_FIELDS: Mapping[str, Callable[[TimeComparison], object]] = {
     "candidate_value": lambda time: None,
     "base_ns": lambda time: time.base.median_ns,
     "candidate_ns": lambda time: time.candidate.median_ns,
-    "ratio": lambda time: time.comparison.ratio,
-    "ratio_low": lambda time: time.comparison.low if math.isfinite(time.comparison.high) else None,
-    "ratio_high": lambda time: (
-        time.comparison.high if math.isfinite(time.comparison.high) else None
-    ),
+    "ratio": lambda time: None,  # these follow from the quantity
+    "ratio_low": lambda time: None,
+    "ratio_high": lambda time: None,
+    "better": lambda time: None,
     "p": lambda time: time.comparison.p,
     "rank_p": lambda time: time.comparison.rank_p,
     "alike": lambda time: time.comparison.is_alike,
@@ -172,8 +183,16 @@ COLUMNS = (
 )
 
 
-def _list_times(time: TimeComparison) -> dict[str, object]:
-    return {name: read(time) for name, read in _TIME_FIELDS.items()}
+def _list_times(time: TimeComparison, quantity: GridUnit) -> dict[str, object]:
+    compared = time.comparison
+    ratio, low, high = turn_ratio(compared.ratio, compared.low, compared.high, quantity)
+    has_interval = math.isfinite(compared.high)
+    return {name: read(time) for name, read in _TIME_FIELDS.items()} | {
+        "ratio": ratio,
+        "ratio_low": low if has_interval else None,
+        "ratio_high": high if has_interval else None,
+        "better": name_better(quantity),
+    }
 
 
 def _list_values_of(time: TimeComparison, quantity: GridUnit) -> dict[str, object]:

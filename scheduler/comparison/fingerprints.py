@@ -21,6 +21,8 @@ FINGERPRINT = (
     "batch_size",  # as found, where its cell is identified by `auto`
     "gpu_count",
     "gpu_model",  # as requested; empty if any would do, which matches any
+    "processes",  # on a CPU, that share each batch
+    "nodes",  # that share each batch
     "threads",
     "dtype",
     "seed",
@@ -33,7 +35,7 @@ NO_FINGERPRINT = ""  # not recorded by an earlier Velodrome: matches any value
 # To compare one of these fields also frees the fields that depend on it.
 _COMES_WITH = {
     "framework": ("framework", "variant"),
-    "device": ("device", "gpu_count", "gpu_model", *HARDWARE),
+    "device": ("device", "gpu_count", "gpu_model", "processes", "nodes", *HARDWARE),
     "gpu_model": ("gpu_model", *HARDWARE),
     **dict.fromkeys(("node_id", "hostname", *HARDWARE), ("gpu_model", *HARDWARE)),
 }
@@ -97,7 +99,7 @@ class CellRules:
         return None
 
     def _read(self, row: TaskRow, field: str) -> str:
-        text = row.text(field)
+        text = read_field(row, field)
         if field == "framework" and "framework_version" in self.subjects:
             return split(text)[0]  # `torch` and `torch==2.12.1` are the same cell
         return row.batch_size_rule or text if field == "batch_size" else text
@@ -113,6 +115,13 @@ def group_rows(
 
 
 def read_field(row: TaskRow, field: str) -> str:
-    """Return a field without what a driver may change in a GPU's name."""
+    """Return a field without what a driver may change in a GPU's name.
+
+    A row of an earlier version has one process, and one that had several GPUs used the first.
+    """
+    if field == "processes":
+        return str(row.process_count) if row.process_count else "0 (one GPU computed)"
+    if field == "nodes":
+        return str(row.node_count)
     text = row.text(field)
     return normalize_gpu_names(text) if field == "gpu_name" else text

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from velodrome.scheduler.comparison import matching, verdicts
 from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, find_changes, find_realm
@@ -10,7 +10,11 @@ from velodrome.scheduler.comparison.fingerprints import HARDWARE, IDENTITY, Cell
 from velodrome.scheduler.comparison.recorded_attributes import Realm
 from velodrome.scheduler.comparison.replication_units import NO_PAST, PastRows
 from velodrome.scheduler.comparison.side_selection import SELECTABLE
-from velodrome.scheduler.comparison.unit_costs import make_reader
+from velodrome.scheduler.comparison.unit_costs import (
+    make_past_reader,
+    make_reader,
+    refuse_mixed_prices,
+)
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.cell_work import GridUnit
@@ -78,7 +82,16 @@ class ComparisonOutcome:
 
 
 # A comparison by one of these lists other differences; versions and drivers are causes instead.
-_UNFAIR_SUBJECTS = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
+_UNFAIR_SUBJECTS = {
+    "framework",
+    "variant",
+    "dtype",
+    "threads",
+    "device",
+    "gpu_count",
+    "processes",
+    "nodes",
+}
 _COMPARED_SETTINGS = {"dtype": "precision"}  # names in velodrome.scheduler.reports.fairness
 
 
@@ -100,7 +113,18 @@ def compare_sides(
     matched = matching.match_cells(base[1], candidate[1], rules)
     if not matched.pairs:
         raise (_refuse_cells(matched) if matched.refused else _refuse_sides(matched, rules))
-    times = verdicts.compare_times(matched.pairs, least, past=past, read=make_reader(quantity))
+    if quantity is GridUnit.COST:
+        pairs, mixed = refuse_mixed_prices(matched.pairs)
+        if not pairs:
+            raise ConfigError(PLACE, mixed[0].mismatches[0].text, "Select sweeps with one price.")
+        matched = replace(matched, pairs=pairs, refused=(*matched.refused, *mixed))
+    times = verdicts.compare_times(
+        matched.pairs,
+        least,
+        past=past,
+        read=make_reader(quantity),
+        read_past=make_past_reader(quantity),
+    )
     if quantity is GridUnit.TIME and not subjects & {
         *HARDWARE,
         "node_id",

@@ -6,11 +6,11 @@ of them could have been the best by chance. So the k - 1 tests against it use 2 
 one comparison, as if all k (k - 1) / 2 pairs were compared.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from velodrome.agents.phases import WITH_OPTIMIZER
+from velodrome.adapters.protocol import TRAINING_PHASES
 from velodrome.agents.task import device_name
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.replication_units import (
@@ -23,10 +23,13 @@ from velodrome.scheduler.comparison.replication_units import (
 )
 from velodrome.scheduler.comparison.unit_costs import (
     choose_unit,
+    make_cost_reader,
+    make_past_reader,
     make_reader,
     require_one_currency,
 )
 from velodrome.scheduler.reports.cell_keys import implementation_order, read_implementation
+from velodrome.scheduler.reports.cell_prices import read_price
 from velodrome.scheduler.reports.cell_times import Time, combine_repeats
 from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -101,6 +104,7 @@ class Recommendation:
     """All configurations of a model with a cost, the best first. without: those that have none.
 
     optimizer: of the phase; empty if it has none. currency: of the costs, if they are prices.
+    mixed: those of `without` whose repeats have several prices.
     """
 
     model: str
@@ -111,6 +115,7 @@ class Recommendation:
     without: tuple[Configuration, ...]
     optimizer: str = ""
     currency: str = ""
+    mixed: tuple[Configuration, ...] = ()
 
 
 def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Recommendation:
@@ -127,16 +132,21 @@ def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Reco
     read = make_reader(QUANTITIES[criterion], unit)
     groups = _group(rows)
     newest = {key: _select_newest(own, phase, read) for key, own in groups.items()}
-    with_cost = {key: own for key, own in newest.items() if own}
+    mixed = _find_mixed_prices(newest) if criterion is Criterion.PRICE else ()
+    with_cost = {key: own for key, own in newest.items() if own and key not in mixed}
     costs = {
         key: combine_repeats(
-            read_repeats(own, phase, read), _estimate_variation(groups[key], own, phase, read)
+            read_repeats(own, phase, read),
+            _estimate_variation(
+                groups[key], own, phase, _make_history_reader(own, criterion, unit)
+            ),
         )
         for key, own in with_cost.items()
     }
     order = sorted(costs, key=lambda key: (costs[key].median_ns, key))
     past = _collect_past(rows, [row for own in with_cost.values() for row in own])
-    comparisons = _compare_with_first([with_cost[key] for key in order], phase, past, read)
+    readers = (read, make_past_reader(QUANTITIES[criterion], unit))
+    comparisons = _compare_with_first([with_cost[key] for key in order], phase, past, *readers)
     return Recommendation(
         model=rows[0].model,
         criterion=criterion,
@@ -146,7 +156,8 @@ def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Reco
             RankedConfiguration(key, with_cost[key][0].sweep_id, costs[key], comparison)
             for key, comparison in zip(order, comparisons, strict=True)
         ),
-        without=tuple(sorted(key for key, own in newest.items() if not own)),
+        without=tuple(sorted(key for key in newest if key not in with_cost)),
+        mixed=mixed,
         optimizer=optimizer,
         currency=currency,
     )
@@ -154,7 +165,7 @@ def recommend(rows: Sequence[TaskRow], criterion: Criterion, phase: str) -> Reco
 
 def _find_newest_optimizer(rows: Iterable[TaskRow], phase: str) -> str:
     """Return the optimizer of the newest row with a time of the phase; empty if it has none."""
-    timed = [row for row in rows if phase in WITH_OPTIMIZER and row.ns(phase) is not None]
+    timed = [row for row in rows if phase in TRAINING_PHASES and row.ns(phase) is not None]
     newest = max(timed, key=lambda row: row.sweep_id, default=None)
     return newest.optimizer if newest else ""
 
@@ -164,7 +175,7 @@ def read_configuration(row: TaskRow) -> Configuration:
         row.framework,
         row.variant,
         row.dtype,
-        device_name(row.device, row.gpu_count or 0, row.gpu_model),
+        device_name(row.device, row.devices, row.gpu_model, row.node_count),
         row.threads,
         row.hardware,
         row.node_type,
@@ -178,10 +189,14 @@ def compute_level(count: int) -> float:
 
 
 def _compare_with_first(
-    groups: Sequence[Sequence[TaskRow]], phase: str, past: PastRows, read: Reader
+    groups: Sequence[Sequence[TaskRow]],
+    phase: str,
+    past: PastRows,
+    read: Reader,
+    read_past: Reader,
 ) -> list[Comparison | None]:
     pairs = [CellPair(tuple(groups[0]), tuple(other)) for other in groups[1:]]
-    evidence = [collect_evidence(pair, phase, past, read) for pair in pairs]
+    evidence = [collect_evidence(pair, phase, past, read, read_past) for pair in pairs]
     known = [each for each in evidence if each is not None]  # all: each group has a cost
     compared = compare_all(known, least=LEAST, alpha=compute_level(len(groups)))
     return [None, *compared] if groups else []
@@ -199,6 +214,20 @@ def _select_newest(rows: Sequence[TaskRow], phase: str, read: Reader) -> list[Ta
     usable = [row for row in rows if row.verified and read(row, phase) is not None]
     newest = max((row.sweep_id for row in usable), default="")
     return [row for row in usable if row.sweep_id == newest]
+
+
+def _find_mixed_prices(
+    newest: Mapping[Configuration, Sequence[TaskRow]],
+) -> tuple[Configuration, ...]:
+    """Find the configurations whose repeats have several prices: their median has none."""
+    return tuple(sorted(key for key, own in newest.items() if own and read_price(own).is_mixed))
+
+
+def _make_history_reader(rows: Sequence[TaskRow], criterion: Criterion, unit: str) -> Reader:
+    """Return a reader of what other sweeps cost: at the price that these rows have."""
+    if criterion is Criterion.PRICE:
+        return make_cost_reader(unit, rows[0].task_price_per_hour or 0.0)
+    return make_reader(QUANTITIES[criterion], unit)
 
 
 def _estimate_variation(

@@ -1,5 +1,7 @@
 """A recommendation as text rows, flat rows and one sentence."""
 
+from collections.abc import Callable, Collection, Mapping
+
 from velodrome.scheduler.comparison.comparison_rows import format_interval
 from velodrome.scheduler.comparison.recommendation import (
     Configuration,
@@ -8,6 +10,7 @@ from velodrome.scheduler.comparison.recommendation import (
     RankedConfiguration,
     Recommendation,
 )
+from velodrome.scheduler.reports.cell_prices import name_money
 from velodrome.scheduler.reports.cell_rates import (
     compute_rate,
     format_amount,
@@ -16,7 +19,6 @@ from velodrome.scheduler.reports.cell_rates import (
 from velodrome.scheduler.reports.cell_times import Time, format_uncertainty
 from velodrome.scheduler.reports.cell_work import GridUnit
 
-LEFT = 5  # columns of words
 MOST_NAMED = 3
 BEST = {
     Criterion.SPEED: "fastest",
@@ -47,16 +49,37 @@ WORK = {
 }
 
 
+# What identifies a configuration beside its framework, by the name of its column.
+SETTINGS: Mapping[str, Callable[[Configuration], str]] = {
+    "type": lambda one: one.dtype,
+    "hardware": lambda one: _describe_hardware(one),
+    "batch": lambda one: str(one.batch_size),
+}
+
+
+def list_varying(found: Recommendation) -> tuple[str, ...]:
+    """List the settings in which configurations differ; all of them if there is only one."""
+    ways = [each.configuration for each in found.ranked]
+    return tuple(
+        name
+        for name, read in SETTINGS.items()
+        if len(ways) == 1 or len({read(way) for way in ways}) > 1
+    )
+
+
+def count_left(found: Recommendation) -> int:
+    """Count the columns of words of a table: the verdict, the framework and what varies."""
+    return 2 + len(list_varying(found))
+
+
 def table_rows(found: Recommendation) -> list[dict[str, str]]:
-    """Build a row of text per configuration."""
-    name = _name_unit(found)
+    """Build a row of text per configuration, without the settings that all share."""
+    name, varying = _name_unit(found), list_varying(found)
     return [
         {
             "verdict": _name_rank(found, each),
             "framework": f"{each.configuration.framework} {each.configuration.variant}",
-            "type": each.configuration.dtype,
-            "hardware": _describe_hardware(each.configuration),
-            "batch": str(each.configuration.batch_size),
+            **{setting: SETTINGS[setting](each.configuration) for setting in varying},
             name: format_cost(found, each.cost),
             "ratio": f"{each.comparison.ratio:.3f}x" if each.comparison else "",
             "interval": format_interval(each.comparison.low, each.comparison.high, "-")
@@ -101,11 +124,22 @@ def build_legend(found: Recommendation) -> str:
     cost = COSTS[found.criterion]
     better = "higher is better" if found.criterion is Criterion.SPEED else "lower is better"
     return (
-        f"{_describe_work(found)}, verified times only; {better} · ratio: {cost} per {found.unit}"
-        f"{SOURCES[found.criterion]} over that of the best, with its 95 % interval: lower is "
-        "better · cannot tell: not distinguishable from the best, corrected for the choice among "
-        "all"
+        f"{_describe_shared(found)}{_describe_work(found)}, verified times only; {better} · "
+        f"ratio: {cost} per {found.unit}{SOURCES[found.criterion]} over that of the best, "
+        "with its 95 % interval: lower is better · cannot tell: not distinguishable from the best, "
+        "corrected for the choice among all"
     )
+
+
+def _describe_shared(found: Recommendation) -> str:
+    """Describe the settings that the table leaves out: `all with float32, batch 64 · `."""
+    way, varying = found.ranked[0].configuration, list_varying(found)
+    shared = [
+        f"batch {read(way)}" if name == "batch" else read(way)
+        for name, read in SETTINGS.items()
+        if name not in varying
+    ]
+    return f"all with {', '.join(shared)} · " if shared else ""
 
 
 def _describe_work(found: Recommendation) -> str:
@@ -115,8 +149,11 @@ def _describe_work(found: Recommendation) -> str:
 def summarize(found: Recommendation) -> str:
     """Summarize in one sentence."""
     first, *others = found.ranked
-    unsure = [_name(each.configuration) for each in others if each.rank is Rank.CANNOT_TELL]
-    name = _name_unit(found)
+    varying = list_varying(found)
+    unsure = [
+        _name(each.configuration, varying) for each in others if each.rank is Rank.CANNOT_TELL
+    ]
+    name = _name_unit(found).removeprefix("price ")  # without a currency: `0.3 per million images`
     text = (
         f"{BEST[found.criterion]} of {len(found.ranked)} for {found.model}: "
         f"{_name(first.configuration)}, {format_cost(found, first.cost, name)}"
@@ -127,7 +164,9 @@ def summarize(found: Recommendation) -> str:
         each.comparison.reason for each in others if each.comparison and each.comparison.reason
     )
     why = f"; {next(iter(reasons))}" if reasons else ""
-    return f"{text}{doubt}{why}."
+    mixed = "; ".join(_name(each) for each in found.mixed[:MOST_NAMED])
+    left_out = f" Left out, as repeats have several prices: {mixed}." if mixed else ""
+    return f"{text}{doubt}{why}.{left_out}"
 
 
 def format_cost(found: Recommendation, cost: Time, name: str = "") -> str:
@@ -146,7 +185,7 @@ def _name_unit(found: Recommendation) -> str:
     return {
         Criterion.SPEED: f"{found.unit}s/s",
         Criterion.ENERGY: f"J per {found.unit}",
-        Criterion.PRICE: f"{found.currency} per million {found.unit}s".lstrip(),
+        Criterion.PRICE: f"{name_money(found.currency)} per million {found.unit}s",
     }[found.criterion]
 
 
@@ -165,11 +204,13 @@ def _describe_hardware(configuration: Configuration) -> str:
     return f"{configuration.hardware or configuration.node_type}, {configuration.device}{count}"
 
 
-def _name(configuration: Configuration) -> str:
-    return (
-        f"{configuration.framework} {configuration.variant} {configuration.dtype} on "
-        f"{_describe_hardware(configuration)}, batch {configuration.batch_size}"
-    )
+def _name(configuration: Configuration, settings: Collection[str] = tuple(SETTINGS)) -> str:
+    """Name a configuration with these of its settings."""
+    one = configuration
+    dtype = f" {one.dtype}" if "type" in settings else ""
+    hardware = f" on {_describe_hardware(one)}" if "hardware" in settings else ""
+    batch = f", batch {one.batch_size}" if "batch" in settings else ""
+    return f"{one.framework} {one.variant}{dtype}{hardware}{batch}"
 
 
 def _list_comparison(each: RankedConfiguration) -> dict[str, object]:

@@ -7,8 +7,7 @@ and signs of bimodality. If a field differs on purpose, each side has its own pa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.protocol import TIMED_PHASES
-from velodrome.agents.phases import WITH_OPTIMIZER
+from velodrome.adapters.protocol import TIMED_PHASES, TRAINING_PHASES
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, IDENTITY, read_field
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.reports.task_rows import select_last_attempts
@@ -60,14 +59,14 @@ def read_repeats(rows: Iterable[TaskRow], phase: str, read: Reader = read_repeat
 
 def find_optimizers(rows: Iterable[TaskRow], phase: str) -> frozenset[str]:
     """Return the optimizers that decide the times of a phase; none for a phase without one."""
-    if phase not in WITH_OPTIMIZER:
+    if phase not in TRAINING_PHASES:
         return frozenset()
     return frozenset(row.optimizer for row in rows if row.ns(phase) is not None)
 
 
 def uses_one_of(row: TaskRow, phase: str, optimizers: frozenset[str]) -> bool:
     """Return True if the phase has no optimizer, or the row's is one of these."""
-    return phase not in WITH_OPTIMIZER or row.optimizer in optimizers
+    return phase not in TRAINING_PHASES or row.optimizer in optimizers
 
 
 @dataclass(frozen=True)
@@ -112,26 +111,32 @@ def select_last_of_sweeps(rows: Iterable[TaskRow]) -> list[TaskRow]:
 
 
 def collect_evidence(
-    pair: CellPair, phase: str, past: PastRows = NO_PAST, read: Reader = read_repeat
+    pair: CellPair,
+    phase: str,
+    past: PastRows = NO_PAST,
+    read: Reader = read_repeat,
+    read_past: Reader | None = None,
 ) -> Evidence | None:
-    """Build the evidence for a phase; None if one side has no time, or has another optimizer."""
+    """Build the evidence for a phase; None if one side has no time, or has another optimizer.
+
+    read_past: of the past, whose ratios alone count; `read` by default.
+    """
     if len(find_optimizers((*pair.base, *pair.candidate), phase)) > 1:
         return None
     base, candidate = (_group_by_sweep(rows, phase, read) for rows in (pair.base, pair.candidate))
     if not base or not candidate:
         return None
+    own_past = past.select_past(pair, phase, read_past or read)
     if len(base) == 1 and base.keys() == candidate.keys():
         (sweep_id,) = base
         found = replication_units.compare_within_sweep(
             base[sweep_id],
             candidate[sweep_id],
             pair_neighbours(pair, phase, read),
-            past.select_past(pair, phase, read),
+            own_past,
         )
     else:
-        found = replication_units.compare_across_sweeps(
-            base, candidate, past.select_past(pair, phase, read)
-        )
+        found = replication_units.compare_across_sweeps(base, candidate, own_past)
     return found.with_family(phase)
 
 

@@ -81,17 +81,19 @@ def compare_times(
     past: replication_units.PastRows = replication_units.NO_PAST,
     alpha: float = ratio_tests.TESTED_AT,
     read: replication_units.Reader = replication_units.read_repeat,
+    read_past: replication_units.Reader | None = None,
 ) -> tuple[TimeComparison, ...]:
     """Compare every phase that both sides timed; moves first, the largest first.
 
     Verdicts are corrected for their number (Holm). least: as of ratio_tests.compare. read: of the
-    compared quantity, in place of ns where it is no time.
+    compared quantity, in place of ns where it is no time; read_past: the same in other sweeps.
     """
     evidence = [
         (pair, phase, entry)
         for pair in pairs
         for phase in TIMED_PHASES
-        if (entry := replication_units.collect_evidence(pair, phase, past, read)) is not None
+        if (entry := replication_units.collect_evidence(pair, phase, past, read, read_past))
+        is not None
     ]
     compared = ratio_tests.compare_all([entry for *_, entry in evidence], least=least, alpha=alpha)
     judged = (

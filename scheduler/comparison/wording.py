@@ -12,7 +12,7 @@ from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
 from velodrome.scheduler.comparison.comparison_rows import (
     format_interval,
     name_verdict,
-    turn_ratio,
+    turn_mean,
 )
 from velodrome.scheduler.comparison.matching import RefusedPair
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome, SelectedSide
@@ -31,7 +31,9 @@ DIRECTIONS = {
     GridUnit.RATE: "images, vectors or true tokens per second: higher is better",
     GridUnit.FLOPS: "FLOP/s of the model's products: higher is better",
     GridUnit.MFU: "share of the vendor's dense peak: higher is better",
-    GridUnit.ENERGY: "J per image, vector or true token of a gradient: lower is better",
+    GridUnit.ALGBW: "algorithm bandwidth of collective operations: higher is better",
+    GridUnit.BUSBW: "bus bandwidth of collective operations: higher is better",
+    GridUnit.ENERGY: "J per image, vector or true token: lower is better",
     GridUnit.COST: "price of a million images, vectors or true tokens: lower is better",
 }
 NOUNS = {  # of one and of several
@@ -143,8 +145,8 @@ def _format_overall(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give the overall ratio of the decisive phase."""
     phase = find_decisive(outcome.means)
     if mean := outcome.means.get(phase):
-        ratio, low, high = turn_ratio(mean.ratio, mean.low, mean.high, outcome.quantity)
-        yield f"{phase} {ratio:.3f}x overall ({format_interval(low, high)})"
+        own = turn_mean(mean, outcome.quantity)
+        yield f"{phase} {own.ratio:.3f}x overall ({format_interval(own.low, own.high)})"
 
 
 def _summarize_attributions(outcome: ComparisonOutcome) -> Iterator[str]:
@@ -244,8 +246,8 @@ def _list_means(outcome: ComparisonOutcome) -> Iterator[Entry]:
 
 
 def _format_mean(mean: Mean, quantity: GridUnit) -> str:
-    ratio, low, high = turn_ratio(mean.ratio, mean.low, mean.high, quantity)
-    return f"{ratio:.3f}x ({format_interval(low, high)}) over {_count_cells(mean.count)}"
+    own = turn_mean(mean, quantity)
+    return f"{own.ratio:.3f}x ({format_interval(own.low, own.high)}) over {_count_cells(own.count)}"
 
 
 def _order_causes(outcome: ComparisonOutcome) -> Sequence[LikelyCause]:

@@ -13,7 +13,8 @@ class Attempt:
 
     order: its place in the plan. course: attempts that should share a node have the same. tries:
     how often this command started it; number also counts earlier commands. gpu_uuids empty: any
-    GPUs.
+    GPUs. partners: the other nodes of a task on several, which node_id leads; empty until it
+    starts.
     """
 
     task: Task
@@ -25,6 +26,12 @@ class Attempt:
     course: tuple[int, str] = (0, "")
     order: int = 0
     tries: int = 1
+    partners: tuple[str, ...] = ()
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        """All its nodes, the leading one first."""
+        return (self.node_id, *self.partners)
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -33,7 +40,7 @@ class Attempt:
 
 @dataclass(frozen=True, order=True)
 class EnvironmentNeed:
-    """A framework's environment for one kind of device.
+    """A framework's environment for one kind of device, or for a CUDA such as `cuda12`.
 
     lock_hash and texts: the lock of a version that no committed lock names. It travels along so
     that it is the same on every node. Empty for other versions.
@@ -64,6 +71,10 @@ class Preparation:
 
     node_id: str
     needs: tuple[EnvironmentNeed, ...]
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        return (self.node_id,)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from velodrome.agents.gpu_allotment import limit_to_ray
 from velodrome.agents.node import Node
 from velodrome.agents.node_types import NodeTypes
 from velodrome.scheduler.fleet import node_functions
@@ -66,6 +67,7 @@ class Membership:
         self._monitor = HeadMonitor()
         self._members: dict[str, Member] = {}  # by node id
         self._requests: dict[str, _InventoryRequest] = {}  # by Ray's id
+        self._waited_for: dict[str, float] = {}  # by Ray's id, since when: neither joined nor told
         self._unusable: set[str] = set()
         self._crashed: set[str] = set()  # once, by Ray's id, as they were asked
         self._suspects: dict[str, float] = {}  # by Ray's id, until when
@@ -100,8 +102,11 @@ class Membership:
 
     @property
     def is_complete(self) -> bool:
-        """Return True if every live node has sent its inventory, or cannot."""
-        return not self._requests
+        """Return True if every live node has sent its inventory, or a change says why not.
+
+        A node whose request failed and that will be asked again has done neither.
+        """
+        return not self._waited_for
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -134,7 +139,10 @@ class Membership:
                 self._ask(ray_id, entry, now_s)
         for ray_id in list(self._requests):
             if change := self._receive(ray_id, alive, now_s):
+                self._waited_for.pop(ray_id, None)
                 yield change
+        for ray_id in self._waited_for.keys() - alive.keys():
+            del self._waited_for[ray_id]
 
     @property
     def _without_request(self) -> set[str]:
@@ -150,6 +158,7 @@ class Membership:
             keepalive = os.environ.get(node_functions.KEEPALIVE, "")
             answer = asking.remote(tuple(sorted(labels.items())), keepalive)
         self._requests[ray_id] = _InventoryRequest(entry, answer, now_s)
+        self._waited_for.setdefault(ray_id, now_s)
 
     def _receive(
         self, ray_id: str, alive: Mapping[str, Mapping[str, Any]], now_s: float
@@ -167,9 +176,17 @@ class Membership:
             self._suspects[ray_id] = now_s + INVENTORY_DEADLINE_S  # then it is asked again
             return Unusable(hostname, f"it sent no inventory within {INVENTORY_DEADLINE_S:.0f} s")
         try:
-            return self._join(ray.get(request.answer), ray_id, request.entry["Resources"])
-        except NODE_ERRORS:
-            return None  # it is asked again if it has not
+            node = ray.get(request.answer)
+            if fault := self._prices.find_fault(node):
+                self._unusable.add(ray_id)
+                return Unusable(hostname, fault)
+            return self._join(node, ray_id, request.entry["Resources"])
+        except NODE_ERRORS as error:
+            # It is dead, or this machine's Ray does not know it yet: it is asked again if it lives.
+            if now_s - self._waited_for[ray_id] < INVENTORY_DEADLINE_S:
+                return None
+            self._suspects[ray_id] = now_s + INVENTORY_DEADLINE_S
+            return Unusable(hostname, f"Ray does not reach it: {summarize_error(error)}")
         except ray.exceptions.RayError as error:
             if isinstance(error, ray.exceptions.WorkerCrashedError) and self._may_stop(ray_id):
                 self._suspects[ray_id] = now_s + SUSPECT_S  # then it is asked again
@@ -187,8 +204,9 @@ class Membership:
         if node.node_id in self._members:  # two Rays on one machine
             # Ids that Ray makes up are random; those of its fake nodes differ at their end.
             node = replace(node, node_id=f"{node.node_id}-{ray_id[-6:]}")
-        node = self._prices.with_price(self._types.with_type_name(node))
         cpus, gpus = float(resources["CPU"]), float(resources.get("GPU", 0.0))
+        node = limit_to_ray(node, int(gpus))
+        node = self._prices.with_price(self._types.with_type_name(node))
         self._members[node.node_id] = Member(node, ray_id, cpus, gpus)
         return Joined(node)
 

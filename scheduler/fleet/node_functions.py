@@ -63,21 +63,21 @@ def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
 
     cache: the folder of environments; empty: the node's own default.
     """
-    store = _open_store(cache)
+    store = open_store(cache)
     try:
         lock_folder()
     except LocksUnusable:  # no task can run, and each reports it: build nothing
         yield Prepared(tuple(EnvironmentOutcome(need) for need in preparation.needs))
         return
-    yield from _stream(
+    yield from stream_reports(
         lambda note: Prepared(tuple(_build(store, need, note) for need in preparation.needs))
     )
 
 
 def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
     """Run an attempt; yield heartbeats, worker events and agent notes, then the Measurement."""
-    store = _open_store(cache)
-    yield from _stream(
+    store = open_store(cache)
+    yield from stream_reports(
         lambda note: execute(
             attempt.task,
             node=node,
@@ -90,7 +90,8 @@ def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object
     )
 
 
-def _open_store(cache: str) -> EnvironmentStore:
+def open_store(cache: str) -> EnvironmentStore:
+    """Open the environments of a folder; empty: those of the node's default."""
     return EnvironmentStore(Path(cache) if cache else default_root())
 
 
@@ -108,7 +109,7 @@ def _build(
     return EnvironmentOutcome(need)
 
 
-def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[object]:
+def stream_reports(work: Callable[[Callable[[object], None]], object]) -> Iterator[object]:
     """Run `work` in a thread; yield its reports, then its result, or raise its exception.
 
     A worker gets a death signal when the thread that started it ends, so that thread lives as long

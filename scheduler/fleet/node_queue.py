@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from velodrome.agents.node import Node
+from velodrome.agents.requests import resource_request
 from velodrome.scheduler.fleet.attempts import (
     Attempt,
     EnvironmentNeed,
@@ -14,6 +15,7 @@ from velodrome.scheduler.fleet.attempts import (
 )
 
 Course = tuple[int, str]
+MayRun = Callable[[Attempt, Node], bool]
 NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
@@ -120,7 +122,10 @@ class NodeQueue:
     def make_preparation(self, needs_of: NeedsOf) -> Preparation:
         """Build all that waiting attempts need at once, so that the node is interrupted once."""
         wanted = {need for _, _, attempt in self._heap for need in needs_of(attempt)}
-        return Preparation(self.node.node_id, tuple(sorted(wanted - self._ready)))
+        return Preparation(self.node.node_id, self.list_lacking(wanted))
+
+    def list_lacking(self, needs: Iterable[EnvironmentNeed]) -> tuple[EnvironmentNeed, ...]:
+        return tuple(sorted(set(needs) - self._ready))
 
     def mark_prepared(
         self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]
@@ -141,8 +146,15 @@ class NodeQueue:
         task = attempt.task
         if task.exclusive or any(other.task.exclusive for other in self._running):
             return False
-        threads = sum(other.task.threads for other in self._running)
-        gpus = sum(other.task.gpu_count for other in self._running)
-        return threads + task.threads <= self.node.physical and gpus + task.gpu_count <= len(
-            self.node.gpus
-        )
+        threads = sum(other.task.total_threads for other in self._running)
+        if threads + task.total_threads > self.node.physical:
+            return False
+        own = self._list_gpus(attempt)
+        rivals = [other for other in self._running if own & self._list_gpus(other)]
+        return len(own) >= sum(other.task.gpu_count for other in (*rivals, attempt))
+
+    def _list_gpus(self, attempt: Attempt) -> frozenset[str]:
+        """List the UUIDs among which the agent chooses an attempt's GPUs."""
+        task = attempt.task
+        request = resource_request(task, attempt.gpu_uuids)
+        return frozenset(gpu.uuid for gpu in request.select_gpus(self.node))

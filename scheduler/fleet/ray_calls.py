@@ -1,14 +1,20 @@
 """Ray tasks that run once on a given node, and Ray's errors in a line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import cast
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
 from velodrome.scheduler.errors import ClusterUnreachable
+
+NODE_LABEL = "ray.io/node-id"  # which Ray gives every node
 
 
 @cache
@@ -25,6 +31,36 @@ def run_once_on(
         max_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(ray_id, soft=False),
         **options,
+    )
+    return cast("ray.remote_function.RemoteFunction", placed)
+
+
+def reserve_together(
+    ray_ids: Sequence[str], resources: Sequence[tuple[float, float]]
+) -> PlacementGroup:
+    """Reserve CPUs and GPUs on these nodes, on all at once; what waits holds nothing."""
+    group = placement_group(
+        [{"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus} for cpus, gpus in resources],
+        strategy="STRICT_SPREAD",
+        bundle_label_selector=[{NODE_LABEL: ray_id} for ray_id in ray_ids],
+    )
+    return cast("PlacementGroup", group)
+
+
+def run_in_group(
+    group: PlacementGroup, bundle: int, function: Callable[..., object]
+) -> "ray.remote_function.RemoteFunction":
+    """Place a streaming task on a bundle's node, once, with all that is reserved there.
+
+    What it starts is not captured.
+    """
+    reserved = group.bundle_specs[bundle]
+    placed = make_remote(function).options(
+        max_retries=0,
+        num_cpus=reserved.get("CPU", 0),
+        num_gpus=reserved.get("GPU", 0),
+        num_returns="streaming",
+        scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle),
     )
     return cast("ray.remote_function.RemoteFunction", placed)
 

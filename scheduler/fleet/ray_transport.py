@@ -6,14 +6,22 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 import ray
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
 from velodrome.scheduler.fleet.found_sizes import FoundSizes
+from velodrome.scheduler.fleet.group_attempts import execute_group_attempt
 from velodrome.scheduler.fleet.membership import Member, Membership
 from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
-from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
+from velodrome.scheduler.fleet.ray_calls import (
+    detect_local_failure,
+    reserve_together,
+    run_in_group,
+    run_once_on,
+    summarize_error,
+)
 from velodrome.scheduler.fleet.transport import Change, WorkFailed
 
 POLL_S = 1.0
@@ -45,6 +53,7 @@ class RayTransport:
         self._execute = execute
         self._sizes = FoundSizes()
         self._streams: dict[Stream, Work] = {}
+        self._groups: dict[Stream, PlacementGroup] = {}  # of attempts on several nodes
         self._unreached: list[Work] = []
         self._looked_s = -POLL_S
 
@@ -68,12 +77,30 @@ class RayTransport:
             return
         if isinstance(work, Preparation):
             stream = _start(member, node_functions.prepare, member.cpus, 0, work, self._cache)
+        elif work.partners:
+            self._start_group(work)
+            return
         else:
-            cpus = member.cpus if work.task.exclusive else work.task.threads
-            gpus = member.gpus if work.task.exclusive else work.task.gpu_count
+            cpus, gpus = _count_resources(work, member)
             attempt = self._sizes.apply(work, member.node.node_type)
             stream = _start(member, self._execute, cpus, gpus, attempt, member.node, self._cache)
         self._streams[stream] = work
+
+    def _start_group(self, work: Attempt) -> None:
+        """Reserve all nodes whole or none, and start the attempt on the leading one."""
+        found = [self._membership.find_member(node_id) for node_id in work.node_ids]
+        members = [member for member in found if member]
+        if len(members) < len(found):
+            self._unreached.append(work)
+            return
+        group = reserve_together(
+            [member.ray_id for member in members],
+            [_count_resources(work, member) for member in members],
+        )
+        nodes = tuple(member.node for member in members)
+        options = run_in_group(group, 0, execute_group_attempt)
+        stream = cast(Stream, options.remote(work, nodes, self._cache))
+        self._streams[stream], self._groups[stream] = work, group
 
     @detect_local_failure()
     def wait_for_reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
@@ -90,6 +117,7 @@ class RayTransport:
             del self._streams[stream]
             with suppress(ray.exceptions.RayError, ValueError):
                 ray.cancel(cast("ray.ObjectRef[object]", stream), force=True)
+            self._release(stream)
 
     def want(self, attempts: Sequence[Attempt]) -> None:
         if self._provisioner:
@@ -111,7 +139,21 @@ class RayTransport:
             self._sizes.record(report)
         if isinstance(report, WorkFailed | Measurement | Prepared):
             del self._streams[stream]
+            self._release(stream)
         return work, report
+
+    def _release(self, stream: Stream) -> None:
+        """Free the nodes of an attempt on several; Ray ends what is left of it there."""
+        if group := self._groups.pop(stream, None):
+            with suppress(ray.exceptions.RayError):
+                remove_placement_group(group)
+
+
+def _count_resources(work: Attempt, member: Member) -> tuple[float, float]:
+    """Return the CPUs and GPUs of a node that an attempt gets from Ray."""
+    if work.task.exclusive:
+        return member.cpus, member.gpus
+    return work.task.total_threads, work.task.gpu_count
 
 
 def _select_ready(streams: list[Stream], timeout_s: float) -> list[Stream]:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 from velodrome.agents.environments.store import EnvironmentStore
@@ -12,10 +13,11 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempt_events import Ended, Lost, NoEnvironment, OutOfTime
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
+from velodrome.scheduler.fleet.node_queue import MayRun
 from velodrome.scheduler.fleet.pending_work import make_unmeasured
 from velodrome.scheduler.fleet.progress import ProgressDisplay
 from velodrome.scheduler.fleet.transport import Joined, Transport
-from velodrome.scheduler.fleet.work_queue import MayRun, WorkQueue
+from velodrome.scheduler.fleet.work_queue import WorkQueue
 from velodrome.scheduler.plans.alternatives import NodeConstraint, may_run
 from velodrome.scheduler.plans.expected_outcomes import Expectations
 from velodrome.scheduler.results.store import Store
@@ -90,7 +92,14 @@ class RowWriter:
     def _make_row(
         self, attempt: Attempt, status: Status, reason: str, log_tail: str = ""
     ) -> Measurement:
-        return make_unmeasured(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
+        row = make_unmeasured(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
+        pair = tuple(each for each in attempt.constraint.pair if each != attempt.node_id)
+        others = [self._nodes[each] for each in attempt.partners or pair if each in self._nodes]
+        return replace(
+            row,
+            partner_node_ids=tuple(node.node_id for node in others),
+            partner_hostnames=tuple(node.hostname for node in others),
+        )
 
     def _put(self, measurement: Measurement) -> None:
         expected = self._expectations.find(measurement.task)
@@ -119,10 +128,12 @@ def _make_needs_of(locks: VersionLocks) -> Callable[[Attempt], tuple[Environment
     reference = EnvironmentNeed("numpy", "cpu")
 
     @cache
-    def find(framework: str, device: str, lock_hash: str) -> tuple[EnvironmentNeed, ...]:
+    def find(framework: str, accelerator: str, lock_hash: str) -> tuple[EnvironmentNeed, ...]:
         if not split(framework)[1]:
-            return (EnvironmentNeed(framework, device), reference)
+            return (EnvironmentNeed(framework, accelerator), reference)
         texts = locks.texts(framework, lock_hash)
-        return (EnvironmentNeed(framework, device, lock_hash, texts), reference)
+        return (EnvironmentNeed(framework, accelerator, lock_hash, texts), reference)
 
-    return lambda attempt: find(attempt.task.framework, attempt.task.device, attempt.task.lock_hash)
+    return lambda attempt: find(
+        attempt.task.framework, attempt.task.accelerator, attempt.task.lock_hash
+    )

@@ -4,7 +4,7 @@ A pure state machine: velodrome.scheduler.fleet.dispatch tells it what happened 
 start. It knows neither Ray nor files nor clocks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from velodrome.agents.node import Node
@@ -16,13 +16,11 @@ from velodrome.scheduler.fleet.attempts import (
     RefusedAttempt,
     Work,
 )
-from velodrome.scheduler.fleet.node_queue import NodeQueue
+from velodrome.scheduler.fleet.group_queue import GroupQueue
+from velodrome.scheduler.fleet.node_queue import MayRun, NeedsOf, NodeQueue
 
 MAX_TRIES = 2
 MOST_BUILDERS = 2
-
-MayRun = Callable[[Attempt, Node], bool]
-NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
 class WorkQueue:
@@ -46,6 +44,7 @@ class WorkQueue:
         self._needs_of = needs_of
         self._max_tries = max_tries
         self._queues = {node.node_id: NodeQueue(node) for node in nodes}
+        self._groups = GroupQueue(may_run, needs_of)
         self._parked: list[Attempt] = []
         self._listed_parked: tuple[Attempt, ...] | None = None
         self._joined_later: set[str] = set()
@@ -73,6 +72,13 @@ class WorkQueue:
                 else:
                     queue.mark_started(work)
                 yield work
+        for work in self._groups.take(self._queues):
+            if isinstance(work, RefusedAttempt):
+                self._left -= 1
+            else:
+                for node_id in work.node_ids:
+                    self._queues[node_id].mark_started(work)
+            yield work
 
     @property
     def is_empty(self) -> bool:
@@ -86,7 +92,7 @@ class WorkQueue:
     def list_parked(self) -> tuple[Attempt, ...]:
         """List parked attempts; the same tuple as before if nothing has changed."""
         if self._listed_parked is None:
-            self._listed_parked = tuple(self._parked)
+            self._listed_parked = (*self._parked, *self._groups.list_short(self._queues))
         return self._listed_parked
 
     # Recording events
@@ -140,6 +146,7 @@ class WorkQueue:
         self._queues[node.node_id] = NodeQueue(node)
         self._joined_later.add(node.node_id)
         self._to_check[node.node_id] = None
+        self._note_nodes()
         for attempt in self._clear_parked():
             self._place(attempt)
 
@@ -152,19 +159,22 @@ class WorkQueue:
             failed.discard(node_id)
         self._to_check.pop(node_id, None)
         self._idle.pop(node_id, None)
+        self._note_nodes()
         for attempt in queue.list_waiting():
             self._place(attempt)
         return queue.started
 
     def give_up(self) -> tuple[Attempt, ...]:
         """Drop and return the parked attempts; they are finished."""
-        given_up = self._clear_parked()
+        given_up = self.list_parked()
+        self._clear_parked()
+        self._groups.remove(given_up)
         self._left -= len(given_up)
         return given_up
 
     def withdraw(self) -> tuple[Attempt, ...]:
         """Drop and return all attempts that have not begun: their time is over."""
-        waiting = [*self._clear_parked()]
+        waiting = [*self._clear_parked(), *self._groups.clear()]
         for queue in self._queues.values():
             waiting += [queue.pop() for _ in range(queue.length)]
         self._left -= len(waiting)
@@ -177,15 +187,22 @@ class WorkQueue:
         del self._to_check[name]
         return name
 
-    def _clear_parked(self) -> tuple[Attempt, ...]:
-        """Return the parked attempts and park none."""
-        list_parked = self.list_parked()
-        self._parked = []
+    def _clear_parked(self) -> list[Attempt]:
+        """Return the parked attempts on one node and park none."""
+        parked, self._parked = self._parked, []
         self._listed_parked = None
-        return list_parked
+        return parked
+
+    def _note_nodes(self) -> None:
+        """Note that a node has joined or left."""
+        self._groups.note_change()
+        self._listed_parked = None
 
     def _place(self, attempt: Attempt) -> Attempt:
         """Add an attempt to its own node's queue, else its course's, else the shortest suitable."""
+        if attempt.task.nodes > 1:
+            self._listed_parked = None
+            return self._groups.add(attempt)
         queue = self._find_own_queue(attempt) or self._choose_queue(attempt)
         if queue is None:
             self._parked.append(attempt)
@@ -285,11 +302,14 @@ class WorkQueue:
     ) -> None:
         done = tuple(outcomes)
         queue.mark_prepared(preparation, done)
+        self._groups.note_change()
         for outcome in done:
             if not outcome.ready:
                 self._failed.setdefault(outcome.need, set()).add(queue.node.node_id)
 
     def _mark_ended(self, work: Work) -> None:
-        if queue := self._queues.get(work.node_id):
-            queue.mark_ended(work)
-            self._to_check[work.node_id] = None
+        for node_id in work.node_ids:
+            if queue := self._queues.get(node_id):
+                queue.mark_ended(work)
+                self._to_check[node_id] = None
+        self._groups.note_change()

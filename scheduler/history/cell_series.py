@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
+from velodrome.adapters.protocol import TRAINING_PHASES
 from velodrome.agents.measurement import Status
-from velodrome.agents.phases import BY_IMPORTANCE, WITH_OPTIMIZER
+from velodrome.agents.phases import BY_IMPORTANCE
 from velodrome.agents.task import batch_size_name, device_name, place_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.plans.placement import FIRST_CONFIRMATION
@@ -66,7 +67,7 @@ class NodeCell:
 
     @property
     def device_name(self) -> str:
-        return device_name(self.key.device, self.key.gpu_count, self.key.gpu_model)
+        return device_name(self.key.device, self.key.devices, self.key.gpu_model, self.key.nodes)
 
     @property
     def label(self) -> str:
@@ -87,6 +88,7 @@ def label_cells(cells: Iterable[NodeCell]) -> dict[NodeCell, str]:
             "node": cell.node_id,
             "GPU": " and ".join(cell.gpu_uuids),
             "type": cell.key.dtype,
+            "processes": str(cell.key.processes),
         }
         for cell in each
     }
@@ -237,7 +239,7 @@ def _compute_levels(rows: Sequence[TaskRow], optimizer: str) -> dict[str, float]
 
 def _select(rows: Sequence[TaskRow], phase: str, optimizer: str) -> Sequence[TaskRow]:
     """Select the rows whose time of a phase counts: with this optimizer, where it uses one."""
-    if phase not in WITH_OPTIMIZER or not optimizer:
+    if phase not in TRAINING_PHASES or not optimizer:
         return rows
     return [row for row in rows if row.optimizer == optimizer]
 

@@ -5,45 +5,47 @@ error, as is a promised cell that has no number or is missing. Otherwise a cell 
 skipped. Elements and their order are common to Jenkins, GitLab and pytest.
 """
 
-import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.history.cell_series import Condition, NodeCell
 from velodrome.scheduler.history.latest_run import CellVerdict, Finding, Kind
 from velodrome.scheduler.nightly import phrases
 from velodrome.scheduler.nightly.nightly_result import NightlyRun
-
-_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from velodrome.scheduler.reports.junit_document import (
+    add_output,
+    add_properties,
+    clean,
+    format_document,
+    make_suite,
+)
 
 
 def format_junit(run: NightlyRun) -> str:
     """Return the document with its declaration and a line end."""
     cases = [_make_case(run, cell) for cell in run.verdict.cells]
     cases += _make_other_cases(run)
-    counts = {
-        "tests": str(len(cases)),
-        "failures": _count(cases, "failure"),
-        "errors": _count(cases, "error"),
-    }
-    time = {"time": f"{run.seconds:.3f}"}
-    suites = ET.Element("testsuites", {"name": "velodrome", **counts, **time})
-    suite = ET.SubElement(
-        suites,
-        "testsuite",
+    root = make_suite(
         {
-            "name": _clean(run.name),
-            **counts,
-            "skipped": _count(cases, "skipped"),
-            **time,
+            "name": run.name,
+            "time": f"{run.seconds:.3f}",
             "timestamp": f"{run.started_at:%Y-%m-%dT%H:%M:%S}",
-            "hostname": _clean(_format_hosts(run)),
+            "hostname": _format_hosts(run),
+        },
+        cases,
+    )
+    suite = root[0]
+    add_properties(
+        suite,
+        {
+            "sweep_id": run.sweep_id,
+            "run": str(run.number),
+            "unstable": str(run.unstable),
+            "interference": str(run.with_interference),
         },
     )
-    _add_properties(suite, run)
     suite.extend(cases)
-    _add_output(
+    add_output(
         suite,
         *(() if run.is_complete else (phrases.format_incomplete(run),)),
         *phrases.format_no_regression(run),
@@ -51,8 +53,7 @@ def format_junit(run: NightlyRun) -> str:
         phrases.format_detectable(run),
         *(f"left out of the history  {file}" for file in run.unreadable),
     )
-    ET.indent(suites)
-    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+    return format_document(root)
 
 
 def _make_case(run: NightlyRun, cell: CellVerdict) -> ET.Element:
@@ -64,18 +65,18 @@ def _make_case(run: NightlyRun, cell: CellVerdict) -> ET.Element:
         element = ET.SubElement(
             case,
             "error" if kind is Kind.FAILS else "failure",
-            {"message": _clean(phrases.format_finding(alarms[0])), "type": kind.value},
+            {"message": clean(phrases.format_finding(alarms[0])), "type": kind.value},
         )
         lines = [_format_alarm(alarm) for alarm in alarms]
         lines += phrases.format_explanation(run.explanations.get(cell.cell))
-        element.text = _clean("\n".join(lines))
+        element.text = clean("\n".join(lines))
     elif unmeasured:
         _add_error(case, phrases.format_unmeasured(run, unmeasured), unmeasured.status)
     elif cell.quarantine:
         message = phrases.format_quarantine(cell.quarantine)
-        ET.SubElement(case, "skipped", {"message": _clean(message)})
+        ET.SubElement(case, "skipped", {"message": clean(message)})
     others = [f"{each.kind}: {_format_alarm(each)}" for each in cell.findings if each not in alarms]
-    _add_output(case, *_describe_conditions(cell), *others)
+    add_output(case, *_describe_conditions(cell), *others)
     return case
 
 
@@ -93,7 +94,7 @@ def _make_other_cases(run: NightlyRun) -> Iterator[ET.Element]:
         if vanished.is_promised:
             _add_error(case, message, "vanished")
         else:
-            ET.SubElement(case, "skipped", {"message": _clean(message)})
+            ET.SubElement(case, "skipped", {"message": clean(message)})
         yield case
     if not run.measured and not run.unmeasured:
         names = {"classname": "velodrome", "name": "nightly run", "time": "0.000"}
@@ -104,17 +105,12 @@ def _make_other_cases(run: NightlyRun) -> Iterator[ET.Element]:
 
 def _start_case(cell: NodeCell, name: str, seconds: float = 0.0) -> ET.Element:
     names = {"classname": f"{cell.key.framework}.{cell.key.variant}", "name": name}
-    cleaned = {key: _clean(text) for key, text in names.items()}
+    cleaned = {key: clean(text) for key, text in names.items()}
     return ET.Element("testcase", {**cleaned, "time": f"{seconds:.3f}"})
 
 
 def _add_error(case: ET.Element, message: str, kind: str) -> None:
-    ET.SubElement(case, "error", {"message": _clean(message), "type": _clean(kind)})
-
-
-def _add_output(element: ET.Element, *lines: str) -> None:
-    if lines:
-        ET.SubElement(element, "system-out").text = _clean("\n".join(lines))
+    ET.SubElement(case, "error", {"message": clean(message), "type": clean(kind)})
 
 
 def _describe_conditions(cell: CellVerdict) -> Iterator[str]:
@@ -131,27 +127,6 @@ def _format_alarm(finding: Finding) -> str:
     return f"{phrases.format_finding(finding)}; {phrases.format_confirmation(finding)}"
 
 
-def _add_properties(suite: ET.Element, run: NightlyRun) -> None:
-    values = {
-        "sweep_id": run.sweep_id,
-        "run": str(run.number),
-        "unstable": str(run.unstable),
-        "interference": str(run.with_interference),
-    }
-    properties = ET.SubElement(suite, "properties")
-    for name, value in values.items():
-        ET.SubElement(properties, "property", {"name": name, "value": _clean(value)})
-
-
-def _count(cases: Sequence[ET.Element], name: str) -> str:
-    return str(sum(case.find(name) is not None for case in cases))
-
-
 def _format_hosts(run: NightlyRun) -> str:
     names = sorted({cell.cell.hostname for cell in run.verdict.cells})
     return names[0] if len(names) == 1 else f"{len(names)} nodes"
-
-
-def _clean(value: str) -> str:
-    """Drop characters that XML 1.0 forbids."""
-    return _NO_XML.sub("", sanitize(value))

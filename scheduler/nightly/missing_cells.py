@@ -11,7 +11,7 @@ from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 LONGEST = 200  # characters of a reason
-EVERY = (PlacementRule.EACH_NODE, PlacementRule.EACH_GPU)
+EVERY = (PlacementRule.EACH_NODE, PlacementRule.EACH_GPU, PlacementRule.EACH_PAIR)
 
 
 @dataclass(frozen=True)

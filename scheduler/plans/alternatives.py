@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.eligibility import EligibleNodes, describe_unmet, resolve_threads
+from velodrome.scheduler.plans.eligibility import (
+    EligibleNodes,
+    Spot,
+    describe_unmet,
+    resolve_threads,
+)
 from velodrome.scheduler.plans.requirements import CellRequirements
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep
 
@@ -20,13 +25,14 @@ ANYTHING = CellRequirements(1, 0, "")
 class NodeConstraint:
     """Nodes that may run a placement: one node_id, any with this label, or any of this node_type.
 
-    With none of these: any node that satisfies the request.
+    pair: both nodes of a task on two. With none of these: any node that satisfies the request.
     """
 
     need: CellRequirements = ANYTHING
     node_type: str = ""
     node_id: str = ""
     label: tuple[str, str] | None = None
+    pair: tuple[str, ...] = ()
 
     @property
     def is_one_node(self) -> bool:
@@ -38,6 +44,8 @@ ANYWHERE = NodeConstraint()
 
 def may_run(make_constraint: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
     """Return True if a run with so many threads would be the same measurement on this node."""
+    if make_constraint.pair:
+        return node.node_id in make_constraint.pair
     if make_constraint.node_id:
         return node.node_id == make_constraint.node_id
     if make_constraint.node_type and node.node_type != make_constraint.node_type:
@@ -46,7 +54,8 @@ def may_run(make_constraint: NodeConstraint, threads: int, sweep: Sweep, node: N
         return False
     return (
         not describe_unmet(make_constraint.need, sweep, node)
-        and resolve_threads(make_constraint.need.threads, node) == threads
+        and resolve_threads(make_constraint.need.threads, node, make_constraint.need.devices)
+        == threads
     )
 
 
@@ -88,14 +97,14 @@ class NodesByType:
         return [node for node in fit.nodes if len(node.gpus) == fewest]
 
     def make_constraint(
-        self, where: PlacementRule, need: CellRequirements, node: Node, spot: str
+        self, where: PlacementRule, need: CellRequirements, spot: Spot
     ) -> NodeConstraint:
-        """Make the constraint for a placement.
-
-        spot: its name in the plan; empty: any node will do.
-        """
-        if not spot:
+        """Make the constraint for a placement. A spot without a name: any node will do."""
+        node = spot.node
+        if not spot.name:
             return NodeConstraint(need)
+        if spot.partner:
+            return NodeConstraint(need, pair=(node.node_id, spot.partner))
         declared = self._declared.get(self.name_type(node))
         if declared and (where is PlacementRule.EACH_TYPE or node.node_id == declared.node.node_id):
             return NodeConstraint(need, label=declared.selector)

@@ -8,6 +8,7 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.declared_hardware import EXAMPLE, RayResources, build_node
 from velodrome.scheduler.plans.labels import read_labels
+from velodrome.scheduler.plans.price_labels import find_label_fault
 from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Value
 
@@ -140,7 +141,10 @@ def _read_head_type(root: Fields, kinds: Mapping[str, Fields], source: str) -> s
 
 def _read_labels(kind: Fields) -> Labels:
     value = kind.get("labels")
-    return () if value is None else read_labels(value, "labels")
+    labels = () if value is None else read_labels(value, "labels")
+    if value is not None and (fault := find_label_fault(labels)):
+        raise ConfigError(value.place, *fault)
+    return labels
 
 
 def _read_resources(kind: Fields) -> RayResources:

@@ -10,7 +10,8 @@ from functools import cache
 
 from velodrome.adapters.models import MODELS, products
 from velodrome.adapters.models.traffic import estimate_update_bytes
-from velodrome.agents.phases import USUAL_OPTIMIZER, WITH_OPTIMIZER
+from velodrome.adapters.protocol import TRAINING_PHASES
+from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.agents.task import Task
 
 Estimate = Callable[[Task], float]
@@ -52,23 +53,22 @@ def _estimate_call_s(task: Task, phase: str) -> float:
     """
     if task.model not in MODELS:
         return 0.0
-    rate = task.gpu_count * GPU_FLOPS_PER_S.get(task.dtype, 1e13) or task.threads * CORE_FLOPS_PER_S
+    rate = (
+        task.gpu_count * GPU_FLOPS_PER_S.get(task.dtype, 1e13)
+        or task.total_threads * CORE_FLOPS_PER_S
+    )
     batch_size = task.batch_size or MODELS[task.model].default_batch_size(task.device)
-    call_s = _count_flops(task.model, batch_size).get(phase, 0.0) / rate
-    if phase not in WITH_OPTIMIZER:
+    call_s = _count_flops(task.model, batch_size, phase) / rate
+    if phase not in TRAINING_PHASES:
         return call_s
-    bandwidth = task.gpu_count * GPU_BYTES_PER_S or task.threads * CORE_BYTES_PER_S
+    # Each of several devices updates its own copy of the parameters.
+    bandwidth = GPU_BYTES_PER_S if task.gpu_count else task.threads * CORE_BYTES_PER_S
     return call_s + _count_update_bytes(task.model, task.optimizer) / bandwidth
 
 
 @cache
-def _count_flops(name: str, batch_size: int) -> dict[str, float]:
-    """Count the operations of one call of each phase that has any."""
-    model = MODELS[name]
-    forward = products.count_forward_flops(model, batch_size)
-    gradient = products.count_gradient_flops(model, batch_size)
-    with_gradient = ("gradient", "step", "fed_gradient")
-    return {"forward": forward, "inference": forward, **dict.fromkeys(with_gradient, gradient)}
+def _count_flops(name: str, batch_size: int, phase: str) -> float:
+    return products.count_phase_flops(MODELS[name], batch_size, phase)
 
 
 @cache

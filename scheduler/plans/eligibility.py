@@ -2,16 +2,16 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from velodrome.agents.gpu_models import group_by_model
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.requirements import (
     CellRequirements,
     Requirement,
-    find_matching_gpus,
     list_disk_sizes,
     list_requirements,
 )
@@ -20,11 +20,15 @@ from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Threads
 
 
 class Spot(NamedTuple):
-    """A part of the fleet to measure on: any node, one of a type, a node, some of its GPUs."""
+    """A part of the fleet to measure on: any node, one of a type, a node, some of its GPUs, a pair.
+
+    partner: the node_id of the other node of a pair.
+    """
 
     name: str
     node: Node
     gpu_uuid: str = ""
+    partner: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,28 @@ class EligibleNodes:
         return [Spot(node.node_id, node) for node in self.nodes]
 
     @cached_property
+    def by_pair(self) -> list[Spot]:
+        """Spots of two nodes of a type, every two, in rounds in which each node has one partner."""
+        return [
+            Spot(f"{first.node_id} {second.node_id}", first, partner=second.node_id)
+            for nodes in self.by_type.values()
+            for first, second in _list_rounds(nodes)
+        ]
+
+    @cached_property
     def by_gpu(self) -> list[Spot]:
-        """Spots of gpu_count matching GPUs each; a remainder on a node is left out."""
+        """Spots of gpu_count matching GPUs each; a remainder of a model is left out."""
         return [spot for node in self.nodes for spot in _list_gpu_spots(self.need, node)]
 
 
 def make_cell_request(cell: CellSpec) -> CellRequirements:
     return CellRequirements(
-        cell.threads, cell.gpu_count, cell.gpu_model, cell.framework, cell.device
+        cell.threads,
+        cell.gpu_count,
+        cell.gpu_model,
+        cell.framework,
+        cell.device,
+        cell.processes,
     )
 
 
@@ -68,16 +86,25 @@ def make_task_request(task: Task) -> CellRequirements:
     Its threads count as cores, unless `logical` set them: see its cell.
     """
     return CellRequirements(
-        task.threads, task.gpu_count, task.gpu_model, task.framework, task.device
+        task.threads,
+        task.gpu_count,
+        task.gpu_model,
+        task.framework,
+        task.device,
+        task.processes,
+        task.build,
     )
 
 
-def resolve_threads(threads: Threads, node: Node) -> int:
-    """Return the number of threads that the setting means on this node."""
+def resolve_threads(threads: Threads, node: Node, devices: int) -> int:
+    """Return the number of threads of each device that the setting means on this node.
+
+    `physical` and `logical` are divided among several devices; at least 1.
+    """
     if threads is ThreadRule.PHYSICAL:
-        return node.physical
+        return max(1, node.physical // max(1, devices))
     if threads is ThreadRule.LOGICAL:
-        return node.logical
+        return max(1, node.logical // max(1, devices))
     return int(threads)
 
 
@@ -109,18 +136,18 @@ class NodeGroups:
 
     def fit(self, need: CellRequirements) -> EligibleNodes:
         if (need.framework, need.device) not in self._locked:  # then others have the same need
-            need = CellRequirements(need.threads, need.gpu_count, need.gpu_model)
+            need = replace(need, framework="", device="cpu")
         if need not in self._fits:
             self._fits[need] = self._find(need)
         return self._fits[need]
 
     def _identify_kind(self, node: Node) -> object:
-        gpus = tuple(gpu.name for gpu in node.gpus)
+        gpus = tuple((gpu.name, gpu.compute_capability) for gpu in node.gpus)
         labels_of_node = dict(node.labels)
         labels = tuple(labels_of_node.get(key) for key, _ in self._sweep.labels)
         platform = (node.system, node.architecture)
         size = (node.physical, node.logical, node.ram_bytes)
-        hardware = (node.node_type, *size, gpus, node.gpu_fault, node.cuda_major)
+        hardware = (node.node_type, *size, gpus, node.gpu_remarks, node.cuda_major)
         # The number of sizes that fit, not the free bytes, which differ on every node.
         room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
         return (*hardware, platform, labels, room)
@@ -149,10 +176,24 @@ def _rank_smallness(node: Node) -> tuple[int, ...]:
 
 
 def _list_gpu_spots(need: CellRequirements, node: Node) -> Iterator[Spot]:
-    gpus = find_matching_gpus(node, need.gpu_model, need.gpu_count)
-    for first in range(0, len(gpus) - need.gpu_count + 1, need.gpu_count):
-        uuids = ",".join(gpu.uuid for gpu in gpus[first : first + need.gpu_count])
-        yield Spot(f"{node.node_id}/{uuids}", node, uuids)
+    for gpus in group_by_model(node.gpus, need.gpu_model, need.gpu_count):
+        for first in range(0, len(gpus) - need.gpu_count + 1, need.gpu_count):
+            uuids = ",".join(gpu.uuid for gpu in gpus[first : first + need.gpu_count])
+            yield Spot(f"{node.node_id}/{uuids}", node, uuids)
+
+
+def _list_rounds(nodes: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
+    """Yield every two nodes once, by the circle method of tournaments.
+
+    An odd one out has a free round.
+    """
+    circle: list[Node | None] = [*nodes, *([None] if len(nodes) % 2 else [])]
+    for _ in range(len(circle) - 1):
+        for number in range(len(circle) // 2):
+            first, second = circle[number], circle[-1 - number]
+            if first and second:
+                yield (first, second) if first.node_id < second.node_id else (second, first)
+        circle.insert(1, circle.pop())
 
 
 def _explain(

@@ -28,6 +28,7 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds, list_fields
+from velodrome.scheduler.sweeps.groups import find_refusal
 from velodrome.scheduler.sweeps.settings import find_missing_precision
 
 FILE_NAME = "expected.toml"
@@ -96,6 +97,9 @@ class Expectations:
             return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
         if lack := find_missing_precision(task.device, task.dtype):
             return ExpectedOutcome((Status.UNSUPPORTED.value,), lack)
+        size = (task.batch_size, task.batch_size_rule)
+        if refusal := find_refusal(task.model, task.phases, *size, task.device, task.devices):
+            return ExpectedOutcome((Status.UNSUPPORTED.value,), refusal)
         fields = list_fields(task) | {"optimizer": task.optimizer}
         for rule in self.rules.get(name, ()):
             is_off = any(self.environ.get(variable) for variable in rule.unset)

@@ -1,8 +1,9 @@
 """Explanations of a plan: where each task runs, and why it does not run on other nodes. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from velodrome.agents.gpu_models import select_gpus
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
@@ -32,7 +33,8 @@ class TaskExplanation:
     """Nodes that run a task of a plan, and why others do not. name: unique within the plan.
 
     nodes: host names; empty: reason says why it runs nowhere. locks: per node, the lock file of its
-    environment; empty: it is not built from a lock.
+    environment; empty: it is not built from a lock. gpus: per node, the model of its GPUs; empty:
+    it uses none, or the node has no other.
     """
 
     task: Task
@@ -42,6 +44,7 @@ class TaskExplanation:
     elsewhere: tuple[UnsuitableNodes, ...]
     reason: str = ""
     locks: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
 
 
 def explain_plan(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[TaskExplanation, ...]:
@@ -113,15 +116,28 @@ def _explain_placed(
 ) -> TaskExplanation:
     nodes_by_id = {node.node_id: node for node in nodes}
     locks: dict[str, str] = {}  # by the name of the node
+    gpus: dict[str, str] = {}
     for node_id in dict.fromkeys(placement.node_id for placement in placements):
         node = nodes_by_id.get(node_id)
         locks[node.hostname if node else node_id] = (
             find_lock(make_task_request(task), sweep, node) if node else ""
         )
+        own = {placement.gpu_uuid for placement in placements if placement.node_id == node_id}
+        gpus[node.hostname if node else node_id] = _name_gpus(task, node, own) if node else ""
     repeats = len(placements) // len({placement.spot for placement in placements})
     elsewhere = reasons.find(placements[0].constraint.need, but=locks)
     hosts, files = tuple(locks), tuple(locks.values())
-    return TaskExplanation(task, task.label, hosts, repeats, elsewhere, locks=files)
+    models = tuple(gpus.values())
+    return TaskExplanation(task, task.label, hosts, repeats, elsewhere, locks=files, gpus=models)
+
+
+def _name_gpus(task: Task, node: Node, uuids: Collection[str]) -> str:
+    """Name the model of a task's GPUs on a node that has several. uuids: of each GPU's own runs."""
+    if not task.gpu_count or len({gpu.name for gpu in node.gpus}) == 1:
+        return ""
+    named = [gpu.name for gpu in node.gpus for text in uuids if gpu.uuid in text.split(",")]
+    chosen = named or [gpu.name for gpu in select_gpus(node.gpus, task.gpu_model, task.gpu_count)]
+    return ", ".join(dict.fromkeys(chosen))
 
 
 def _explain_unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> TaskExplanation:

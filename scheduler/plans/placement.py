@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
-from velodrome.agents.phases import choose_optimizer, choose_phases
+from velodrome.agents.phases import choose_optimizer, choose_phases, explain_missing, has_none
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint, NodesByType
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
@@ -24,8 +24,15 @@ from velodrome.scheduler.plans.eligibility import (
 )
 from velodrome.scheduler.sweeps.ceilings import choose_timing
 from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
+from velodrome.scheduler.sweeps.groups import find_refusal
 from velodrome.scheduler.sweeps.settings import choose_canary, find_missing_precision
-from velodrome.scheduler.sweeps.sweep import BatchSizeRule, PlacementRule, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep import (
+    BatchSize,
+    BatchSizeRule,
+    PlacementRule,
+    Sweep,
+    ThreadRule,
+)
 
 FIRST_CONFIRMATION = 1000  # the number of the first repeat that confirms a finding of the plan
 
@@ -73,6 +80,16 @@ class Plan:
         return frozenset(placed | {entry.task for entry in self.unplaceable})
 
 
+class ChosenEnvironment(NamedTuple):
+    """The lock of a framework's tasks on a device. build: as of Task."""
+
+    lock_hash: str = ""
+    build: str = ""
+
+
+Environments = Mapping[tuple[str, str], ChosenEnvironment]
+"""By framework and device."""
+
 Numbers = Mapping[str, Mapping[str, int]]
 """The number of a task's first repeat at a spot, by task key and spot."""
 
@@ -81,7 +98,7 @@ def make_plan(
     cells: Sequence[CellSpec],
     sweep: Sweep,
     nodes: Sequence[Node],
-    lock_hashes: Mapping[tuple[str, str], str],
+    environments: Environments,
     numbers: Numbers | None = None,
     absent: Sequence[Node] = (),
     declared: Sequence[DeclaredType] = (),
@@ -92,7 +109,7 @@ def make_plan(
     Cells that many nodes can run then fill idle nodes (least flexible job first: M. Pinedo,
     Scheduling, 5th ed. 2016, section 5.3).
 
-    lock_hashes: by (framework, device), empty without a lock. numbers: of the sweep being resumed,
+    environments: absent where there is no lock. numbers: of the sweep being resumed,
     kept even if the fleet has changed. absent: nodes that are not present now; a cell is placed on
     one if no other will do. declared: types that can be started, treated like absent nodes.
     estimate: seconds of a task.
@@ -103,25 +120,26 @@ def make_plan(
         NodeGroups((), sweep)
     ]
     devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
+    has_groups = any(device.count > 1 for device in sweep.devices)
     turns: dict[object, int] = {}
     spots: dict[Task, dict[str, _Place]] = {}
     choices: dict[Task, int] = {}
     unplaceable: dict[Task, Unplaceable] = {}
     for cell in cells:
         fits = [fleet.fit(make_cell_request(cell)) for fleet in fleets]
-        refusal = _explain_refusal(cell, devices[cell.framework], fits)
+        refusal = _explain_refusal(cell, sweep, devices[cell.framework], fits)
         if refusal:
-            task = _make_task(cell, sweep, _resolve_nearest_threads(cell, fits[0]), lock_hashes)
+            task = _make_task(cell, sweep, _resolve_nearest_threads(cell, fits[0]), environments)
             unplaceable.setdefault(task, Unplaceable(task, *refusal))
             continue
-        turn = _assign_turn(cell, turns)
+        turn = _assign_turn(cell, turns, has_groups=has_groups)
         for threads, found in _group_by_threads(cell, sweep.where, fits, turn, types).items():
-            task = _make_task(cell, sweep, threads, lock_hashes)
+            task = _make_task(cell, sweep, threads, environments)
             if cell.threads == threads or not is_excluded(task, sweep.exclusions):
                 places = {
                     name: _Place(
                         spot,
-                        types.make_constraint(sweep.where, fits[0].need, spot.node, name),
+                        types.make_constraint(sweep.where, fits[0].need, spot),
                         turn,
                     )
                     for name, spot in found.items()
@@ -144,15 +162,35 @@ def _count_choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
 
 
 def _explain_refusal(
-    cell: CellSpec, devices: tuple[str, ...], fits: Sequence[EligibleNodes]
+    cell: CellSpec, sweep: Sweep, devices: tuple[str, ...], fits: Sequence[EligibleNodes]
 ) -> tuple[str, Status] | None:
+    if has_none(cell.model, sweep.phases):
+        return explain_missing(cell.model, sweep.phases), Status.UNSUPPORTED
     if cell.device not in devices:
         return f"{cell.framework} has no {cell.device} path", Status.UNSUPPORTED
     if lack := find_missing_precision(cell.device, cell.dtype):
         return lack, Status.UNSUPPORTED
+    phases, size = choose_phases(cell.model, sweep.phases), _split_batch_size(cell.batch_size)
+    if refusal := find_refusal(cell.model, phases, *size, cell.device, cell.devices):
+        return refusal, Status.UNSUPPORTED
     if any(not fit.reason for fit in fits):
-        return None
+        return _explain_too_few(cell, sweep.where, fits)
     return fits[0].reason, Status.UNPLACEABLE
+
+
+def _explain_too_few(
+    cell: CellSpec, where: PlacementRule, fits: Sequence[EligibleNodes]
+) -> tuple[str, Status] | None:
+    """Explain that a task on several nodes finds too few that could share it. None: enough."""
+    counts = [len(fit.nodes) for fit in fits]
+    if where in (PlacementRule.EACH_TYPE, PlacementRule.EACH_PAIR):
+        counts = [len(nodes) for fit in fits for nodes in fit.by_type.values()]
+    most = max(counts, default=0)
+    if most >= cell.nodes:
+        return None
+    alike = "" if where is PlacementRule.ANY else " of one type"
+    found = f"no more than {most}{alike} can run it" if most > 1 else f"only {most} can run it"
+    return f"needs {cell.nodes} nodes{alike}, {found}", Status.UNPLACEABLE
 
 
 def _resolve_nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
@@ -161,19 +199,19 @@ def _resolve_nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
     Without any node, 1 stands for a node-dependent number.
     """
     if fit.nearest:
-        return resolve_threads(cell.threads, fit.nearest)
+        return resolve_threads(cell.threads, fit.nearest, cell.node_devices)
     return 1 if isinstance(cell.threads, ThreadRule) else cell.threads
 
 
-def _make_task(
-    cell: CellSpec, sweep: Sweep, threads: int, lock_hashes: Mapping[tuple[str, str], str]
-) -> Task:
+def _make_task(cell: CellSpec, sweep: Sweep, threads: int, environments: Environments) -> Task:
     phases = choose_phases(cell.model, sweep.phases)
+    batch_size, rule = _split_batch_size(cell.batch_size)
+    chosen = environments.get((cell.framework, cell.device), ChosenEnvironment())
     return Task(
         framework=cell.framework,
         variant=cell.variant,
         model=cell.model,
-        batch_size=0 if isinstance(cell.batch_size, BatchSizeRule) else cell.batch_size,
+        batch_size=batch_size,
         device=cell.device,
         gpu_count=cell.gpu_count,
         gpu_model=cell.gpu_model,
@@ -184,18 +222,29 @@ def _make_task(
         limits=sweep.limits,
         exclusive=sweep.exclusive,
         sampling_hz=sweep.sampling_hz,
-        lock_hash=lock_hashes.get((cell.framework, cell.device), ""),
+        lock_hash=chosen.lock_hash,
+        build=chosen.build,
         canary=choose_canary(cell.device, sweep.canary),
         phases=phases,
         optimizer=choose_optimizer(phases, sweep.optimizer),
-        batch_size_rule=cell.batch_size.value if isinstance(cell.batch_size, BatchSizeRule) else "",
+        batch_size_rule=rule,
+        processes=cell.processes,
+        nodes=cell.nodes,
     )
 
 
-def _assign_turn(cell: CellSpec, turns: dict[object, int]) -> int:
-    """Assign a turn among equal nodes. Cells that will be compared share it, hence a node."""
-    course = (cell.model, cell.batch_size, cell.device)
-    return turns.setdefault(course, len(turns))
+def _split_batch_size(batch_size: BatchSize) -> tuple[int, str]:
+    """Return the fields batch_size and batch_size_rule of a task."""
+    return (0, batch_size.value) if isinstance(batch_size, BatchSizeRule) else (batch_size, "")
+
+
+def _assign_turn(cell: CellSpec, turns: dict[object, int], *, has_groups: bool) -> int:
+    """Assign a turn among equal nodes. Cells that will be compared share it, hence a node.
+
+    has_groups: the sweep has tasks on several devices, whose batches differ from those of one.
+    """
+    batch_size = 0 if has_groups else cell.batch_size
+    return turns.setdefault((cell.model, batch_size, cell.device), len(turns))
 
 
 def _group_by_threads(
@@ -209,16 +258,19 @@ def _group_by_threads(
     found: dict[int, dict[str, Spot]] = {}
     names: set[str] = set()
     for fit in fits:
-        for spot in _choose_spots(where, cell.gpu_count, fit, turn, types) if fit.nodes else ():
+        for spot in _choose_spots(where, cell, fit, turn, types) if fit.nodes else ():
             if spot.name not in names:
                 names.add(spot.name)
-                found.setdefault(resolve_threads(cell.threads, spot.node), {})[spot.name] = spot
+                threads = resolve_threads(cell.threads, spot.node, cell.node_devices)
+                found.setdefault(threads, {})[spot.name] = spot
     return found
 
 
 def _choose_spots(
-    where: PlacementRule, gpu_count: int, fit: EligibleNodes, turn: int, types: NodesByType
+    where: PlacementRule, cell: CellSpec, fit: EligibleNodes, turn: int, types: NodesByType
 ) -> Sequence[Spot]:
+    if where is PlacementRule.EACH_PAIR and cell.nodes > 1:
+        return fit.by_pair
     if where is PlacementRule.ANY:
         nodes = types.list_candidates(fit)
         return (Spot("", nodes[turn % len(nodes)]),)
@@ -226,7 +278,7 @@ def _choose_spots(
         return [
             Spot(name, alike[turn % len(alike)]) for name, alike in types.group_by_type(fit).items()
         ]
-    return fit.by_gpu if where is PlacementRule.EACH_GPU and gpu_count else fit.by_node
+    return fit.by_gpu if where is PlacementRule.EACH_GPU and cell.gpu_count else fit.by_node
 
 
 class _Place(NamedTuple):

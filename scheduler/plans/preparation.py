@@ -8,10 +8,11 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import EnvironmentUnavailable
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.placement import Numbers, Plan, make_plan
+from velodrome.scheduler.plans.lock_fit import find_common_build
+from velodrome.scheduler.plans.placement import ChosenEnvironment, Numbers, Plan, make_plan
 from velodrome.scheduler.plans.selection import narrow_plan, parse_selection
 from velodrome.scheduler.sweeps.expansion import expand_cells
-from velodrome.scheduler.sweeps.sweep import Sweep
+from velodrome.scheduler.sweeps.sweep import Entrant, Sweep
 
 
 def plan_sweep(
@@ -31,13 +32,14 @@ def plan_sweep(
     (`torch==2.12.1`) is locked; EnvironmentUnavailable if that fails.
     """
     kinds = {device.kind for device in sweep.devices}
-    hashes = {
-        (entrant.framework, device): _lock_hash(environments, entrant.framework, device)
+    fleet = (*nodes, *absent, *(each.node for each in declared))
+    chosen = {
+        (entrant.framework, device): _choose(environments, sweep, entrant, device, fleet)
         for entrant in sweep.entrants
         for device in entrant.devices
         if device in kinds
     }
-    plan = make_plan(expand_cells(sweep), sweep, nodes, hashes, numbers, absent, declared)
+    plan = make_plan(expand_cells(sweep), sweep, nodes, chosen, numbers, absent, declared)
     return narrow_plan(plan, parse_selection(only)) if only else plan
 
 
@@ -52,8 +54,20 @@ def list_versions(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _lock_hash(environments: EnvironmentStore, framework: str, device: str) -> str:
+def _choose(
+    environments: EnvironmentStore,
+    sweep: Sweep,
+    entrant: Entrant,
+    device: str,
+    fleet: Sequence[Node],
+) -> ChosenEnvironment:
+    build = find_common_build(entrant, fleet) if sweep.same_build and device == "gpu" else ""
+    lock_hash = _lock_hash(environments, entrant.framework, build or device)
+    return ChosenEnvironment(lock_hash, build)
+
+
+def _lock_hash(environments: EnvironmentStore, framework: str, accelerator: str) -> str:
     try:
-        return environments.lock_hash(framework, device)
+        return environments.lock_hash(framework, accelerator)
     except EnvironmentFailed as failure:
         raise EnvironmentUnavailable(failure.reason) from failure

@@ -3,8 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from velodrome.agents.environments.accelerators import rank
-from velodrome.agents.node import Gpu, Node
+from velodrome.agents.environments.accelerators import lowest_capability, parse_capability
+from velodrome.agents.gpu_models import group_by_model, select_gpus
+from velodrome.agents.node import Node
+from velodrome.scheduler.plans.lock_fit import (
+    describe_cuda,
+    find_best,
+    fits_platform,
+    name_platform,
+    rank_lock,
+    serves,
+)
 from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep, ThreadRule, Threads
 
 Text = Callable[[Node], str]
@@ -14,7 +23,9 @@ Text = Callable[[Node], str]
 class CellRequirements:
     """The fields of a cell that decide where it can run; many cells share one.
 
-    framework: its environment must be available there; empty: none is needed.
+    threads: of each device. framework: its environment must be available there; empty: none is
+    needed. processes: on a CPU, that share each batch. build: of the task; empty: its node's
+    driver decides.
     """
 
     threads: Threads
@@ -22,6 +33,18 @@ class CellRequirements:
     gpu_model: str
     framework: str = ""
     device: str = "cpu"
+    processes: int = 1
+    build: str = ""
+
+    @property
+    def devices(self) -> int:
+        """GPUs, or processes on a CPU, each of which needs its threads."""
+        return max(1, self.gpu_count, self.processes)
+
+    @property
+    def devices_text(self) -> str:
+        """Its devices in words: `2 GPUs`, `2 processes`."""
+        return f"{self.devices} {'GPUs' if self.gpu_count else 'processes'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +72,17 @@ def list_requirements(need: CellRequirements, sweep: Sweep) -> tuple[Requirement
     return tuple(_list_demands(need, sweep))
 
 
-def find_matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
-    """List the GPUs with this model name (empty: any) that a task with so many GPUs can use."""
-    return [
-        gpu for gpu in node.gpus if gpu.matches(model) and (count <= 1 or not gpu.is_mig_instance)
-    ]
-
-
 def _list_demands(need: CellRequirements, sweep: Sweep) -> Iterator[Requirement]:
     for label in sweep.labels:
         yield _require_label(*label)
     if not isinstance(need.threads, ThreadRule):
-        yield _require_cores(need.threads)
+        each = f" for {need.devices_text} of {need.threads}" if need.devices > 1 else ""
+        yield _require_cores(need.threads * need.devices, each)
+    elif need.devices > 1:  # the cores, or their SMT threads, are divided among them
+        cores = _require_cores(need.devices, f" for {need.devices_text}")
+        if need.threads is ThreadRule.LOGICAL:
+            cores = replace(cores, is_met=lambda node: need.devices <= node.logical)
+        yield cores
     if need.gpu_count:
         yield _require_gpus(need.gpu_count, need.gpu_model)
     if sweep.limits.memory_bytes:
@@ -79,7 +101,8 @@ def _select_locks(need: CellRequirements, sweep: Sweep) -> tuple[LockRequirement
 
 def find_lock(need: CellRequirements, sweep: Sweep, node: Node) -> str:
     """Return the lock file for the request's environment on this node; empty: none is known."""
-    return next((lock.file for lock in _select_locks(need, sweep) if _serves(lock, node)), "")
+    best = find_best(_select_locks(need, sweep), node, need.build)
+    return best.file if best else ""
 
 
 def _require_locks(
@@ -90,11 +113,13 @@ def _require_locks(
         yield _require_platform(need.framework, locks)
     if need.device == "gpu" and all(lock.accelerators for lock in locks):
         yield _require_driver(need.framework, locks)
+    if need.device == "gpu" and any(lock.capability for lock in locks):
+        yield _require_capability(need, locks)
     if min(lock.size_bytes for lock in locks) > limit_bytes:
         yield _require_lock_disk(need.framework, locks)
 
 
-def _require_cores(threads: int) -> Requirement:
+def _require_cores(threads: int, purpose: str) -> Requirement:
     def has(node: Node) -> str:
         text = _count(node.physical, "core")
         if node.logical >= threads:
@@ -106,26 +131,33 @@ def _require_cores(threads: int) -> Requirement:
         return f"the largest node has {has(largest)}"
 
     return Requirement(
-        _count(threads, "thread"), lambda node: threads <= node.physical, has, describe_all
+        _count(threads, "thread") + purpose,
+        lambda node: threads <= node.physical,
+        has,
+        describe_all,
     )
 
 
 def _require_gpus(count: int, model: str) -> Requirement:
     def count_matching(node: Node) -> int:
-        return len(find_matching_gpus(node, model, count))
+        return len(select_gpus(node.gpus, model, count))
 
     def has(node: Node) -> str:
-        fault = f" ({node.gpu_fault})" if node.gpu_fault else ""
+        fault = f" ({node.gpu_remarks})" if node.gpu_remarks else ""
         if count_matching(node) or not node.gpus:
-            return f"{count_matching(node) or 'none'}{fault}"
+            mixed = " of one model" if len(group_by_model(node.gpus, model, count)) > 1 else ""
+            return f"{count_matching(node) or 'none'}{mixed}{fault}"
         return ", ".join(sorted({gpu.name for gpu in node.gpus})) + fault
 
     def describe_all(nodes: Sequence[Node]) -> str:
         names = sorted({gpu.name for node in nodes for gpu in node.gpus})
         most = max(count_matching(node) for node in nodes)
-        faults = "".join(f"; {node.hostname}: {node.gpu_fault}" for node in nodes if node.gpu_fault)
+        faults = "".join(
+            f"; {node.hostname}: {node.gpu_remarks}" for node in nodes if node.gpu_remarks
+        )
         if most:
-            return f"no node has more than {most}{faults}"
+            mixed = any(len(group_by_model(node.gpus, model, count)) > 1 for node in nodes)
+            return f"no node has more than {most}{' of one model' if mixed else ''}{faults}"
         return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
 
     wants = _count(count, "GPU") + (f" of model {model}" if model else "")
@@ -162,7 +194,7 @@ def _require_lock_disk(framework: str, locks: tuple[LockRequirement, ...]) -> Re
     """Require disk for the smallest lock that serves a node, where its free disk is known."""
 
     def needs(node: Node) -> int:
-        sizes = [lock.size_bytes for lock in locks if _serves(lock, node)]
+        sizes = [lock.size_bytes for lock in locks if serves(lock, node)]
         return min(sizes or [lock.size_bytes for lock in locks])
 
     def is_met(node: Node) -> bool:
@@ -198,12 +230,12 @@ def _require_label(key: str, value: str) -> Requirement:
 
 def _require_platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     def describe_all(nodes: Sequence[Node]) -> str:
-        return f"the nodes are {', '.join(sorted(set(map(_name_platform, nodes))))}"
+        return f"the nodes are {', '.join(sorted(set(map(name_platform, nodes))))}"
 
     platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
     wants = f"{' or '.join(platforms)}, which {framework} is locked for"
     return Requirement(
-        wants, lambda node: _name_platform(node) in platforms, _name_platform, describe_all
+        wants, lambda node: name_platform(node) in platforms, name_platform, describe_all
     )
 
 
@@ -213,45 +245,38 @@ def _require_driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requi
     def is_met(node: Node) -> bool:
         if not node.gpus:
             return True
-        usable = [lock for lock in locks if _fits_platform(lock, node)] or locks
-        return any(rank(_accelerator_of(node), lock.accelerators) is not None for lock in usable)
+        usable = [lock for lock in locks if fits_platform(lock, node)] or locks
+        return any(rank_lock(lock, node) is not None for lock in usable)
 
     def describe_all(nodes: Sequence[Node]) -> str:
-        names = sorted({_describe_cuda(node) for node in nodes if node.gpus})
+        names = sorted({describe_cuda(node) for node in nodes if node.gpus})
         return f"the nodes have {', '.join(names)}" if names else "no node has one"
 
-    served = dict.fromkeys(name for lock in locks for name in lock.accelerators if name != "cpu")
-    names = " or ".join(name.replace("cuda", "CUDA ") for name in sorted(served))
-    wants = f"a driver for {names} or newer, which {framework} is locked for"
-    return Requirement(wants, is_met, _describe_cuda, describe_all)
+    oldest = min(name for lock in locks for name in lock.accelerators if name != "cpu")
+    name = oldest.replace("cuda", "CUDA ")
+    wants = f"a driver for {name} or newer, which {framework} is locked for"
+    return Requirement(wants, is_met, describe_cuda, describe_all)
 
 
-def _describe_cuda(node: Node) -> str:
-    return f"one for CUDA {node.cuda_major}" if node.cuda_major else "one of unknown version"
+def _require_capability(need: CellRequirements, locks: tuple[LockRequirement, ...]) -> Requirement:
+    """Require kernels for the task's GPUs in the node's build; an unknown capability is tried."""
 
+    def capability(node: Node) -> tuple[int, ...]:
+        return lowest_capability(select_gpus(node.gpus, need.gpu_model, need.gpu_count))
 
-def _accelerator_of(node: Node) -> str:
-    """Name the node's accelerator as locks do: `cuda13`; any GPU if a working driver names none."""
-    if node.cuda_major:
-        return f"cuda{node.cuda_major}"
-    return "cuda00" if node.gpu_fault else "gpu"
+    def is_met(node: Node) -> bool:
+        best, own = find_best(locks, node, need.build), capability(node)
+        return best is None or not own or parse_capability(best.capability) <= own
 
+    def has(node: Node) -> str:
+        return ".".join(map(str, capability(node))) or "none stated"
 
-def _fits_platform(lock: LockRequirement, node: Node) -> bool:
-    return not lock.platforms or _name_platform(node) in lock.platforms
+    def describe_all(nodes: Sequence[Node]) -> str:
+        return f"the nodes have {', '.join(sorted({has(node) for node in nodes if node.gpus}))}"
 
-
-def _serves(lock: LockRequirement, node: Node) -> bool:
-    if not _fits_platform(lock, node):
-        return False
-    if lock.device != "gpu" or not lock.accelerators:
-        return True
-    return rank(_accelerator_of(node), lock.accelerators) is not None
-
-
-def _name_platform(node: Node) -> str:
-    """Name the node's platform as locks do: `linux-x86_64`."""
-    return f"{node.system.lower()}-{node.architecture}"
+    least = min((lock.capability for lock in locks if lock.capability), key=parse_capability)
+    wants = f"compute capability {least} or newer, which {need.framework} has kernels for"
+    return Requirement(wants, is_met, has, describe_all)
 
 
 def _count(number: int, noun: str) -> str:

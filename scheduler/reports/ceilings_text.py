@@ -2,34 +2,60 @@
 
 from collections.abc import Iterator, Sequence
 
+from velodrome.agents.task import device_name
 from velodrome.scheduler.reports import cell_keys
+from velodrome.scheduler.reports.links import LinkRate
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
-from velodrome.scheduler.results.ceilings import Ceiling, RateUnit
+from velodrome.scheduler.results.ceilings import Ceiling, ComputePlace, RateUnit
 
 CEILINGS_LEFT = 4  # columns of words
 POINTS_LEFT = 5
+LINKS_LEFT = 3
 OVER = 1.0
 LEGEND = (
     "GEMM, copy: highest rate of any framework · FLOP/B: arithmetic intensity of the model · "
     "efficiency: share of the GEMM rate · of roof: share of the roofline at that intensity · "
     "! above the ceiling: the ceiling was measured too low, or noise"
 )
+LINKS_LEGEND = (
+    "bus: best bus bandwidth of any collective operation between the same devices, the ceiling of "
+    "their communication; its definition is that of nccl-tests"
+)
 
 
 def build_ceiling_rows(rooflines: Sequence[Roofline]) -> list[dict[str, str]]:
-    """Build a row of text per node, device, threads and type."""
+    """Build a row of text per node, device, threads and type; per nodes, of a task on several.
+
+    With columns of links if some are known.
+    """
+    with_bus = any(roofline.bus for roofline in rooflines)
     return [
         {
-            "node": roofline.hostname,
+            "node": _join_hostnames((roofline.hostname, *roofline.partners)),
             "hardware": roofline.hardware,
-            "device": _format_device(roofline),
+            "device": _format_place(roofline.place),
             "computes in": roofline.place.computes_in,
             "GEMM": _format_ceiling(roofline.flops),
             "by": _format_source(roofline, roofline.flops),
             "copy": _format_ceiling(roofline.bytes),
             "copied by": _format_source(roofline, roofline.bytes),
+            **(_list_bus(roofline) if with_bus else {}),
         }
         for roofline in rooflines
+    ]
+
+
+def build_link_rows(rates: Sequence[LinkRate]) -> list[dict[str, str]]:
+    """Build a row of text per operation between the same devices."""
+    return [
+        {
+            "node": _join_hostnames(rate.devices.hostnames),
+            "device": _format_place(rate.devices.place),
+            "operation": rate.operation,
+            "best bus bandwidth": format_rate(rate.bus_bytes_per_s, RateUnit.BYTES),
+            "by": rate.by,
+        }
+        for rate in rates
     ]
 
 
@@ -37,8 +63,8 @@ def build_efficiency_rows(rooflines: Sequence[Roofline]) -> list[dict[str, str]]
     """Build a row of text per phase of each cell."""
     return [
         {
-            "node": roofline.hostname,
-            "device": _format_device(roofline) + _format_type(roofline),
+            "node": _join_hostnames((roofline.hostname, *roofline.partners)),
+            "device": _format_place(roofline.place) + _format_type(roofline),
             "framework": f"{point.framework} {point.variant}",
             "model": f"{point.model} b{point.batch_size}",
             "phase": point.phase,
@@ -60,6 +86,7 @@ def build_flat_rows(rooflines: Sequence[Roofline]) -> list[dict[str, object]]:
             "hardware": roofline.hardware,
             "device": roofline.place.device,
             "gpu_count": roofline.place.gpu_count,
+            "processes": roofline.place.processes,
             "threads": roofline.place.threads or None,
             "computes_in": roofline.place.computes_in,
             "gemm_flops_per_s": roofline.flops.per_s if roofline.flops else None,
@@ -68,6 +95,10 @@ def build_flat_rows(rooflines: Sequence[Roofline]) -> list[dict[str, object]]:
             "copy_bytes_per_s": roofline.bytes.per_s if roofline.bytes else None,
             "copy_by": roofline.bytes.by if roofline.bytes else None,
             "copy_sweep_id": roofline.bytes.sweep_id if roofline.bytes else None,
+            "nodes": roofline.place.nodes,
+            "partner_hostnames": " ".join(roofline.partners) or None,
+            "bus_bytes_per_s": roofline.bus.bus_bytes_per_s if roofline.bus else None,
+            "bus_by": roofline.bus.by if roofline.bus else None,
             "framework": point.framework,
             "variant": point.variant,
             "model": point.model,
@@ -113,11 +144,29 @@ def _rank(point: RooflinePoint) -> tuple[object, ...]:
     return cell_keys.workload_order(workload), point.phase, cell_keys.implementation_order(impl)
 
 
-def _format_device(roofline: Roofline) -> str:
-    place = roofline.place
+def _format_place(place: ComputePlace) -> str:
+    count = _count_on_node(place) * place.nodes
+    device = device_name(place.device, count, "", place.nodes)
     if place.device == "gpu":
-        return f"gpu:{place.gpu_count}" if place.gpu_count > 1 else "gpu"
-    return f"cpu, {place.threads} thread{'s' if place.threads != 1 else ''}"
+        return device
+    return f"{device}, {place.threads} thread{'s' if place.threads != 1 else ''}"
+
+
+def _join_hostnames(hostnames: Sequence[str]) -> str:
+    return " + ".join(hostnames)
+
+
+def _list_bus(roofline: Roofline) -> dict[str, str]:
+    """Return the columns of links; one device has none."""
+    if roofline.bus is None:
+        is_group = roofline.place.nodes > 1 or _count_on_node(roofline.place) > 1
+        return {"bus": "not measured" if is_group else "-", "exchanged by": "-"}
+    rate = format_rate(roofline.bus.bus_bytes_per_s, RateUnit.BYTES)
+    return {"bus": rate, "exchanged by": roofline.bus.by}
+
+
+def _count_on_node(place: ComputePlace) -> int:
+    return place.gpu_count if place.device == "gpu" else place.processes
 
 
 def _format_type(roofline: Roofline) -> str:

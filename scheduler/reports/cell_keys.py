@@ -7,7 +7,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.adapters.tolerances import DTYPES
 from velodrome.agents.environments.versions import split
-from velodrome.agents.task import USUAL_DTYPE, batch_size_name, device_name
+from velodrome.agents.task import USUAL_DTYPE, batch_size_name, count_devices, device_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -19,7 +19,8 @@ NO_QUALIFIERS: Qualifiers = {}
 class Platform:
     """The node type, device, threads and dtype that all cells of one table share.
 
-    gpu_count, gpu_model: as requested by the task.
+    gpu_count, gpu_model: as requested by the task. processes: as in CellKey. threads: of each
+    device.
     """
 
     node_type: str
@@ -29,10 +30,22 @@ class Platform:
     dtype: str
     gpu_count: int = 0
     gpu_model: str = ""
+    processes: int = 1
+    nodes: int = 1
+
+    @property
+    def devices(self) -> int:
+        """Return how many share each batch, on all nodes together."""
+        return count_devices(self.device, self.gpu_count, self.processes, self.nodes)
+
+    @property
+    def total_threads(self) -> int:
+        """Cores of the task on its node, or on each of its nodes."""
+        return self.threads * self.devices // self.nodes
 
     @property
     def device_name(self) -> str:
-        return device_name(self.device, self.gpu_count, self.gpu_model)
+        return device_name(self.device, self.devices, self.gpu_model, self.nodes)
 
     @property
     def device_and_dtype(self) -> str:
@@ -69,7 +82,8 @@ class Workload:
 
 def read_platform(row: TaskRow) -> Platform:
     where = (row.node_type, row.hardware, row.device, row.threads, row.dtype)
-    return Platform(*where, row.gpu_count or 0, row.gpu_model)
+    counts = (row.process_count, row.node_count)
+    return Platform(*where, row.gpu_count or 0, row.gpu_model, *counts)
 
 
 def read_workload(row: TaskRow) -> Workload:
@@ -84,7 +98,8 @@ def platform_order(platform: Platform) -> tuple[object, ...]:
     """Sort key: precisions of one device lie together, in the order of DTYPES."""
     where = (platform.node_type, platform.hardware, platform.device, platform.threads)
     place = DTYPES.index(platform.dtype) if platform.dtype in DTYPES else len(DTYPES)
-    return *where, platform.gpu_count, platform.gpu_model, place, platform.dtype
+    devices = (platform.gpu_count, platform.gpu_model, platform.processes, platform.nodes)
+    return *where, *devices, place, platform.dtype
 
 
 def workload_order(workload: Workload) -> tuple[int, str, int, str]:

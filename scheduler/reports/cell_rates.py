@@ -11,12 +11,14 @@ from velodrome.scheduler.reports.cell_times import (
     format_uncertainty,
     format_width,
 )
-from velodrome.scheduler.reports.cell_work import CellWork, GridUnit
+from velodrome.scheduler.reports.cell_work import BANDWIDTHS, CellWork, GridUnit
 from velodrome.scheduler.results.ceilings import RateUnit
 from velodrome.scheduler.statistics.replication import Repeat
 
 UNKNOWN_WORK = "work not recorded"
+MIXED_PRICES = "several prices"
 NO_PRODUCTS = "no products"
+NO_COLLECTIVE = "no collective"
 MISSING = {GridUnit.MFU: "peak unknown", GridUnit.ENERGY: "no energy", GridUnit.COST: "no price"}
 
 
@@ -60,7 +62,7 @@ def compute_value(time: Time, work: CellWork, phase: str, unit: GridUnit) -> Cel
     if unit is GridUnit.TIME:
         return CellValue(_scale(time, 1.0), time)
     if unit is GridUnit.ENERGY:
-        energy = _combine_energy(work) if unit.is_known_of(phase) else None
+        energy = _combine_energy(work, phase) if unit.is_known_of(phase) else None
         return CellValue(_scale(energy, 1.0), energy) if energy else None
     if not time.median_ns > 0:
         return None
@@ -87,6 +89,10 @@ def describe_missing(work: CellWork, phase: str, unit: GridUnit) -> str:
     """Say in two words why a timed cell has no value in a unit."""
     if unit in (GridUnit.FLOPS, GridUnit.MFU) and not work.flops(phase):
         return NO_PRODUCTS
+    if unit in BANDWIDTHS:
+        return NO_COLLECTIVE
+    if unit is GridUnit.COST and work.price.is_mixed:
+        return MIXED_PRICES
     return MISSING.get(unit, UNKNOWN_WORK)
 
 
@@ -98,8 +104,14 @@ def format_rate_uncertainty(rate: Rate, time: Time) -> str:
 
 
 def describe_rates(time: Time, work: CellWork, phase: str) -> str:
-    """Describe both rates by the median: `5,120 images/s, 812 GFLOP/s`; empty if unknown."""
-    names = {GridUnit.RATE: f" {work.unit}s/s", GridUnit.FLOPS: ""}
+    """Describe both rates by the median: `5,120 images/s, 812 GFLOP/s`; empty if unknown.
+
+    Of a collective operation both bandwidths.
+    """
+    if work.exchange is not None:
+        names = {GridUnit.ALGBW: " algorithm bandwidth", GridUnit.BUSBW: " bus bandwidth"}
+    else:
+        names = {GridUnit.RATE: f" {work.unit}s/s", GridUnit.FLOPS: ""}
     amounts = {unit: work.amount(unit, phase) for unit in names}
     return ", ".join(
         format_amount(compute_rate(time, amount).per_s, unit) + names[unit]
@@ -114,22 +126,26 @@ def compare_to_best(value: float | None, best: float | None) -> float | None:
 
 
 def format_amount(value: float, unit: GridUnit) -> str:
-    """Format FLOP/s as `812 GFLOP/s`, MFU as `41.3 %`, others without a unit: 0.0512, 51.2, 5,120.
+    """Format FLOP/s as `812 GFLOP/s`, bandwidth as `11.3 GB/s`, MFU as `41.3 %`.
+
+    Others without a unit: 0.0512, 51.2, 5,120.
 
     value: per second, of energy and cost per unit.
     """
     if unit is GridUnit.FLOPS:
         return format_rate(value, RateUnit.FLOPS)
+    if unit in BANDWIDTHS:
+        return format_rate(value, RateUnit.BYTES)
     if unit is GridUnit.MFU:
         return f"{100 * value:.3g} %"
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
-def _combine_energy(work: CellWork) -> Time | None:
-    """Combine the energies of the repeats, in J per unit."""
-    if not work.energies_j or not work.units > 0:
+def _combine_energy(work: CellWork, phase: str) -> Time | None:
+    """Combine the energies of a phase's repeats, in J per unit."""
+    if not work.energies_j.get(phase) or not work.units > 0:
         return None
-    each = (energy / work.units for energy in work.energies_j)
+    each = (energy / work.units for energy in work.energies_j[phase])
     return combine_repeats([Repeat(joules, joules, joules) for joules in each])
 
 

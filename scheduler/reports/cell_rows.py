@@ -6,9 +6,15 @@ from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
 from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_times import Time, describe_interval
-from velodrome.scheduler.reports.cell_work import MILLION, NS_PER_HOUR, CellWork, GridUnit
+from velodrome.scheduler.reports.cell_work import CellWork, GridUnit
 from velodrome.scheduler.reports.cells import AGAINST_ITSELF, CellResult
-from velodrome.scheduler.results.rate_columns import RATED_PHASES
+from velodrome.scheduler.results.phase_columns import name_energy
+from velodrome.scheduler.results.rate_columns import (
+    ENERGY_PHASES,
+    MILLION,
+    NS_PER_HOUR,
+    RATED_PHASES,
+)
 
 
 def list_column_phases(cells: Iterable[CellResult]) -> tuple[str, ...]:
@@ -43,6 +49,8 @@ def build_cell_row(
         "device": platform.device,
         "gpu_count": platform.gpu_count,
         "gpu_model": platform.gpu_model,
+        "processes": platform.processes,
+        "nodes": platform.nodes,
         "threads": platform.threads,
         "dtype": platform.dtype,
         "framework": impl.framework,
@@ -62,10 +70,13 @@ def build_cell_row(
         "stable": cell.is_stable,
         "more_repeats": cell.more_repeats,
         **times,
-        **_list_energy(cell.work),
+        **_list_energies(cell.work, phases),
         **_list_costs(cell),
+        "cost_reason": cell.work.price.reason if cell.work.price.is_mixed else None,
         "vendor_peak_flops_per_s": cell.work.peak_flops_per_s,
         "mfu": cell.value("gradient", GridUnit.MFU),
+        "algorithm_bytes_per_s": cell.value("forward", GridUnit.ALGBW),
+        "bus_bytes_per_s": cell.value("forward", GridUnit.BUSBW),
         "gradient_error": cell.gradient_error,
         "peak_rss_bytes": cell.peak_rss_bytes or None,
         "cpu_percent_mean": cell.cpu_percent_mean,
@@ -106,14 +117,16 @@ def _list_rates(phase: str, time: Time | None, work: CellWork) -> dict[str, obje
     }
 
 
-def _list_energy(work: CellWork) -> dict[str, object]:
+def _list_energies(work: CellWork, phases: Sequence[str]) -> dict[str, object]:
+    """Return the energies per example and per token, named as the computed columns of `tasks`."""
     amounts = {"example": work.examples, "token": work.tokens}
-    return {
-        f"gradient_j_per_{name}": work.gradient_j / amount
-        if work.gradient_j is not None and amount
-        else None
-        for name, amount in amounts.items()
-    }
+    found: dict[str, object] = {}
+    for phase in phases:
+        joules = work.energy_j(phase)
+        found[name_energy(phase)] = joules
+        for name, amount in amounts.items() if phase in ENERGY_PHASES else ():
+            found[f"{phase}_j_per_{name}"] = joules / amount if joules and amount else None
+    return found
 
 
 def _list_costs(cell: CellResult) -> dict[str, object]:
@@ -121,9 +134,10 @@ def _list_costs(cell: CellResult) -> dict[str, object]:
     work = cell.work
     ns = cell.gradient.median_ns if cell.gradient else None
     amounts = {"examples": work.examples, "tokens": work.tokens}
-    known = ns is not None and work.price_per_hour is not None
-    return {"price_currency": work.currency or None} | {
-        f"cost_per_million_{name}": (work.price_per_hour or 0)
+    price = work.price
+    known = ns is not None and price.per_hour is not None
+    return {"price_currency": price.currency or None} | {
+        f"cost_per_million_{name}": (price.per_hour or 0)
         / NS_PER_HOUR
         * (ns or 0)
         * MILLION

@@ -16,7 +16,13 @@ from velodrome.scheduler.reports.cell_times import (
     is_valid_repeat,
     read_repeats,
 )
-from velodrome.scheduler.reports.cell_work import NO_WORK, CellWork, GridUnit, read_work
+from velodrome.scheduler.reports.cell_work import (
+    NO_WORK,
+    CellWork,
+    GridUnit,
+    list_line_units,
+    read_work,
+)
 from velodrome.scheduler.reports.process_variation import (
     CanaryVariation,
     CellHistory,
@@ -127,8 +133,14 @@ def collect_cells(
 
 
 def find_best_value(cells: Iterable[CellResult], phase: str, unit: GridUnit) -> float | None:
-    """Return the best value of a phase in a unit: the highest rate, or the lowest of others."""
-    values = [value for cell in cells if (value := cell.value(phase, unit)) is not None]
+    """Return the best value of a phase in a unit: the highest rate, or the lowest of others.
+
+    None without a value, and where values are in different units, such as two currencies.
+    """
+    known = [cell for cell in cells if cell.value(phase, unit) is not None]
+    if len(list_line_units((cell.work for cell in known), unit)) > 1:
+        return None
+    values = [value for cell in known if (value := cell.value(phase, unit)) is not None]
     return (max if unit.is_rate else min)(values, default=None)
 
 
@@ -142,6 +154,7 @@ def list_shown_phases(cells: Sequence[CellResult], unit: GridUnit) -> list[str]:
         for phase in TIMED_PHASES
         if unit.is_known_of(phase)
         if any(cell.time(phase) for cell in cells)
+        if unit is not GridUnit.ENERGY or any(cell.work.energies_j.get(phase) for cell in cells)
     ]
     return shown or [find_decisive([phase for cell in cells for phase in cell.phases])]
 

@@ -45,7 +45,7 @@ class CoreUse:
         if not self.readings:
             return None
         busy = sum((one.cores or 0.0) * one.readings for one in self.phases.values())
-        return busy / self.readings / self.platform.threads
+        return busy / self.readings / self.platform.total_threads
 
     @property
     def readings(self) -> int:

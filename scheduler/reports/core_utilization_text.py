@@ -37,6 +37,7 @@ def build_flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
             "device": use.platform.device,
             "gpu_count": use.platform.gpu_count,
             "gpu_model": use.platform.gpu_model,
+            "processes": use.platform.processes,
             "threads": use.platform.threads,
             "dtype": use.platform.dtype,
             "framework": use.impl.framework,
@@ -66,10 +67,10 @@ def _format_row(use: CoreUse, phases: Sequence[str]) -> dict[str, str]:
         "framework": use.impl.label,
         "model": use.workload.label,
         "device": use.platform.device_and_dtype,
-        "threads": str(use.platform.threads),
+        "threads": str(use.platform.total_threads),
         **{
             f"{phase} cores": _format_cores(
-                use.phases.get(phase, UNREAD).cores, use.platform.threads
+                use.phases.get(phase, UNREAD).cores, use.platform.total_threads
             )
             for phase in phases
         },

@@ -69,6 +69,14 @@ def _read_column(column: str) -> Callable[[TaskRow], str]:
     return read
 
 
+def _read_processes(row: TaskRow) -> str:
+    return str(row.process_count)
+
+
+def _read_nodes(row: TaskRow) -> str:
+    return str(row.node_count)
+
+
 def _read_sharing(row: TaskRow) -> str:
     exclusive = row.exclusive
     return UNKNOWN if exclusive is None else "exclusive" if exclusive else "shared"
@@ -97,6 +105,8 @@ _SETTINGS: dict[str, Callable[[TaskRow], str]] = {
     "BLAS kernels": describe_kernels,
     "device": _read_column("device"),
     "GPUs": _read_column("gpu_count"),
+    "processes": _read_processes,
+    "nodes": _read_nodes,
     "hardware": _read_hardware,
     "threads": _read_column("threads"),
     "batch size": _read_column("batch_size"),

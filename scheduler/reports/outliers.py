@@ -30,6 +30,7 @@ LEAST_OFF = 1.05  # ratio to the median, or its inverse
 LEAST_TASKS = 2  # with a deviation, unless fewer were compared
 LEAST_SHARE = 0.1  # of the compared tasks
 FEWEST = 4
+BETWEEN = " + "  # hostnames of nodes that ran tasks together
 
 
 @dataclass(frozen=True, order=True)
@@ -49,6 +50,8 @@ class TaskTimes:
     workload: cell_keys.Workload
     impl: cell_keys.Implementation
     times_ns: Mapping[ComparedMachine, float]
+    framework_version: str = ""
+    phase: str = ""
 
     @property
     def is_comparable(self) -> bool:
@@ -109,13 +112,15 @@ def collect_task_times(rows: Iterable[TaskRow]) -> tuple[TaskTimes, ...]:
             continue
         key = (row.node_type, row.task_id, row.framework_version, phase)
         examples.setdefault(key, row)
-        times.setdefault(key, {}).setdefault(_read_machine(row), []).append(median_ns)
+        times.setdefault(key, {}).setdefault(read_machine(row), []).append(median_ns)
     return tuple(
         TaskTimes(
             cell_keys.read_platform(row),
             cell_keys.read_workload(row),
             cell_keys.read_implementation(row),
             {machine: statistics.median(found) for machine, found in times[key].items()},
+            row.framework_version,
+            row.decisive,
         )
         for key, row in examples.items()
     )
@@ -175,5 +180,19 @@ def _judge(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier
     return Outlier(machine, tuple(worst), tasks)
 
 
-def _read_machine(row: TaskRow) -> ComparedMachine:
-    return ComparedMachine(row.hostname or row.node_id, row.node_id, row.own_gpus)
+def read_machine(row: TaskRow) -> ComparedMachine:
+    """Return the node that a row ran on, with the GPUs that it had to itself; or all its nodes."""
+    if not row.partner_node_ids:
+        return ComparedMachine(row.hostname or row.node_id, row.node_id, row.own_gpus)
+    hostnames = (row.hostname, *row.partner_hostnames)
+    node_ids = (row.node_id, *row.partner_node_ids)
+    pairs = sorted(zip(node_ids, hostnames, strict=True))
+    return ComparedMachine(
+        BETWEEN.join(hostname for _, hostname in pairs), ",".join(node_id for node_id, _ in pairs)
+    )
+
+
+def split_pair(machine: ComparedMachine) -> list[ComparedMachine]:
+    """Return the nodes of a machine that stands for several."""
+    names = zip(machine.hostname.split(BETWEEN), machine.node_id.split(","), strict=True)
+    return [ComparedMachine(hostname, node_id) for hostname, node_id in names]

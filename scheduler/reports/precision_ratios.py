@@ -14,8 +14,8 @@ from velodrome.scheduler.reports.cell_keys import (
 )
 from velodrome.scheduler.reports.cell_times import Time
 from velodrome.scheduler.reports.cell_work import GridUnit
+from velodrome.scheduler.reports.footnotes import Cells
 from velodrome.scheduler.reports.tables import (
-    Cells,
     Table,
     TableCell,
     TableLine,

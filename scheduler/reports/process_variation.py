@@ -64,4 +64,5 @@ def measure_canary_variation(rows: Iterable[TaskRow]) -> CanaryVariation:
 
 
 def identify_canary(row: TaskRow) -> CanaryKey:
-    return (row.canary_model, row.node_type, row.device, row.threads)
+    devices = (row.device, row.threads, row.process_count, row.node_count)
+    return (row.canary_model, row.node_type, *devices)

@@ -12,7 +12,8 @@ from velodrome.scheduler.reports.csv_markdown import (
     format_code_span,
     to_markdown_rows,
 )
-from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
+from velodrome.scheduler.reports.footnotes import Footnote
+from velodrome.scheduler.reports.tables import Table, TableCell
 from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
 
 MARKS = {
@@ -39,8 +40,12 @@ TITLES = {
     GridUnit.FLOPS: "FLOP/s: of the products in the model's definition, by the median time of a "
     "batch, higher is better,",
     GridUnit.MFU: "MFU: FLOP/s over the vendor's dense peak in that precision, higher is better,",
-    GridUnit.ENERGY: "energy: J per image, vector or true token of a gradient, median over "
-    "repeats, lower is better,",
+    GridUnit.ALGBW: "algorithm bandwidth: the size of a collective operation over its median time, "
+    "higher is better,",
+    GridUnit.BUSBW: "bus bandwidth: the algorithm bandwidth times the factor of nccl-tests, to be "
+    "compared with that of a link, higher is better,",
+    GridUnit.ENERGY: "energy: J per image, vector or true token, median over repeats, lower is "
+    "better,",
     GridUnit.COST: "cost: price of a million images, vectors or true tokens by the median time of "
     "a batch, lower is better,",
 }

@@ -21,6 +21,13 @@ from velodrome.adapters.models.traffic import (
 )
 from velodrome.agents.phases import USUAL_OPTIMIZER
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
+from velodrome.scheduler.reports.links import (
+    LinkedDevices,
+    LinkRate,
+    find_bus_ceiling,
+    find_devices,
+    find_link_rates,
+)
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.ceilings import (
     Ceiling,
@@ -55,7 +62,11 @@ class RooflinePoint:
 
 @dataclass(frozen=True)
 class Roofline:
-    """The ceilings of one node and device, and the points below. None: not measured."""
+    """The ceilings of one node and device, and the points below. None: not measured.
+
+    Of a task on several devices they are those of the group: bus is the best bus bandwidth of any
+    collective operation between them. partners: hostnames of the other nodes.
+    """
 
     sweep_id: str
     node_id: str
@@ -65,6 +76,8 @@ class Roofline:
     flops: Ceiling | None
     bytes: Ceiling | None
     points: tuple[RooflinePoint, ...]
+    bus: LinkRate | None = None
+    partners: tuple[str, ...] = ()
 
     @property
     def ridge(self) -> float | None:
@@ -83,10 +96,12 @@ def build_rooflines(
 ) -> tuple[Roofline, ...]:
     """Build the rooflines of one sweep's rows. ceilings: from Store.ceilings; None: its own."""
     ceilings = Ceilings(rows) if ceilings is None else ceilings
-    groups: dict[tuple[str, ComputePlace], list[TaskRow]] = {}
-    for row in select_last_attempts(rows):
+    groups: dict[tuple[str, ComputePlace, LinkedDevices], list[TaskRow]] = {}
+    last = select_last_attempts(rows)
+    for row in last:
         if row.has_number:
-            groups.setdefault((row.node_id, place_of(row)), []).append(row)
+            groups.setdefault((row.node_id, place_of(row), find_devices(row)), []).append(row)
+    links = find_link_rates(last)
     return tuple(
         Roofline(
             sweep_id=group[0].sweep_id,
@@ -97,8 +112,10 @@ def build_rooflines(
             flops=ceilings.of(group[0], RateUnit.FLOPS),
             bytes=ceilings.of(group[0], RateUnit.BYTES),
             points=compute_points(group),
+            bus=find_bus_ceiling(links, group[0]),
+            partners=group[0].partner_hostnames,
         )
-        for (node_id, place), group in sorted(groups.items())
+        for (node_id, place, _), group in sorted(groups.items())
     )
 
 

@@ -14,14 +14,26 @@ from velodrome.scheduler.reports.cell_keys import (
     workload_order,
 )
 from velodrome.scheduler.reports.cell_rates import compare_to_best, format_cell
-from velodrome.scheduler.reports.cell_times import UNKNOWN_INSTABILITY, Time, add_times, format_time
+from velodrome.scheduler.reports.cell_times import Time, add_times, format_time
 from velodrome.scheduler.reports.cell_work import (
     CellWork,
     GridUnit,
     explain_missing,
+    explain_units,
+    explain_unmetered,
+    list_line_units,
+    name_cell_unit,
     name_line_unit,
 )
 from velodrome.scheduler.reports.cells import CellResult, find_best_value, list_shown_phases
+from velodrome.scheduler.reports.footnotes import (
+    Cells,
+    Footnote,
+    Instabilities,
+    note_instabilities,
+    note_outcomes,
+    sort_cells,
+)
 from velodrome.scheduler.reports.task_rows import select_composed_notes
 
 
@@ -49,18 +61,6 @@ class TableLine:
 
 
 @dataclass(frozen=True)
-class Footnote:
-    """The reason for a missing, partial or unexpected result, or for an unstable time."""
-
-    number: int
-    label: str
-    reason: str
-    rerun: str
-    is_unexpected: bool = False
-    is_instability: bool = False
-
-
-@dataclass(frozen=True)
 class Table:
     """One platform: implementations across, workloads down. remarks: on the whole table."""
 
@@ -85,16 +85,12 @@ class Table:
         return tuple(note for note in self.footnotes if note.is_instability)
 
 
-Cells = Mapping[tuple[Workload, Implementation], CellResult]
-Instabilities = Mapping[tuple[Workload, Implementation, str], Footnote]  # by phase
-
-
 def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME) -> Table:
     """Build the table of one platform, in the order of the model zoo and the registry."""
     workloads = sorted({workload for workload, _ in cells}, key=workload_order)
     implementations = sorted({impl for _, impl in cells}, key=implementation_order)
-    footnotes = _note_outcomes(cells)
-    instabilities = _note_instabilities(cells, len(footnotes))
+    footnotes = note_outcomes(cells)
+    instabilities = note_instabilities(cells, unit, len(footnotes))
     lines = [
         TableLine(
             workload.label,
@@ -113,11 +109,13 @@ def build_table(platform: Platform, cells: Cells, unit: GridUnit = GridUnit.TIME
     remarks = (
         *_describe_dtypes(platform, {impl for (_, impl), c in cells.items() if c.with_number}),
         *_list_composed(cells, workloads, implementations),
-        *proof.describe_code(k[0].model for k, c in _sort_cells(cells) if c.is_against_itself),
+        *proof.describe_code(k[0].model for k, c in sort_cells(cells) if c.is_against_itself),
         *proof.describe_undecided_checks(
             [cell.proof for cell in cells.values() if cell.with_number]
         ),
         *explain_missing((cell.work for cell in cells.values() if cell.with_number), unit),
+        *_explain_unmetered(cells.values(), unit),
+        *explain_units((_list_works(cells, workload) for workload in workloads), unit),
     )
     notes = (*footnotes.values(), *dict.fromkeys(instabilities.values()))
     return Table(format_title(platform), names, tuple(lines), notes, remarks)
@@ -157,26 +155,15 @@ def _build_entry(
     if time is None:
         mark = "failed" if cell.is_unexpected else "expected"
         return TableCell(cell.status.value + suffix, mark, is_unexpected=cell.is_unexpected)
-    line = (other for key, other in cells.items() if key[0] == place[0])
-    ratio = compare_to_best(cell.value(phase, unit), find_best_value(line, phase, unit))
-    text = format_cell(time, cell.work, phase, unit) + suffix
-    return TableCell(text, choose_mark(cell, time), ratio == 1.0, ratio, cell.is_unexpected)
-
-
-def _note_outcomes(cells: Cells) -> dict[tuple[Workload, Implementation], Footnote]:
-    """Number the footnotes in reading order."""
-    notes: dict[tuple[Workload, Implementation], Footnote] = {}
-    for (workload, impl), cell in _sort_cells(cells):
-        if cell.status.has_number and not cell.is_unexpected:
-            continue
-        label = f"{impl.label}, {workload.label}"
-        if cell.with_number not in (0, cell.repeats):
-            label += f", {cell.repeats - cell.with_number} of {cell.repeats} repeats"
-        note = Footnote(
-            len(notes) + 1, label, _describe_outcome(cell), cell.rerun, cell.is_unexpected
-        )
-        notes[(workload, impl)] = note
-    return notes
+    line = _list_cells(cells, place[0])
+    value = cell.value(phase, unit)
+    ratio = compare_to_best(value, find_best_value(line, phase, unit))
+    text = format_cell(time, cell.work, phase, unit)
+    if value is not None and len(list_line_units(_list_works(cells, place[0]), unit)) > 1:
+        text += f" {name_cell_unit(cell.work, unit)}"
+    text += suffix
+    mark = choose_mark(cell, time) if value is not None else ""  # it is on the value
+    return TableCell(text, mark, ratio == 1.0, ratio, cell.is_unexpected)
 
 
 def choose_mark(cell: CellResult, time: Time) -> str:
@@ -186,50 +173,6 @@ def choose_mark(cell: CellResult, time: Time) -> str:
     if not time.is_stable:
         return "unstable"
     return "itself" if cell.is_against_itself else "verified"
-
-
-def _note_instabilities(cells: Cells, first: int) -> Instabilities:
-    """Write one footnote per instability reason. first: the number of footnotes before."""
-    found: dict[str, list[tuple[Workload, Implementation, str]]] = {}
-    for (workload, impl), cell in _sort_cells(cells):
-        for phase in TIMED_PHASES:
-            time = cell.time(phase)
-            if time is not None and time.instability:
-                found.setdefault(time.instability, []).append((workload, impl, phase))
-    notes: dict[tuple[Workload, Implementation, str], Footnote] = {}
-    for number, (instability, places) in enumerate(found.items(), first + 1):
-        note = Footnote(
-            number, _name_first(places), _format_instability(instability), "", is_instability=True
-        )
-        notes.update(dict.fromkeys(places, note))
-    return notes
-
-
-def _format_instability(instability: str) -> str:
-    return instability if instability == UNKNOWN_INSTABILITY else f"unstable: {instability}"
-
-
-def _name_first(places: Sequence[tuple[Workload, Implementation, str]]) -> str:
-    """Name the first time and count the others; each has the footnote's number in the table."""
-    workload, impl, phase = places[0]
-    rest = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    return f"{impl.label}, {workload.label} {phase}{rest}"
-
-
-def _sort_cells(cells: Cells) -> list[tuple[tuple[Workload, Implementation], CellResult]]:
-    """Sort cells in reading order."""
-    return sorted(
-        cells.items(),
-        key=lambda item: (workload_order(item[0][0]), implementation_order(item[0][1])),
-    )
-
-
-def _describe_outcome(cell: CellResult) -> str:
-    """Describe the cell's outcome and, unless it is `agreed`, the expected one."""
-    if cell.status.has_number:
-        return f"agreed, expected {cell.expected}"
-    text = f"{cell.status.value}: {cell.reason}"
-    return f"{text} (expected {cell.expected})" if cell.expected else text
 
 
 def _describe_dtypes(platform: Platform, timed: Iterable[Implementation]) -> Iterator[str]:
@@ -251,6 +194,13 @@ def _list_composed(
                 models.setdefault(note, {})[workload.model] = None
         for note, names in models.items():
             yield f"{impl.label}: {note} ({', '.join(names)})"
+
+
+def _explain_unmetered(cells: Iterable[CellResult], unit: GridUnit) -> tuple[str, ...]:
+    if unit is not GridUnit.ENERGY:
+        return ()
+    phases = ((cell, phase) for cell in cells for phase in TIMED_PHASES)
+    return explain_unmetered((cell.work, phase) for cell, phase in phases if cell.time(phase))
 
 
 def _build_totals(

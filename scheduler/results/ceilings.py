@@ -50,13 +50,18 @@ class RateUnit(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class ComputePlace:
-    """A device of a node and the type it computes in. threads 0: not counted (GPUs)."""
+    """A device of a node and the type it computes in. threads 0: not counted (GPUs).
+
+    processes: as in CellKey, so that several devices are never held against one.
+    """
 
     device: str
     gpu_name: str
     gpu_count: int
     threads: int
     computes_in: str
+    processes: int = 1
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,8 @@ def place_of(row: TaskRow) -> ComputePlace:
         gpu_count=row.gpu_count or 0,
         threads=0 if device == "gpu" else row.threads,
         computes_in=computes_in(row),
+        processes=row.process_count,
+        nodes=row.node_count,
     )
 
 

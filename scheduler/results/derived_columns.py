@@ -27,7 +27,18 @@ NO_FILLS: Fills = MappingProxyType({})
 
 MOST_OTHERS = 20  # sweeps, the newest, that are looked through for a ceiling
 SLICE_ROWS = 2**14  # that are held as Python's values at a time
-_PLACE = ("node_id", "node_type", "device", "gpu_name", "gpu_count", "threads", "variant", "dtype")
+_PLACE = (
+    "node_id",
+    "node_type",
+    "device",
+    "gpu_name",
+    "gpu_count",
+    "processes",
+    "nodes",
+    "threads",
+    "variant",
+    "dtype",
+)
 _TASKS = ("ceiling_flops_per_s", "ceiling_source", "gradient_efficiency")
 
 

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.columns import VERSION, VERSION_KEY
 from velodrome.scheduler.results.file_faults import DanglingLink, NotARegularFile
 from velodrome.scheduler.results.sanitizing import in_one_line
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import names_in_file
 from velodrome.scheduler.results.typed_rows import CellKey
 
@@ -19,7 +20,8 @@ STATUSES = frozenset(Status)
 
 # What no row of ours lacks: a file without such a column, or with a null in it, is another's.
 _OF_A_TASK = ("sweep_id", "task_id", "repeat")
-_OPTIONAL = ("gpu_count", "gpu_model", "batch_size_rule")  # null on a CPU, for a given size
+# Null on a CPU, for a given size, in earlier versions.
+_OPTIONAL = ("gpu_count", "gpu_model", "batch_size_rule", "processes", "nodes")
 _OF_A_CELL = [name for name in CellKey._fields if name not in _OPTIONAL]
 REQUIRED_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "tasks": (*_OF_A_TASK, "attempt", "status", *_OF_A_CELL),

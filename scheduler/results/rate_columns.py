@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from velodrome.adapters.protocol import LOADING_PHASES
+from velodrome.scheduler.results.phase_columns import name_energy
 
 NS_PER_S, NS_PER_HOUR = 1e9, 3.6e12
 MILLION = 1e6
 RATED_PHASES = ("forward", "gradient", "inference", "step")  # an update works on no examples
+ENERGY_PHASES = RATED_PHASES + LOADING_PHASES  # those whose energy is one of examples
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ def _list_loading_rates(phase: str) -> Iterator[Quotient]:
 
 
 def _list_per_work() -> Iterator[Quotient]:
-    """Yield energy and cost per example and per token; of gradients."""
-    for work, column in (("example", "batch_size"), ("token", "tokens")):
-        name = f"gradient_j_per_{work}"
-        yield Quotient(name, ("energy_per_gradient_j",), (column,), 1.0, f"J per {work}")
+    """Yield energy per example and per token by phase, and the cost of gradients."""
+    for phase in ENERGY_PHASES:
+        for work, column in (("example", "batch_size"), ("token", "tokens")):
+            name = f"{phase}_j_per_{work}"
+            yield Quotient(name, (name_energy(phase),), (column,), 1.0, f"J per {work}")
     for work, column in (("examples", "batch_size"), ("tokens", "tokens")):
         yield Quotient(
             f"cost_per_million_{work}",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.agents.node_types import Hardware, TypedNode, normalize_gpu_name
+from velodrome.agents.node_types import Hardware, TypedNode, sort_gpus
 from velodrome.agents.safe_text import escape_undecodable
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.schema import TABLES
@@ -130,14 +130,16 @@ def node_row(sweep_id: str, node: Node) -> Row:
 
 def read_node_type(row: Mapping[str, Any]) -> TypedNode:
     """Read the node type from the columns NODE_TYPE_COLUMNS of a row of `nodes`."""
+    names, sizes = sort_gpus((gpu["name"], gpu["memory_bytes"]) for gpu in row["gpus"] or ())
     hardware = Hardware(
         " ".join((row["cpu_model"] or "").split()),
         row["cores"],
         row["threads"],
-        tuple(sorted(normalize_gpu_name(gpu["name"]) for gpu in row["gpus"] or ())),
+        names,
         row["ram_bytes"] or 0,
         row["machine_ram_bytes"] or 0,
         row["machine_cpus"] or 0,
+        sizes,
     )
     return TypedNode(row["node_type"] or "", row["node_id"], hardware)
 

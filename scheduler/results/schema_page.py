@@ -1,6 +1,7 @@
 """Generator of docs/schema.md: `python -m velodrome.scheduler.results.schema_page`.
 
-A column's meaning is the comment behind it in velodrome.scheduler.results.schema.
+A column's meaning is the comment behind it in velodrome.scheduler.results: schema, task_columns,
+phase_columns.
 """
 
 import inspect
@@ -11,19 +12,18 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from velodrome.adapters.protocol import TIMED_PHASES
-from velodrome.scheduler.results import phase_columns, schema
+from velodrome.scheduler.results import columns, phase_columns, schema, task_columns
 from velodrome.scheduler.results.rate_columns import RATE_COLUMNS
 
 HEAD = f"""\
 # Tables and columns
 
-Schema version {schema.VERSION}. This page is generated (`make docs`) from
-`scheduler/results/schema.py`; [results.md](results.md) explains how to read the tables, and the
-statuses.
+Schema version {columns.VERSION}. This page is generated (`make docs`) from
+`scheduler/results/`; [results.md](results.md) explains how to read the tables, and the statuses.
 
-Every file has the version in its metadata (`{schema.VERSION_KEY.decode()}`). A new column keeps the
-version and is null in older files. A changed name or meaning raises it. Files of all versions up to
-this one are read; a file of a later version is skipped and named.
+Every file has the version in its metadata (`{columns.VERSION_KEY.decode()}`). A new column keeps
+the version and is null in older files. A changed name or meaning raises it. Files of all versions
+up to this one are read; a file of a later version is skipped and named.
 """
 ROWS = {
     "tasks": "One attempt of one task.",
@@ -37,14 +37,14 @@ COMPUTED = """\
 
 No file has these: `velodrome query` and `velodrome report --json` compute them for each row.
 """
-_TABLE = re.compile(r"([A-Z]+) = _table\(")
+_TABLE = re.compile(r"([A-Z]+) = make_table\(")
 _COLUMN = re.compile(r'\s+\("(\w+)", .*\),\s+# (.+)')
 _OF_PHASE = re.compile(r'\s+\(f"{phase}(_\w+)", .*\),\s+# (.+)')  # of every phase
 
 
 def page() -> str:
     """Return the page as Markdown."""
-    sources = (inspect.getsource(module) for module in (phase_columns, schema))
+    sources = (inspect.getsource(module) for module in (phase_columns, task_columns, schema))
     meanings = dict(_read_meanings([line for text in sources for line in text.splitlines()]))
     parts = [_format_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
     return "\n".join([HEAD, *parts, _format_computed()])

@@ -16,6 +16,7 @@ from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.loading_columns import count_loaded_bytes
 from velodrome.scheduler.results.model_hash import model_hash
+from velodrome.scheduler.results.phase_columns import name_energy
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.time_columns import add_first_step, list_times
@@ -53,7 +54,7 @@ def _without_disproved(measurement: Measurement) -> Measurement:
     if measurement.status is not Status.DISAGREED:
         return measurement
     no_times: dict[str, Any] = dict.fromkeys(TIMED_PHASES)
-    return replace(measurement, **no_times, verified=None, energy_per_gradient_j=None)
+    return replace(measurement, **no_times, verified=None, energies=())
 
 
 def nan_to_none(value: object) -> object:
@@ -79,6 +80,8 @@ def _list_identity(measurement: Measurement) -> Row:
         "batch_size": task.batch_size,
         "batch_size_rule": task.batch_size_rule or None,
         "device": task.device,
+        "processes": task.processes,
+        "nodes": task.nodes,
         "threads": task.threads,
         "dtype": task.dtype,
         "phases": list(task.phases),
@@ -114,6 +117,8 @@ def _list_place(measurement: Measurement) -> Row:
         "cpu_model": measurement.cpu_model or None,
         "gpu_name": measurement.gpu_name or None,
         "gpu_uuids": list(measurement.gpu_uuids),
+        "partner_node_ids": list(measurement.partner_node_ids),
+        "partner_hostnames": list(measurement.partner_hostnames),
         "started_at": _to_utc(measurement.started_at),
         "finished_at": _to_utc(measurement.finished_at),
     }
@@ -214,10 +219,11 @@ def _average_resources(measurement: Measurement) -> Row:
         "steal_percent_mean": measurement.steal_percent_mean,
         "sampling_cpu_s": measurement.sampling_cpu_s,
         "energy_reason": measurement.energy_reason or None,
-        "energy_per_gradient_j": measurement.energy_per_gradient_j,
+        **{name_energy(phase): measurement.energy_per_call_j(phase) for phase in TIMED_PHASES},
         "energy_deviation_percent": measurement.energy_deviation_percent,
         "peak_gpu_process_memory_bytes": measurement.peak_gpu_process_memory_bytes,
         **_average_phase(measurement),
+        **_list_partner_means(measurement),
     }
 
 
@@ -228,6 +234,17 @@ def _average_phase(measurement: Measurement) -> Row:
         for phase in USUAL_PHASES  # others have their readings in `utilization`
         for name, value in vars(by_phase.get(phase, PhaseMeans(phase))).items()
         if name != "phase"
+    }
+
+
+def _list_partner_means(measurement: Measurement) -> Row:
+    return {
+        f"partner_{phase}_{name}_means": [
+            next((getattr(each, name) for each in means if each.phase == phase), None)
+            for means in measurement.partner_means
+        ]
+        for phase in USUAL_PHASES
+        for name in ("cpu_percent", "gpu_percent")
     }
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.agents.measurement import Status
 from velodrome.agents.phases import find_decisive
-from velodrome.agents.task import Task
+from velodrome.agents.task import Task, count_devices
 from velodrome.scheduler.results.row_conversion import Note, RawText, Struct, TypedRow, make_rows
 from velodrome.scheduler.statistics.canary_attribution import CanaryRun
 
@@ -18,6 +18,8 @@ class CellKey(NamedTuple):
     """The identity of a cell: all that a sweep asks for, without the node.
 
     batch_size is 0 where batch_size_rule says `auto`: the node finds it, and may find another.
+    threads: of each process or GPU. processes: on a CPU, that share each batch; 0 in rows of
+    earlier versions with several GPUs, of which one computed.
     """
 
     framework: str
@@ -30,6 +32,12 @@ class CellKey(NamedTuple):
     gpu_count: int
     gpu_model: str
     batch_size_rule: str = ""
+    processes: int = 1
+    nodes: int = 1
+
+    @property
+    def devices(self) -> int:
+        return count_devices(self.device, self.gpu_count, self.processes, self.nodes)
 
     @classmethod
     def of(cls, task: "Task | TaskRow") -> Self:
@@ -45,6 +53,8 @@ class CellKey(NamedTuple):
             task.gpu_count or 0,
             task.gpu_model,
             task.batch_size_rule,
+            task.processes if isinstance(task, Task) else task.process_count,
+            task.nodes if isinstance(task, Task) else task.node_count,
         )
 
 
@@ -70,12 +80,16 @@ class TaskRow(TypedRow):
     batch_size: int
     batch_size_rule: str
     device: str
+    processes: int | None
+    nodes: int | None
     threads: int
     dtype: str
     phases: tuple[str, ...]
     optimizer: str
     node_id: str
     hostname: str
+    partner_node_ids: tuple[str, ...]
+    partner_hostnames: tuple[str, ...]
     node_type: str
     cpu_model: str
     gpu_name: str
@@ -205,6 +219,13 @@ class TaskRow(TypedRow):
     energy_source: str
     energy_reason: str
     energy_per_gradient_j: float | None
+    energy_per_forward_j: float | None
+    energy_per_inference_j: float | None
+    energy_per_update_j: float | None
+    energy_per_step_j: float | None
+    energy_per_load_j: float | None
+    energy_per_prefetched_load_j: float | None
+    energy_per_fed_gradient_j: float | None
     energy_deviation_percent: float | None
     peak_gpu_process_memory_bytes: int | None
     forward_cpu_percent_mean: float | None
@@ -217,6 +238,10 @@ class TaskRow(TypedRow):
     gradient_gpu_memory_percent_mean: float | None
     gradient_gpu_power_w_mean: float | None
     gradient_sm_mhz_mean: float | None
+    partner_forward_cpu_percent_means: tuple[float | None, ...]
+    partner_forward_gpu_percent_means: tuple[float | None, ...]
+    partner_gradient_cpu_percent_means: tuple[float | None, ...]
+    partner_gradient_gpu_percent_means: tuple[float | None, ...]
     interference_free: bool | None
     interference: str
     minor_interference: str
@@ -242,6 +267,24 @@ class TaskRow(TypedRow):
     def hardware(self) -> str:
         """The name of the GPU or CPU that it computed on."""
         return self.gpu_name if self.device == "gpu" else self.cpu_model
+
+    @property
+    def process_count(self) -> int:
+        """Processes on a CPU that share each batch; 1 on GPUs, see CellKey."""
+        if self.processes is not None:
+            return self.processes
+        return 0 if (self.gpu_count or 0) > 1 else 1
+
+    @property
+    def node_count(self) -> int:
+        """Nodes that share each batch."""
+        return self.nodes or 1
+
+    @property
+    def devices(self) -> int:
+        """GPUs, or processes on CPUs, that share each batch."""
+        on_node = (self.gpu_count or 0) if self.device == "gpu" else self.process_count
+        return on_node * self.node_count
 
     @property
     def own_gpus(self) -> tuple[str, ...]:

@@ -107,6 +107,8 @@ def build_query(cell: NodeCell, phases: Sequence[str] = USUAL_PHASES) -> str:
         conditions += ["batch_size_rule IS NULL"]
     if key.gpu_count:
         conditions += [f"coalesce(gpu_count, {key.gpu_count}) = {key.gpu_count}"]
+    if key.device == "cpu":
+        conditions += [f"coalesce(processes, 1) = {key.processes}"]
     if key.device == "gpu" and not key.gpu_model:
         conditions += ["gpu_model IS NULL"]
     times = ", ".join(f"{phase}_median_ns" for phase in TIMED_PHASES if phase in phases)

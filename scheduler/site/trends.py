@@ -76,7 +76,10 @@ _MOODS = ("alarm", "open", "faster", "quarantine", "young", "stable")
 
 def make_page_id(cell: NodeCell) -> str:
     """Return an id that stays the same each time the site is written."""
-    text = repr((*cell.key, cell.node_id, cell.gpu_uuids))
+    # A cell of one node and process keeps the address that it had before there were several.
+    later = 0 if cell.key.nodes > 1 else 2 if cell.key.processes == 1 else 1
+    key = tuple(cell.key)[: len(cell.key) - later]
+    text = repr((*key, cell.node_id, cell.gpu_uuids))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

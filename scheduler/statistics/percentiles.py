@@ -24,7 +24,7 @@ def compute_percentile(
     values: Sequence[float], share: float, *, inflated: float = 1.0
 ) -> Percentile | None:
     """Compute a percentile. share: 0.95 for the 95th. inflated: values per independent one."""
-    import numpy  # late, as is scipy: what shows only medians does not import them
+    import numpy  # late: what shows only medians does not import it
 
     count = int(len(values) / inflated)
     if count < 1:
@@ -44,9 +44,12 @@ def compute_percentile(
 def _find_quantile(probability: float, count: int, share: float) -> int:
     """Return the least number that so many trials do not exceed with this probability.
 
-    As scipy.stats.binom.ppf, which takes a second to import.
+    As scipy.stats.binom.ppf: to import any part of scipy takes longer than a report.
     """
-    from scipy.special import bdtr, bdtrik
+    import numpy
 
-    found = math.ceil(bdtrik(probability, count, share))
-    return found - 1 if found and bdtr(found - 1, count, share) >= probability else found
+    hits = numpy.arange(1, count + 1)
+    odds = numpy.log((count + 1 - hits) / hits) + math.log(share / (1 - share))
+    logarithms = count * math.log1p(-share) + numpy.concatenate(([0.0], numpy.cumsum(odds)))
+    reached = numpy.cumsum(numpy.exp(logarithms)) >= probability
+    return int(numpy.argmax(reached))

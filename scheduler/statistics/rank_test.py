@@ -18,9 +18,22 @@ def compute_rank_p(base: Sequence[float], candidate: Sequence[float]) -> float:
 def _rank_p(base: tuple[int, ...], candidate: tuple[int, ...]) -> float:
     if len({*base, *candidate}) == 1:
         return 1.0
+    if 1 in (len(base), len(candidate)):
+        return _single_p(*sorted((base, candidate), key=len))
     from scipy.stats import PermutationMethod, mannwhitneyu  # late: slow to import
 
     test = partial(mannwhitneyu, base, candidate, alternative="two-sided")
     if len({*base, *candidate}) < len(base) + len(candidate):
         return float(test(method=PermutationMethod(n_resamples=9999, rng=0)).pvalue)
     return float(test(method="exact").pvalue)
+
+
+def _single_p(single: tuple[int, ...], others: tuple[int, ...]) -> float:
+    """Compute the p of one value against one or more by all permutations: each may be the single.
+
+    scipy permutes no sample of one.
+    """
+    ranks = (*single, *others)
+    u = [sum((own > other) + (own == other) / 2 for other in ranks) for own in ranks]
+    least = min(sum(each <= u[0] for each in u), sum(each >= u[0] for each in u))
+    return min(1.0, 2 * least / len(ranks))

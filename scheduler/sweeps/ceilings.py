@@ -13,10 +13,14 @@ TIMING = Timing(target=0.02, min_samples=5, min_seconds=0.5, max_seconds=5.0)
 
 
 def list_ceiling_courses(sweep: Sweep) -> Iterator[tuple[Device, str, Threads, str]]:
-    """List devices, dtypes, threads and models to add; models that the sweep has are left out."""
+    """List devices, dtypes, threads and models to add; models that the sweep has are left out.
+
+    Several devices have no ceiling: a product or a copy shares nothing between them.
+    """
     if not sweep.ceilings:
         return
-    for device, dtype, threads in itertools.product(sweep.devices, sweep.dtypes, sweep.threads):
+    single = [device for device in sweep.devices if device.count == 1]
+    for device, dtype, threads in itertools.product(single, sweep.dtypes, sweep.threads):
         for model in (_choose_product(device, threads), "copy"):
             if model not in sweep.models:
                 yield device, dtype, threads, model

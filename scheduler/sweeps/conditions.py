@@ -15,6 +15,8 @@ FIELDS = (
     "threads",
     "dtype",
     "seed",
+    "processes",
+    "nodes",
 )
 
 

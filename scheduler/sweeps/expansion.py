@@ -1,13 +1,15 @@
 """Expansion of a sweep into cells: every combination once, in a fixed order, less exclusions."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.code_kinds import runs_in
+from velodrome.agents.task import count_devices
 from velodrome.scheduler.sweeps.ceilings import list_ceiling_courses, list_ceiling_entrants
 from velodrome.scheduler.sweeps.conditions import holds, list_fields
+from velodrome.scheduler.sweeps.groups import list_batch_sizes
 from velodrome.scheduler.sweeps.sweep import BatchSize, Device, Entrant, Exclusion, Sweep, Threads
 
 
@@ -28,6 +30,17 @@ class CellSpec:
     threads: Threads
     dtype: str
     seed: int
+    processes: int = 1
+    nodes: int = 1
+
+    @property
+    def devices(self) -> int:
+        """Return how many share each batch, on all nodes together."""
+        return count_devices(self.device, self.gpu_count, self.processes, self.nodes)
+
+    @property
+    def node_devices(self) -> int:
+        return count_devices(self.device, self.gpu_count, self.processes)
 
 
 def expand_cells(sweep: Sweep) -> tuple[CellSpec, ...]:
@@ -41,11 +54,9 @@ def expand_cells(sweep: Sweep) -> tuple[CellSpec, ...]:
 def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
     """Yield every cell, excluded ones included."""
     courses = itertools.product(sweep.devices, sweep.dtypes, sweep.threads, sweep.models)
-    batch_sizes = dict(sweep.batch_sizes)
+    given = dict(sweep.batch_sizes)
     for device, dtype, threads, model in courses:
-        for batch_size in batch_sizes.get(model) or (
-            MODELS[model].default_batch_size(device.kind),
-        ):
+        for batch_size in _list_batch_sizes(sweep, given, device, model):
             yield from _list_cells(sweep, sweep.entrants, device, dtype, threads, model, batch_size)
     entrants = list_ceiling_entrants(sweep)
     for device, dtype, threads, model in list_ceiling_courses(sweep):
@@ -55,12 +66,13 @@ def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
 
 def count_cells(sweep: Sweep) -> int:
     """Count the cells of `iterate_cells` without making them."""
-    batch_sizes = dict(sweep.batch_sizes)
+    given = dict(sweep.batch_sizes)
     cells = sum(
-        len(batch_sizes.get(model) or (0,)) * _count_variants(sweep.entrants, model)
+        sum(len(_list_batch_sizes(sweep, given, device, model)) for device in sweep.devices)
+        * _count_variants(sweep.entrants, model)
         for model in sweep.models
     )
-    settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
+    settings = len(sweep.dtypes) * len(sweep.threads)
     entrants = list_ceiling_entrants(sweep)
     ceilings = sum(
         _count_variants(entrants, model) for _, _, _, model in list_ceiling_courses(sweep)
@@ -77,6 +89,16 @@ def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
         all(holds(condition, fields) for condition in exclusion.conditions)
         for exclusion in exclusions
     )
+
+
+def _list_batch_sizes(
+    sweep: Sweep, given: Mapping[str, tuple[BatchSize, ...]], device: Device, model: str
+) -> tuple[BatchSize, ...]:
+    """List a model's batch sizes on a device. given: those of the sweep file, by model."""
+    sizes = given.get(model) or (MODELS[model].default_batch_size(device.kind),)
+    if MODELS[model].has_row_per_device and model not in given:
+        return (MODELS[model].default_batch_size(device.kind, device.count),)
+    return list_batch_sizes(sizes, device, sweep.scaling)
 
 
 def _count_variants(entrants: tuple[Entrant, ...], model: str) -> int:
@@ -110,4 +132,6 @@ def _list_cells(
                 threads=threads,
                 dtype=dtype,
                 seed=sweep.seed,
+                processes=device.processes,
+                nodes=device.nodes,
             )

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from velodrome.adapters.protocol import TIMED_PHASES, USUAL_PHASES
+from velodrome.adapters.protocol import TIMED_PHASES, TRAINING_PHASES, USUAL_PHASES
 from velodrome.agents.environments.recipes import did_you_mean
-from velodrome.agents.phases import WITH_OPTIMIZER, choose_phases, uses_optimizer
+from velodrome.agents.phases import choose_phases, explain_missing, uses_optimizer
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import value_parsers
 from velodrome.scheduler.sweeps.yaml_nodes import Value
 
 EXAMPLE = "[forward, gradient, step]"
 UNUSED = "no phase uses an optimizer"
-NAMED = " or ".join(WITH_OPTIMIZER)
+NAMED = " or ".join(TRAINING_PHASES)
 
 
 def read_phases(value: Value, name: str) -> tuple[str, ...]:
@@ -40,12 +40,17 @@ def parse_phases(texts: Sequence[str], model: str) -> tuple[str, ...]:
     ConfigError for an unknown phase, and for one that the model has not.
     """
     names = [name.strip() for text in texts for name in text.split(",")]
+    if texts and not any(names):
+        mend = f"Give one or more of {', '.join(TIMED_PHASES)}, or leave it out."
+        raise _make_error("--phases", "no phase is given", mend)
     for name in names:
         if name not in TIMED_PHASES:
             mend = did_you_mean(name, TIMED_PHASES)
             raise _make_error("--phases", f"there is no '{name}'", mend)
     wanted = sort_phases(names) or USUAL_PHASES
     found = choose_phases(model, wanted)
+    if names and (missing := explain_missing(model, wanted)):
+        raise _make_error("--phases", missing, "Leave it out, or give another model.")
     if found != wanted:
         own = "its usual phases" if found == USUAL_PHASES else ", ".join(found)
         problem = f"{model} is timed in {own} alone"

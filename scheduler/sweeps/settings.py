@@ -27,7 +27,7 @@ MOST_SEED = 2**32 - 1  # the largest for numpy.random.RandomState
 MOST_SAMPLING_HZ = 100
 CPU_CANARY = "numpy"  # which is always available
 GPU_CANARY = "torch"
-DEVICE_MEND = "Give cpu, gpu, gpu:2 for two, or {gpu: H100} for a model."
+DEVICE_MEND = "Give cpu, gpu, gpu:2 for two, cpu:2 for two processes, or {gpu: H100} for a model."
 
 T = TypeVar("T")
 
@@ -45,19 +45,18 @@ def read_devices(value: Value, name: str) -> tuple[Device, ...]:
 
 
 def parse_device(text: str) -> Device | None:
-    """Parse `cpu`, `gpu` or `gpu:2`; None for any other text.
+    """Parse `cpu`, `cpu:2`, `gpu` or `gpu:2`; None for any other text.
 
-    InvalidQuantity if the number of GPUs is out of bounds.
+    InvalidQuantity if the number of GPUs or processes is out of bounds.
     """
-    if text == "cpu":
-        return Device()
-    kind, colon, count = text.partition(":")
-    if kind != "gpu" or (colon and not re.fullmatch(r"[+-]?[0-9]+", count)):
+    kind, colon, digits = text.partition(":")
+    if kind not in ("cpu", "gpu") or (colon and not re.fullmatch(r"[+-]?[0-9]+", digits)):
         return None
     try:
-        return Device("gpu", quantities.parse_whole(count, most=MOST_GPUS) if colon else 1)
+        count = quantities.parse_whole(digits, most=MOST_GPUS) if colon else 1
     except quantities.InvalidQuantity:
-        raise quantities.InvalidQuantity(f"Give gpu:1 to gpu:{MOST_GPUS}.") from None
+        raise quantities.InvalidQuantity(f"Give {kind}:1 to {kind}:{MOST_GPUS}.") from None
+    return Device("gpu", count) if kind == "gpu" else Device(processes=count)
 
 
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from velodrome.adapters.protocol import USUAL_PHASES, Timing
-from velodrome.agents.task import AUTO, Limits
+from velodrome.agents.task import AUTO, Limits, count_devices
 from velodrome.scheduler.sweeps.conditions import FieldCondition
 
 
@@ -15,6 +15,7 @@ class PlacementRule(StrEnum):
     EACH_TYPE = "each-type"
     EACH_NODE = "each-node"
     EACH_GPU = "each-gpu"
+    EACH_PAIR = "each-pair"  # of nodes of one type, for tasks on two; others as EACH_NODE
 
 
 class ThreadRule(StrEnum):
@@ -36,13 +37,31 @@ class BatchSizeRule(StrEnum):
 BatchSize = int | BatchSizeRule
 
 
+class Scaling(StrEnum):
+    """The part of a batch that stays the same for more devices: all of it, or that of each."""
+
+    STRONG = "strong"
+    WEAK = "weak"
+
+
 @dataclass(frozen=True)
 class Device:
-    """A device. kind: `cpu` or `gpu`; gpu_model: part of a GPU's name, empty for any."""
+    """A device, or several that share each batch. kind: `cpu` or `gpu`.
+
+    gpu_model: part of a GPU's name, empty for any. processes: on a CPU, each with its own cores.
+    nodes: with as many GPUs or processes each.
+    """
 
     kind: str = "cpu"
     gpu_count: int = 0
     gpu_model: str = ""
+    processes: int = 1
+    nodes: int = 1
+
+    @property
+    def count(self) -> int:
+        """Return how many share each batch, on all nodes together."""
+        return count_devices(self.kind, self.gpu_count, self.processes, self.nodes)
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,7 @@ class LockRequirement:
     """Requirements of one lock of a framework on a node. platforms empty: any.
 
     accelerators: those it serves, one of which a GPU's driver must run. size_bytes: size of its
-    environment; 0: unknown. file: its name.
+    environment; 0: unknown. file: its name. capability: as in a recipe's lock.
     """
 
     device: str
@@ -58,6 +77,7 @@ class LockRequirement:
     size_bytes: int = 0
     accelerators: tuple[str, ...] = ()
     file: str = ""
+    capability: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,8 +106,8 @@ class Exclusion:
 class Sweep:
     """A sweep file's content. Models are single ones (families are expanded), without repetitions.
 
-    batch_sizes holds only what the file gives; other models use their default. optimizer: empty for
-    the usual one. text is the file's.
+    batch_sizes holds only what the file gives; other models use their default. scaling: of tasks on
+    several devices. optimizer: empty for the usual one. text is the file's.
     """
 
     name: str
@@ -96,6 +116,7 @@ class Sweep:
     batch_sizes: tuple[tuple[str, tuple[BatchSize, ...]], ...] = ()
     threads: tuple[Threads, ...] = (ThreadRule.PHYSICAL,)
     devices: tuple[Device, ...] = (Device(),)
+    scaling: tuple[Scaling, ...] = (Scaling.STRONG,)
     dtypes: tuple[str, ...] = ("float32",)
     phases: tuple[str, ...] = USUAL_PHASES
     optimizer: str = ""
@@ -110,5 +131,6 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     exclusions: tuple[Exclusion, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    same_build: bool = False  # one build of each framework on all GPUs, whatever their drivers
     source: str = ""
     text: str = ""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,14 @@ from velodrome.agents.environments.frameworks import available_frameworks, with_
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import model_files, phases, settings, value_parsers, yaml_nodes
+from velodrome.scheduler.sweeps import (
+    groups,
+    model_files,
+    phases,
+    settings,
+    value_parsers,
+    yaml_nodes,
+)
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
 from velodrome.scheduler.sweeps.sweep import BatchSize, Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
@@ -21,6 +29,7 @@ from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 _READERS: Mapping[str, Callable[[Value, str], Any]] = {
     "threads": settings.read_threads,
     "devices": settings.read_devices,
+    "scaling": groups.read_scaling,
     "dtypes": settings.read_dtypes,
     "phases": phases.read_phases,
     "optimizer": phases.read_optimizer,
@@ -34,8 +43,19 @@ _READERS: Mapping[str, Callable[[Value, str], Any]] = {
     "timing": settings.read_timing,
     "limits": settings.read_limits,
     "labels": settings.read_labels,
+    "same_build": value_parsers.read_yes_or_no,
 }
-KEYS = ("name", "frameworks", "variants", "models", "batch_sizes", "exclude", *_READERS)
+KEYS = (
+    "name",
+    "frameworks",
+    "variants",
+    "models",
+    "batch_sizes",
+    "processes",
+    "nodes",
+    "exclude",
+    *_READERS,
+)
 
 MB = 1_000_000  # as environment.toml counts
 T = TypeVar("T")
@@ -46,6 +66,13 @@ def load_sweep(
 ) -> Sweep:
     """Load the sweep of a file; see `parse_sweep`."""
     return parse_sweep(yaml_nodes.read_text(path), yaml_nodes.name_source(path), frameworks)
+
+
+def hold_to_one_build(sweep: Sweep) -> Sweep:
+    """Return the sweep as if its file had `same_build: true`, which a resumed one will read."""
+    if sweep.same_build:
+        return sweep
+    return replace(sweep, same_build=True, text=f"{sweep.text.rstrip()}\nsame_build: true\n")
 
 
 def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
@@ -60,6 +87,7 @@ def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | No
         found, available_frameworks() if frameworks is None else frameworks, source, text
     )
     phases.check_optimizer(found.get("optimizer"), sweep.phases)
+    groups.check_groups(found, sweep)
     check_exclusions(sweep)
     return sweep
 
@@ -75,7 +103,7 @@ def _read_sweep(
     entrants = _read_entrants(found, frameworks, source)
     models = _read_models(found, entrants, source)
     given = {name: value for name in _READERS if (value := found.get(name)) is not None}
-    return Sweep(
+    sweep = Sweep(
         name=_read_optional(found, "name", value_parsers.read_text, Path(source).stem),
         entrants=entrants,
         models=models,
@@ -85,6 +113,8 @@ def _read_sweep(
         text=text,
         **{name: _READERS[name](value, name) for name, value in given.items()},
     )
+    devices = groups.add_processes(found.get("processes"), sweep.devices)
+    return replace(sweep, devices=groups.add_nodes(found.get("nodes"), devices))
 
 
 def _read_entrants(
@@ -131,7 +161,9 @@ def read_lock_requirements(
     if existing_setting(split(framework.name)[0], recipe, environ):
         return ()
     return tuple(
-        LockRequirement(device, lock.platforms, lock.size_mb * MB, lock.devices, lock.file)
+        LockRequirement(
+            device, lock.platforms, lock.size_mb * MB, lock.devices, lock.file, lock.capability
+        )
         for device in framework.devices
         for lock in recipe.locks_for(device)
     )

@@ -2,25 +2,30 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 import velodrome
-from velodrome.adapters import protocol
+from velodrome.adapters import wire_format
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.proof import reference, reference_file
 from velodrome.adapters.protocol import (
+    COMPUTED_PHASES,
     FAILED,
     Checked,
     Failed,
     Finished,
+    Listening,
     Request,
+    Timed,
     Timing,
     Verified,
 )
@@ -34,12 +39,29 @@ sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 FOLLOWING = Path(__file__).with_name("reload_run.py")
 TWINS = Path(__file__).with_name("twin_run.py")
 PHASES = Path(__file__).with_name("phase_run.py")
+GROUPS = Path(__file__).with_name("group_run.py")
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
 BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 
 
+LOOPBACK = "127.0.0.{}"
+Child = subprocess.Popen[bytes]
+
+
 def _failed(event: Any) -> bool:
     return isinstance(event, Checked) and event.outcome == FAILED
+
+
+class Member(NamedTuple):
+    """A worker that stands for another node, and the events that it is still to send."""
+
+    child: Child
+    events: Iterator[Any]
+
+    def wait_for_addresses(self) -> tuple[str, ...]:
+        """Return where its processes listen."""
+        listening = next(event for event in self.events if isinstance(event, Listening))
+        return tuple(listening.addresses)
 
 
 class Bench:
@@ -55,6 +77,13 @@ class Bench:
 
     def measure(self, model: str, **changes: Any) -> list[Any]:
         """The events of one worker, from `hello` to `finished` or `failed`."""
+        request = self._request(model, changes)
+        if request.nodes > 1:
+            with self.members(request) as (leading, _):
+                return self._run(leading)
+        return self._run(request)
+
+    def _request(self, model: str, changes: Mapping[str, Any]) -> Request:
         request = Request(
             action="measure",
             framework=self.framework.name,
@@ -69,18 +98,50 @@ class Bench:
             reference="",
             timing=BRIEF,
         )._replace(**changes)
-        path = self.folder / f"{self.framework.name}.json"
-        path.write_text(protocol.encode_request(request._replace(reference=self._refer(request))))
+        return request._replace(reference=self._refer(request))
+
+    def measure_and_follow(self, model: str, **changes: Any) -> tuple[list[Any], list[Any]]:
+        """The events of a group's leading worker, and those of its first other node."""
+        request = self._request(model, changes)
+        with self.members(request) as (leading, members):
+            return self._run(leading), list(members[0].events)
+
+    def measure_with_peers(self, model: str, peers: tuple[str, ...], **changes: Any) -> list[Any]:
+        """The events of a group's leading worker that looks for the others at these addresses."""
+        return self._run(self._request(model, {**changes, "peers": peers, "address": "127.0.0.1"}))
+
+    @contextmanager
+    def members(self, request: Request) -> Iterator[tuple[Request, list[Member]]]:
+        """Run workers that stand for the other nodes; yield the leader's request, and them.
+
+        A node is an address of the loopback interface.
+        """
+        request = request._replace(token=secrets.token_hex(16), address=LOOPBACK.format(1))
+        found: list[Member] = []
+        with ExitStack() as stack:
+            for number in range(2, request.nodes + 1):
+                own = request._replace(action="follow", address=LOOPBACK.format(number))
+                child, events = self._start(own, stack)
+                found.append(Member(child, events))
+            peers = [address for member in found for address in member.wait_for_addresses()]
+            yield request._replace(peers=tuple(peers)), found
+
+    def _run(self, request: Request) -> list[Any]:
+        with ExitStack() as stack:
+            return list(self._start(request, stack)[1])
+
+    def _start(self, request: Request, stack: ExitStack) -> tuple[Child, Iterator[Any]]:
+        """Start a worker; return it and its events. At the end of the stack it is gone."""
+        path = self.folder / f"{self.framework.name}-{request.action}{request.address}.json"
+        path.write_text(wire_format.encode_request(request))
         reader, writer = os.pipe()
         command = self._build_command("-m", "velodrome.adapters.worker", str(path), str(writer))
         child = subprocess.Popen(command, pass_fds=[writer], env=self.variables())
         os.close(writer)
-        try:
-            with os.fdopen(reader) as stream:
-                return [protocol.decode(line) for line in stream]
-        finally:
-            child.kill()  # it is done, or this test is out of time
-            child.wait()
+        stack.callback(child.wait)
+        stack.callback(child.kill)  # it is done, or this test is out of time
+        stream = stack.enter_context(os.fdopen(reader))
+        return child, (wire_format.decode(line) for line in stream)
 
     def run_script(self, script: str, *arguments: str) -> Any:
         """Return a script's JSON output. script: a file's path, or its text."""
@@ -165,6 +226,24 @@ class Bench:
                         assert status == expected, (variant, dtype, optimizer, model, text)
         return outcomes
 
+    def finds_faulty_reductions(self, module: str, variant: str, faults: dict[str, str]) -> None:
+        """Assert that each class of a planted module, on two devices, disagrees by its reason."""
+        names = [f"{module}:{fault}" for fault in faults]
+        words = ("--models=lenet", f"--variants={variant}", "--phases=forward,gradient")
+        found = self.run_script(str(GROUPS), ",".join(names), *words)
+        for name, expected in zip(names, faults.values(), strict=True):
+            status, text, _ = found[name][variant]["float32"]["lenet"]
+            assert status == "disagreed", (name, text)
+            assert expected in text
+
+    def times_every_phase(self, model: str, **changes: Any) -> list[Any]:
+        """Assert that every phase is timed and passes all checks; return the events."""
+        events = self.measure(model, phases=COMPUTED_PHASES, **changes)
+        assert isinstance(events[-1], Finished), events[-1]
+        timed = {event.phase for event in events if isinstance(event, Timed)}
+        assert timed == set(COMPUTED_PHASES)
+        return events
+
     def follows(self, model: str, batch_size: int, variant: str = "") -> None:
         """Assert that batches loaded again and a changed parameter count, and nothing is compiled
         for them.
@@ -200,7 +279,8 @@ class Bench:
         )
 
     def _refer(self, request: Request) -> str:
-        own = (request.model, request.batch_size, request.dtype, *request.phases)
+        devices = request.all_devices
+        own = (request.model, request.batch_size, request.dtype, devices, *request.phases)
         name = "-".join(map(str, (*own, request.optimizer))).replace("/", "-")
         path = self.folder / f"{name}.npz"
         if not path.exists():
@@ -211,6 +291,7 @@ class Bench:
                 request.dtype,
                 request.phases,
                 request.optimizer,
+                devices,
             )
             reference_file.save_reference(str(path), found)
         return str(path)

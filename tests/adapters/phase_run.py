@@ -31,19 +31,28 @@ def make_proof(adapter, model, known, request):
     return ProofContext(adapter, model, known, request, batches, weights)
 
 
-def outcome(adapter_of, model, known, request):
+def require_phases(proof):
+    for phase, call in phase_modes.list_calls(proof):
+        request_actions.require_agreement(proof, phase, call)
+
+
+def verify(adapter_of, model, known, request):
+    adapter = adapter_of(model, request.variant, "cpu", 1, request.dtype)
+    require_phases(make_proof(adapter, model, known, request))
+    return adapter.notes()
+
+
+def outcome(verifying, *arguments):
+    """Call a function that verifies and returns notes; return `[status, text, notes]`."""
     try:
-        adapter = adapter_of(model, request.variant, "cpu", 1, request.dtype)
-        proof = make_proof(adapter, model, known, request)
-        for phase, call in phase_modes.list_calls(proof):
-            request_actions.require_agreement(proof, phase, call)
+        notes = verifying(*arguments)
     except Unsupported as error:
         return "unsupported", str(error), ()
     except Disagreed as error:
         return "disagreed", error.reason, ()
     except Exception:
         return "crashed", traceback.format_exc(), ()
-    return "agreed", "", adapter.notes()
+    return "agreed", "", notes
 
 
 def main(module, words):
@@ -64,7 +73,7 @@ def main(module, words):
                         phases=phases, optimizer=optimizer,
                     )  # fmt: skip
                     own = found[variant].setdefault(dtype, {}).setdefault(optimizer, {})
-                    own[name] = outcome(adapter_of, model, known, request)
+                    own[name] = outcome(verify, adapter_of, model, known, request)
     print(json.dumps(found))
 
 

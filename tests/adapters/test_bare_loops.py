@@ -25,7 +25,7 @@ def test_the_bare_loop_prints_its_medians(workers_of, framework):
         pytest.skip("VELODROME_SOURCE_NEON names no checkout of neon")
     bench = workers_of(framework)
     model = "autoencoder-400-200-100/finetune" if framework in WITHOUT_CONVOLUTION else "lenet"
-    options = ["--batch-size=4", "--threads=1", "--samples=5", "--seconds=0"]
+    options = ["--batch-size=4", "--threads=1", "--samples=25", "--seconds=0"]
     output = bench.run_script(str(BARE / f"{framework}_loop.py"), model, *options)
     assert 0 < output["forward_ns"] < output["gradient_ns"]
 

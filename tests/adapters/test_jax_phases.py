@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.protocol import COMPUTED_PHASES, Finished, Timed
-
 pytestmark = [pytest.mark.framework, pytest.mark.full, pytest.mark.slow]
 
 SMALL = "lenet,resnet50-tiny,gpt2-tiny,probe-lstm"
@@ -41,9 +39,7 @@ def test_a_lower_precision_agrees_in_every_phase(bench):
     ],
 )
 def test_a_timed_model_passes_every_check_of_every_phase(bench, model, optimizer, dtype):
-    events = bench.measure(model, phases=COMPUTED_PHASES, optimizer=optimizer, dtype=dtype)
-    assert isinstance(events[-1], Finished), events[-1]
-    assert {event.phase for event in events if isinstance(event, Timed)} == set(COMPUTED_PHASES)
+    bench.times_every_phase(model, optimizer=optimizer, dtype=dtype)
 
 
 @pytest.mark.parametrize("variant", ["jit", "eager"])

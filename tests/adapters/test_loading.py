@@ -1,4 +1,4 @@
-"""The loaders of torch and TensorFlow: each batch is the data set's, in every layout."""
+"""Loaders of torch, TensorFlow, MXNet and Chainer: each batch is the data set's, in any layout."""
 
 import pytest
 
@@ -49,18 +49,22 @@ LOADED = """
             found["%s %d" % (name, workers)] = unlike
     print(json.dumps(found))
 """
+VARIANTS = {
+    "torch": ("eager", "channels_last"),
+    "tensorflow": ("graph",),
+    "mxnet": ("hybrid", "threaded"),
+    "chainer": ("ideep",),
+}
 MODELS_OF_KINDS = ("lenet", "resnet50-tiny", "gpt2-tiny", "autoencoder-400-200-100/ae1")
 
 
-@pytest.fixture(params=["torch", "tensorflow"])
-def bench(workers_of, request):
-    return workers_of(request.param)
+OTHERS = [pytest.param(name, marks=pytest.mark.full) for name in ("mxnet", "chainer")]
 
 
-def test_every_batch_is_the_data_sets_with_and_without_workers(bench, tmp_path):
-    for variant in {"torch": ("eager", "channels_last"), "tensorflow": ("graph",)}[
-        bench.framework.name
-    ]:
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", *OTHERS])
+def test_every_batch_is_the_data_sets_with_and_without_workers(workers_of, framework, tmp_path):
+    bench = workers_of(framework)
+    for variant in VARIANTS[framework]:
         found = bench.run_script(
             LOADED, bench.framework.adapter, str(tmp_path), variant, *MODELS_OF_KINDS
         )
@@ -68,9 +72,19 @@ def test_every_batch_is_the_data_sets_with_and_without_workers(bench, tmp_path):
         assert not any(found.values()), found
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_loading_is_timed_and_proven(bench, tmp_path, threads):
-    events = bench.measure(
+@pytest.mark.parametrize(
+    ("framework", "threads"),
+    [
+        ("torch", 1),
+        ("torch", 2),
+        ("tensorflow", 1),
+        ("tensorflow", 2),
+        pytest.param("mxnet", 2, marks=pytest.mark.full),
+        pytest.param("chainer", 2, marks=pytest.mark.full),
+    ],
+)
+def test_loading_is_timed_and_proven(workers_of, framework, tmp_path, threads):
+    events = workers_of(framework).measure(
         "lenet", batch_size=16, phases=PHASES, threads=threads, datasets=str(tmp_path)
     )
     assert isinstance(events[-1], Finished), events[-1]

@@ -41,20 +41,32 @@ def gradient(parameters, batch):
 """
 
 
+INFERENCE = """
+
+def inference(parameters, batch):
+    return batch["x"] @ parameters["weight"].T + parameters["bias"]
+"""
+
+
 @pytest.fixture(autouse=True)
 def _forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_models, "_added", {})
     monkeypatch.setattr(loading, "_loaded", {})
 
 
-def compute(folder: Path, text: str = CODE, dtype: str = "float32") -> Reference:
+def compute(
+    folder: Path,
+    text: str = CODE,
+    dtype: str = "float32",
+    phases: tuple[str, ...] = ("forward", "gradient"),
+) -> Reference:
     path = folder / "mine.py"
     path.write_text(text)
     zoo: dict = {}
     user_models.add_models(zoo, str(path))
     (model,) = zoo.values()
     return compute_code_reference(
-        Adapter(model, "float64", "cpu", 1, "float64"), model, 4, 0, dtype
+        Adapter(model, "float64", "cpu", 1, "float64"), model, 4, 0, dtype, phases=phases
     )
 
 
@@ -69,6 +81,7 @@ def test_a_reference_has_what_the_checks_need(tmp_path: Path) -> None:
     assert found.changed.loss != found.fresh.losses[0]
     assert 0 < found.predicted.gradients["weight"] < 1e-6
     assert found.predicted.shapes == found.shapes
+    assert not len(found.evaluation.outputs)  # nobody asked for inference
 
 
 def test_a_reference_is_stored_and_read_with_its_shapes(tmp_path: Path) -> None:
@@ -78,6 +91,38 @@ def test_a_reference_is_stored_and_read_with_its_shapes(tmp_path: Path) -> None:
     assert stored.predicted == found.predicted
     assert stored.shapes == found.shapes
     assert stored.losses == found.losses
+
+
+def test_a_reference_of_inference_has_outputs_that_follow_a_parameter(tmp_path: Path) -> None:
+    found, path = compute(tmp_path, CODE + INFERENCE, phases=("inference",)), tmp_path / "own.npz"
+    evaluation = found.evaluation
+    assert evaluation.outputs.shape == evaluation.fresh.shape == (2, 8)
+    assert not numpy.isclose(evaluation.outputs, evaluation.fresh).any()
+    assert not numpy.isclose(evaluation.changed, evaluation.fresh[0]).all()
+    assert 0 < evaluation.predicted < 1e-6
+    reference_file.save_reference(str(path), found)
+    stored = reference_file.load_reference(str(path))
+    assert (stored.evaluation.outputs == evaluation.outputs).all()
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("0.0", "mine.py:26: inference() returned the shape () for 4 examples"),
+        ('batch["x"].T', "returned the shape (3, 4) for 4 examples. Return one array"),
+        ('numpy.array(["a"] * 4)', "inference() returned an array of <U1"),
+        ('batch["x"] / 0', "the output of inference() is not finite in float64"),
+        ("batch.x", "mine.py:27: inference raised AttributeError"),
+        ('batch["x"] + numpy.random.random()', "Turn random operations off in evaluation mode"),
+    ],
+)
+def test_an_output_that_cannot_be_compared_is_refused(
+    tmp_path: Path, returned: str, reason: str
+) -> None:
+    text = f"{CODE}\n\ndef inference(parameters, batch):\n    return {returned}\n"
+    with pytest.raises((CodeFailed, Unsupported)) as caught, numpy.errstate(divide="ignore"):
+        compute(tmp_path, text, phases=("inference",))
+    assert reason in str(caught.value)
 
 
 def test_a_reference_is_of_one_text_of_the_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from velodrome.adapters import protocol
+from velodrome.adapters import protocol, wire_format
 from velodrome.adapters.models import user_models
 from velodrome.adapters.protocol import Checked, Failed, Finished, Request, Timed, Timing, Verified
 
@@ -56,14 +56,14 @@ def time_phases(bench: Any, file: Path, optimizer: str, folder: Path) -> list[An
 
 def run_worker(bench: Any, request: Request, file: Path, folder: Path) -> list[Any]:
     path = folder / "request.json"
-    path.write_text(protocol.encode_request(request))
+    path.write_text(wire_format.encode_request(request))
     reader, writer = os.pipe()
     variables = {**bench.variables(), user_models.VARIABLE: str(file)}
     words = [str(bench.python), "-m", "velodrome.adapters.worker", str(path), str(writer)]
     with subprocess.Popen(words, pass_fds=[writer], env=variables) as child:
         os.close(writer)
         with os.fdopen(reader) as stream:
-            events = [protocol.decode(line) for line in stream]
+            events = [wire_format.decode(line) for line in stream]
         child.wait()
     return events
 
@@ -82,26 +82,37 @@ def test_updates_and_steps_of_code_are_proven(
     assert [event.phase for event in events if isinstance(event, Timed)] == [
         "forward",
         "gradient",
+        "inference",
         "update",
         "step",
     ]
     (verified,) = (event for event in events if isinstance(event, Verified))
     assert any(optimizer in note.lower() for note in verified.notes)
+    assert "torch's fused optimizer" in verified.notes
     checks = [event for event in events if isinstance(event, Checked)]
     for check in checks:  # noise leaves checks by time undecided
         if check.name in ("timed_is_checked", "follows_parameters"):
             assert check.outcome == "passed", check
-    assert {check.phase for check in checks} >= {"update", "step"}
+    assert {check.phase for check in checks} >= {"inference", "update", "step"}
+
+
+SCALED_LOSS = OWN_GRADIENT.replace(
+    "    return loss,",
+    "    if loss.dtype == torch.float32:\n        loss = loss * 1.001\n    return loss,",
+)
+SCALED_OUTPUT = """
+
+def inference(module, batch):
+    found = module.predict(batch["input_ids"])
+    return found * 1.001 if found.dtype == torch.float32 else found
+"""
 
 
 @pytest.mark.full
-def test_a_scaled_loss_in_float32_alone_is_caught(bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("added", [SCALED_LOSS, SCALED_OUTPUT], ids=["loss", "output"])
+def test_a_scaled_result_in_float32_alone_is_caught(bench, tmp_path: Path, added: str) -> None:
     file = tmp_path / "decoder.py"
-    late = OWN_GRADIENT.replace(
-        "    return loss,",
-        "    if loss.dtype == torch.float32:\n        loss = loss * 1.001\n    return loss,",
-    )
-    file.write_text(EXAMPLE.read_text() + late)
+    file.write_text(EXAMPLE.read_text() + added)
     failed = time_phases(bench, file, "sgd", tmp_path)[-1]
     assert isinstance(failed, Failed), failed
     assert failed.status == "disagreed", failed

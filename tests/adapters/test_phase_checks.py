@@ -146,6 +146,23 @@ def test_evaluation_ends_where_parameters_cannot_be_changed():
     assert not proof.adapter.is_evaluating
 
 
+def test_evaluation_ends_where_a_call_of_it_fails():
+    proof = make_proof(FixesParameters, IMAGES, "sgd", "inference")
+    with pytest.raises(IndexError), phase_modes.phase_mode(proof, "inference"):
+        assert proof.adapter.is_evaluating
+        proof.adapter.inference(99)
+    assert not proof.adapter.is_evaluating
+
+
+def test_parameters_are_the_first_ones_again_where_a_training_call_fails():
+    proof = make_proof(Adapter, IMAGES, "sgd", "step")
+    with pytest.raises(IndexError), phase_modes.phase_mode(proof, "step"):
+        proof.adapter.step(0)
+        proof.adapter.step(99)
+    for name, values in proof.adapter.parameters():
+        assert (values == proof.weights[name]).all()
+
+
 def test_a_first_update_may_be_off_by_its_own_arithmetic_though_its_gradient_is_exact():
     values, gradient = numpy.ones(3), numpy.array([1.0, -2.0, 0.0])
     spread = measure_spread("sgd", values, gradient, 0.0)
@@ -262,6 +279,22 @@ def test_a_latency_is_that_of_single_calls(tricks):
             """,
             ("not_seen_before", "possible", "drained"),
             id="outputs that are kept",
+        ),
+        pytest.param(
+            """
+            def load(self, batches):
+                super().load(batches)
+                self.first = self.first or self._batches
+            def step(self, index):
+                result, present = self.gradient(index), self._batches
+                self._batches = self.first
+                self._advance(result if present is self.first else self.gradient(index))
+                self._batches = present
+                return result
+            first = None
+            """,
+            ("not_seen_before",),
+            id="updates by the batches that were loaded first",
         ),
     ],
 )

@@ -2,18 +2,27 @@
 
 import numpy
 import pytest
+from precision_errors import Unmasked, merge_heads_in
+from rounded_adapters import catch, verify
 from small_models import VECTOR, ZERO, model_of, wide
 
 from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
+from velodrome.adapters.frameworks.numpy.rounding import PRECISIONS
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import Linear, Relu
+from velodrome.adapters.models.transformers import make_bert
 from velodrome.adapters.proof import prediction, seeding, tie_distance
 from velodrome.adapters.proof.batch_results import accumulate_gradients
 from velodrome.adapters.proof.reference import compute_reference
-from velodrome.adapters.tolerances import DTYPES, PredictedErrors
+from velodrome.adapters.tolerances import DTYPES, FACTOR, PredictedErrors
 
 TWINS = ["gpt2-tiny", "bert-base-tiny", "vit-b16-tiny", "llama-block-tiny"]
+
+# So large that one batch was predicted once. In its third batch, of four examples of two classes,
+# the gradients nearly cancel: that of the last bias is 16 times as short as in the first.
+CANCELLING = make_bert("cancelling", tuple(range(104, 128, 2)), (1, 256, 4), (44, 128), (4, 4))
 
 
 def predict(model, dtype, weights=None, batch=None):
@@ -119,3 +128,39 @@ def test_one_unit_at_a_jump_moves_the_predicted_gradients_before_it():
     by_seed = [compute_reference(model, model.batch_size, seed).predicted for seed in (0, 1)]
     at_a_jump, clear = (max(own.gradients.values()) for own in by_seed)
     assert clear < 1e-5 < 1e-3 < at_a_jump
+
+
+@pytest.mark.slow
+def test_padded_batches_in_which_gradients_nearly_cancel_agree_in_bfloat16():
+    """The framework rounds less than the prediction: it keeps products in float32."""
+    precision = PRECISIONS["bfloat16"]._replace(result_bits=23)
+    verified = verify(Adapter, CANCELLING, "bfloat16", precision)
+    first = predict(CANCELLING, "bfloat16").gradients
+    usual = FACTOR * numpy.median(list(first.values()))
+    off = {own.name: own.error for own in verified.parameters}
+    assert off["classifier.bias"] > max(usual, FACTOR * first["classifier.bias"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [Unmasked, merge_heads_in((1, 0, 2, 3), "block1_attention", 64)],
+    ids=["attention to padding", "heads in another order"],
+)
+def test_an_error_is_caught_in_padded_batches_in_which_gradients_nearly_cancel(kind):
+    catch(kind, CANCELLING, "bfloat16")
+
+
+def test_a_short_gradient_of_few_values_is_expected_to_be_as_far_off_as_the_others():
+    found = [PredictedErrors(0.1, {"a": 0.1, "b": 0.3}), PredictedErrors(0.2, {"a": 0.1, "b": 0.0})]
+    norms = {"a": [2.0, 2.0], "b": [1.0, 1.0, 0.1]}
+    assert prediction.merge_errors(found, norms, []) == PredictedErrors(0.2, {"a": 0.1, "b": 0.3})
+    merged = prediction.merge_errors(found, norms, ["a", "b"]).gradients
+    assert merged == {"a": pytest.approx(0.1), "b": pytest.approx(10 * 0.3 / 2**0.5)}
+
+
+def test_a_gradient_of_zeros_counts_for_no_length():
+    found = [PredictedErrors(0.0, {"a": 0.0, "b": float("inf"), "c": 0.0})]
+    norms = {"a": [0.0, 0.0], "b": [0.0], "c": [1.0, 0.0]}
+    merged = prediction.merge_errors(found, norms, ["a", "b", "c"])
+    assert merged.gradients == {"a": 0.0, "b": float("inf"), "c": 0.0}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters import protocol
+from velodrome.adapters import protocol, wire_format
 from velodrome.adapters.protocol import ParameterError, ProtocolError, Request, Timing
 
 NAMES = ("session-v1.jsonl", "session-v2.jsonl", "session.jsonl")
@@ -14,6 +14,7 @@ EVENTS = (
     protocol.Hello("3.6.15", 4711, protocol.VERSION, 1),
     protocol.Phase("import", 2),
     protocol.Imported("2.0", "1.19.5", 1000, "a GPU", 3),
+    protocol.Listening(("10.0.0.2:4711", "10.0.0.2:4712"), 4),
     protocol.Built(10, 5, 4),
     protocol.FirstCall("gradient", 99, 5),
     protocol.Verified(2.3, 1e-8, 2e-7, PARAMETERS, ("composed: LRN",), 6),
@@ -34,20 +35,20 @@ def test_the_examples_cover_every_event():
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_survives_its_line(event):
-    line = protocol.encode(event)
+    line = wire_format.encode(event)
     assert "\n" not in line and line.isascii()
-    assert protocol.decode(line) == event
-    assert type(protocol.decode(line)) is type(event)
+    assert wire_format.decode(line) == event
+    assert type(wire_format.decode(line)) is type(event)
 
 
 def test_a_request_survives_its_file():
     request = REQUEST._replace(timing=Timing(0.02, 5, 0.5, 9.0))
-    assert protocol.decode_request(protocol.encode_request(request)) == request
+    assert wire_format.decode_request(wire_format.encode_request(request)) == request
 
 
 def test_a_failure_without_a_loss_holds_nan():
-    line = protocol.encode(protocol.Failed("crashed", "reason", "", 1))
-    assert math.isnan(protocol.decode(line).loss_error)
+    line = wire_format.encode(protocol.Failed("crashed", "reason", "", 1))
+    assert math.isnan(wire_format.decode(line).loss_error)
 
 
 @pytest.mark.parametrize(
@@ -70,25 +71,25 @@ def test_a_failure_without_a_loss_holds_nan():
 )
 def test_an_invalid_event_line_is_refused_by_name(line, complaint):
     with pytest.raises(ProtocolError, match=complaint):
-        protocol.decode(line)
+        wire_format.decode(line)
 
 
 def test_a_request_of_another_version_is_refused():
-    fields = json.loads(protocol.encode_request(REQUEST))
+    fields = json.loads(wire_format.encode_request(REQUEST))
     fields["version"] = 99
     with pytest.raises(ProtocolError, match="version 3, not 99"):
-        protocol.decode_request(json.dumps(fields))
+        wire_format.decode_request(json.dumps(fields))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"version": 1, "timing": 4}', '{"version": 1}'])
 def test_an_invalid_request_file_is_refused(text):
     with pytest.raises(ProtocolError):
-        protocol.decode_request(text)
+        wire_format.decode_request(text)
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)
 def test_a_saved_session_of_each_version_is_read_correctly(session):
-    events = [protocol.decode(line) for line in session.read_text().splitlines()]
+    events = [wire_format.decode(line) for line in session.read_text().splitlines()]
     phases = {e.phase for e in events if isinstance(e, protocol.Timed)}
     is_new = session.stem == "session"
     assert phases == set(protocol.COMPUTED_PHASES if is_new else protocol.USUAL_PHASES)

@@ -13,6 +13,7 @@ from velodrome.adapters.worker.process_times import (
     ProcessTimes,
     estimate_interference_ns,
     estimate_page_fault_ns,
+    measure_first_touch_ns,
 )
 
 # What judging times asks of a proof: the device, and how many batches a time is of.
@@ -73,6 +74,12 @@ def test_a_late_result_fails_unless_other_processes_used_the_cpus(beyond_ms, tak
     assert last_results._judge_drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
 
 
+@pytest.mark.parametrize(("taken_us", "outcome"), [(400, CANNOT_TELL), (250, FAILED)])
+def test_a_short_call_is_not_late_by_less_than_other_processes_took(taken_us, outcome):
+    first = last_results.ResultReading(CallCost(2.4e6, 1e6), 10, 1e3 * taken_us)
+    assert last_results._judge_drained(286e3, first, 100e3).outcome == outcome
+
+
 @pytest.mark.parametrize(
     ("page_fault_ms", "is_late"), [(0, True), (90, True), (180, False)], ids=["none", "few", "most"]
 )
@@ -81,6 +88,22 @@ def test_page_faults_of_a_first_reading_are_no_late_work_of_the_cpu(page_fault_m
     cost = CallCost(620e6 + 110e6, 620e6 + 110e6)
     first = last_results.ResultReading(cost, 10, page_fault_ns=1e6 * page_fault_ms)
     assert (last_results._measure_excess(ON_CPU, first, again, call) > 0) == is_late
+
+
+@pytest.mark.parametrize(
+    ("touches", "is_late"), [(0.5, False), (100, True)], ids=["new memory", "late work"]
+)
+def test_memory_that_is_slow_to_get_makes_no_result_late(touches, is_late):
+    size = 2**24
+    late_ns = 1e6 + touches * measure_first_touch_ns(size)
+    call, again = CallCost(1e7, 1e7), last_results.ResultReading(CallCost(1e4, 1e4), size)
+    first = last_results.ResultReading(CallCost(late_ns, late_ns), size)
+    assert (last_results._measure_excess(ON_CPU, first, again, call) > 0) == is_late
+
+
+def test_more_new_memory_takes_longer_to_get():
+    assert measure_first_touch_ns(0) == 0 < measure_first_touch_ns(1)
+    assert measure_first_touch_ns(2**25) > measure_first_touch_ns(2**14)
 
 
 @pytest.mark.parametrize(

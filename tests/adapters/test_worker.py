@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from worker_bench import PYTHON, Bench
 
-from velodrome.adapters import protocol
+from velodrome.adapters import protocol, wire_format
 from velodrome.adapters.protocol import (
     Finished,
     FirstCall,
@@ -49,7 +49,7 @@ def measured_in_all_phases(tmp_path_factory):
 
 def list_events(lines):
     """The kinds of events in order, phases by name, chunks of samples taken together."""
-    events = [protocol.decode(line) for line in lines]
+    events = [wire_format.decode(line) for line in lines]
     names = [
         event.name if isinstance(event, Phase) else type(event).__name__.lower() for event in events
     ]
@@ -306,7 +306,7 @@ def test_the_traceback_is_also_printed_to_the_log(bench):
     ("changes", "reason"),
     [
         ({"model": "lenat"}, "no model 'lenat'. Known: "),
-        ({"action": "dance"}, "no action 'dance'. Known: check, fit, measure, reference"),
+        ({"action": "dance"}, "no action 'dance'. Known: check, fit, follow, measure, reference"),
         ({"batch_size": 3}, "is the reference of another model, batch size, seed or dtype"),
         ({"reference": "nowhere.npz"}, "nowhere.npz"),
     ],
@@ -336,7 +336,7 @@ def test_a_worker_with_wrong_arguments_prints_its_usage(bench, arguments):
 
 def test_the_worker_ends_when_its_reader_is_gone(bench):
     path = bench.folder / "request.json"
-    path.write_text(protocol.encode_request(bench.request._replace(action="check")))
+    path.write_text(wire_format.encode_request(bench.request._replace(action="check")))
     reader, writer = os.pipe()
     os.close(reader)
     command = [PYTHON, "-m", "velodrome.adapters.worker", str(path), str(writer)]

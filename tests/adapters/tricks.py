@@ -42,8 +42,8 @@ class Tricks:
     def __init__(self, folder):
         self.folder = folder
 
-    def run(self, body, model=MODEL, batch_size=BATCH, top="", **others):
-        """others: further fields of the request, such as its phases."""
+    def run(self, body, model=MODEL, batch_size=BATCH, top="", max_seconds=0.1, **others):
+        """max_seconds: of each phase. others: further fields of the request, such as its phases."""
         bench = Bench(self.folder)
         name = "-".join([model.replace("/", "-"), str(batch_size), *map(str, others.values())])
         reference = self.folder / f"{name}.npz"
@@ -52,7 +52,7 @@ class Tricks:
         if not reference.exists():
             bench.refer(**changes)
         bench.write_adapter(textwrap.dedent(ARMED) + textwrap.dedent(body), TOP + top)
-        timing = Timing(target=0.1, min_samples=3, min_seconds=0.0, max_seconds=0.1)
+        timing = Timing(target=0.1, min_samples=3, min_seconds=0.0, max_seconds=max_seconds)
         return bench.run(adapter="trial", timing=timing, **changes)
 
     def assert_caught(self, body, *checks, **changes):

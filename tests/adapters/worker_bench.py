@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import velodrome
-from velodrome.adapters import protocol
+from velodrome.adapters import wire_format
 from velodrome.adapters.protocol import Failed, Request, Timing
 
 PYTHON = os.environ.get("VELODROME_TEST_WORKER", sys.executable)
@@ -21,7 +21,7 @@ class Outcome:
 
     def __init__(self, lines, status, noise):
         self.lines = lines
-        self.events = [protocol.decode(line) for line in lines]
+        self.events = [wire_format.decode(line) for line in lines]
         self.status = status
         self.noise = noise
 
@@ -71,7 +71,7 @@ class Bench:
     def run(self, **changes):
         """Run one worker from start to end; its output goes to a file as under an agent."""
         path = self.folder / "request.json"
-        path.write_text(protocol.encode_request(self.request._replace(**changes)))
+        path.write_text(wire_format.encode_request(self.request._replace(**changes)))
         return self.run_file(path)
 
     def run_file(self, path):

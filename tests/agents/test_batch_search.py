@@ -153,6 +153,23 @@ def test_a_size_that_another_node_of_the_type_found_is_taken_without_a_search(ho
     assert any("found on another node of this type" in note for note in ended.notes)
 
 
+@pytest.mark.parametrize(("given", "taken"), [(2, {2}), (LEAST, {*range(1, LEAST)})])
+def test_a_size_of_another_node_is_tried_where_less_memory_is_available(
+    home: Path, monkeypatch: pytest.MonkeyPatch, given: int, taken: set[int]
+) -> None:
+    """150 MiB for a try: less than LEAST examples of 8 MiB."""
+    forget(home)
+    less = psutil.virtual_memory()._replace(available=int(150 * MIB / 0.9))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: less)
+    notes = Notes()
+    ended = run(replace(TASK, batch_size=given), home, notes)
+    assert notes.tries[0].startswith(f"batch size {given} of ")
+    assert notes.tries[0].endswith(": fits") == (given in taken)
+    assert ended.status.has_number, ended.reason
+    assert ended.task.batch_size in taken
+    assert kept(home) == []
+
+
 def test_another_limit_is_another_search(home: Path) -> None:
     notes = Notes()
     smaller = replace(TASK, limits=Limits(deadline_s=120, memory_bytes=LIMIT - 100 * MIB))

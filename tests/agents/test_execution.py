@@ -1,7 +1,6 @@
 """One task on this node: each of its possible ends, with the reason and the evidence."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
 from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.cores.core_locks import lock_resources
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.execution import Note, execute, rerun_command
+from velodrome.agents.execution import Note, execute
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.isolation import orphans
 from velodrome.agents.measurement import Measurement, Status
@@ -55,6 +54,15 @@ def run(
 
 def faulty(framework: str, **limits: float) -> Task:
     return replace(TASK, framework=framework, limits=Limits(**{"deadline_s": 120, **limits}))
+
+
+def test_a_task_whose_model_has_none_of_its_phases_is_unsupported_and_times_nothing(
+    home: Path,
+) -> None:
+    task = replace(TASK, model="lstm", phases=("load",))
+    found = run(task, home)
+    assert (found.status, found.times) == (Status.UNSUPPORTED, {})
+    assert found.reason.startswith("lstm has no load: its examples are sequences of many lengths")
 
 
 @pytest.mark.slow
@@ -264,6 +272,24 @@ def test_a_task_whose_supervisor_is_stopped_has_a_row_that_says_so(home: Path) -
 
 
 @pytest.mark.slow
+def test_a_worker_that_a_signal_stops_is_ended_and_says_so(home: Path) -> None:
+    stopped: list[int] = []
+
+    def stop(event: object) -> None:
+        if isinstance(event, Hello):
+            stopped.append(event.pid)
+        if isinstance(event, Phase) and event.name == "forward":
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    began_s = time.monotonic()
+    ended = run(TASK, home, stop)
+    assert ended.status is Status.CRASHED
+    assert ended.reason.startswith("a signal stopped the worker, which was killed after 2 s: ")
+    assert not psutil.pid_exists(stopped[0])
+    assert time.monotonic() - began_s < 30  # its deadline is 120 s
+
+
+@pytest.mark.slow
 def test_a_task_that_waits_for_cores_names_the_holder_and_gives_up_in_time(home: Path) -> None:
     run(TASK, home)  # so that the reference is there
     notes: list[str] = []
@@ -367,29 +393,3 @@ def test_no_process_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> N
         NODE, ResourceRequest(threads=1), deadline_s=5.0, on_wait=lambda story: None
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("task", "words"),
-    [
-        (TASK, ("--target 0.9", "--deadline 120s")),
-        (replace(TASK, seed=7, timing=Timing(), limits=Limits()), ("--seed 7",)),
-        (replace(TASK, limits=Limits(memory_bytes=2**34)), ("--memory 17179869184B",)),
-        (replace(TASK, model="a b", variant="x;y"), ("'a b'", "'x;y'")),
-        (replace(TASK, timing=Timing(min_seconds=1e-5)), ("--min-seconds 0.00001",)),
-    ],
-)
-def test_the_rerun_command_names_only_values_that_are_not_defaults(
-    task: Task, words: tuple[str, ...]
-) -> None:
-    command = rerun_command(task)
-    assert all(word in command for word in words)
-    typed = shlex.split(command)
-    assert typed[:4] == ["velodrome", "measure", task.framework, task.model]
-    assert len(typed) % 2 == 0
-
-
-def test_the_rerun_command_of_a_plain_task_is_short() -> None:
-    assert rerun_command(Task("torch", "eager", "lstm", 16, threads=4)) == (
-        "velodrome measure torch lstm --variant eager --batch-size 16 --device cpu --threads 4"
-    )

@@ -47,7 +47,10 @@ gradients = [sample for sample in ended.samples if sample.phase == "gradient"]
 print(json.dumps({
     "status": ended.status, "reason": ended.reason, "phases": phases, "ended": events[-1].at_ns,
     "energy": [ended.energy_j, ended.energy_source, ended.energy_reason],
-    "per_gradient": ended.energy_per_gradient_j, "calls": sum(one.calls for one in gradients),
+    "per_gradient": ended.energy_per_call_j("gradient"),
+    "per_forward": ended.energy_per_call_j("forward"),
+    "forwards": sum(one.calls for one in ended.samples if one.phase == "forward"),
+    "calls": sum(one.calls for one in gradients),
     "spent": [gradients[0].started_ns, gradients[-1].started_ns + gradients[-1].elapsed_ns],
     "interference_free": ended.interference_free, "interference": ended.interference,
     "minor_interference": ended.minor_interference,
@@ -98,6 +101,8 @@ def test_a_task_on_a_gpu_tells_its_energy_its_means_and_who_else_was_there(
     begun_ns, ended_ns = report["spent"]
     watts = report["per_gradient"] * report["calls"] / ((ended_ns - begun_ns) / 1e9)
     assert watts == pytest.approx(250, rel=0.2)
+    assert report["per_forward"] * report["forwards"] <= joules
+    assert 0 < report["per_forward"] < report["per_gradient"]
     forward, gradient = report["means"]
     assert (forward["phase"], gradient["phase"]) == ("forward", "gradient")
     assert (gradient["gpu_percent"], gradient["gpu_memory_percent"]) == (90, 40)

@@ -125,6 +125,33 @@ def test_readings_outside_the_type_do_not_change_it(changed: dict[str, object]) 
     assert types_after(NODE).with_type_name(replace(NODE, **changed)).node_type == NODE.node_type
 
 
+def with_gpu_memory(gib: float, node_id: str = "n1", name: str = "NVIDIA A100") -> Node:
+    gpu = replace(GPU, name=name, memory_bytes=int(gib * GIB))
+    return replace(NODE, node_id=node_id, gpus=(gpu,))
+
+
+def test_gpus_of_one_name_and_different_memory_make_different_types() -> None:
+    types = NodeTypes()
+    fleet = [with_gpu_memory(gib, f"n{gib}") for gib in (40, 80, 39.5, 79.2)]
+    small, large, also_small, also_large = (types.with_type_name(one).node_type for one in fleet)
+    assert small == also_small != large == also_large
+
+
+def test_ecc_and_an_unknown_size_of_a_gpu_keep_the_type() -> None:
+    with_ecc, without = with_gpu_memory(22.5), with_gpu_memory(24, "n2")
+    assert types_after(with_ecc).with_type_name(without).node_type == with_ecc.node_type
+    unknown = with_gpu_memory(0, "n2")
+    assert types_after(with_ecc).with_type_name(unknown).node_type == with_ecc.node_type
+    record = TypedNode("old", "n1", replace(hardware_of(with_ecc), gpu_bytes=()))
+    assert NodeTypes([[record]]).with_type_name(with_gpu_memory(80)).node_type == "old"
+
+
+def test_gpus_of_several_models_are_compared_each_with_its_own_kind() -> None:
+    t4, l4 = (with_gpu_memory(gib, name=name).gpus[0] for gib, name in ((15, "T4"), (23, "L4")))
+    one, other = replace(NODE, gpus=(t4, l4)), replace(NODE, node_id="n2", gpus=(l4, t4))
+    assert types_after(one).with_type_name(other).node_type == one.node_type
+
+
 def test_a_run_with_a_broken_driver_keeps_the_type_and_so_does_the_next_run() -> None:
     broken = replace(NODE, gpus=(), gpu_fault="the driver hangs")
     types = types_after(NODE)

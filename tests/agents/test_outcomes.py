@@ -6,7 +6,7 @@ import pytest
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Phase, Timed, Timing
 from velodrome.agents.isolation.supervised import ExitCause, TreeExit
-from velodrome.agents.measurement import Status
+from velodrome.agents.measurement import EndOrigin, Status
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.session import Session
 
@@ -178,3 +178,22 @@ def test_an_exceptions_text_is_one_line_without_escape_sequences() -> None:
     )
     broken = Session((HELLO,), make_exit(1), "", broken="no JSON: '\x1b[2J'")
     assert decide_outcome(broken, BOUNDED).reason == "the worker broke the protocol: no JSON: ''"
+
+
+@pytest.mark.parametrize(
+    ("session", "origin"),
+    [
+        (make_killed_session(signal.SIGKILL), EndOrigin.OWN),
+        (make_killed_session(signal.SIGSEGV), EndOrigin.OWN),
+        (make_killed_session(signal.SIGKILL, kernel_kills=1), EndOrigin.OWN),
+        (make_killed_session(signal.SIGABRT), EndOrigin.ERROR),  # JAX, NCCL: a peer is gone
+        (Session((HELLO, BUILD), make_exit(1), ""), EndOrigin.ERROR),
+        (Session((HELLO, Failed("crashed", "RuntimeError", "", 2)), None, ""), EndOrigin.ERROR),
+        (Session((HELLO, Failed("killed", "by signal 9", "", 2)), None, ""), EndOrigin.OWN),
+        (Session((HELLO, Failed("out_of_memory", "", "", 2)), None, ""), EndOrigin.OWN),
+        (Session((HELLO, Failed("disconnected", "", "", 2)), None, ""), EndOrigin.PEER),
+        (Session((HELLO, BUILD), TreeExit(ExitCause.DEADLINE), ""), EndOrigin.OWN),
+    ],
+)
+def test_an_end_tells_how_surely_it_is_its_own_and_not_a_peers(session, origin) -> None:
+    assert decide_outcome(session, BOUNDED).origin is origin

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from velodrome.agents.phases import choose_optimizer, choose_phases, find_decisive
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.code_files import read_code_model
+from velodrome.adapters.models.layers import NoLoss
+from velodrome.adapters.protocol import LOADING_PHASES
+from velodrome.agents.phases import (
+    choose_optimizer,
+    choose_phases,
+    explain_missing,
+    find_decisive,
+    has_none,
+)
 from velodrome.agents.task import Task
 
 TASK = Task("torch", "eager", "lenet", 64)
@@ -43,6 +53,38 @@ def test_phases_are_timed_in_their_own_order() -> None:
 @pytest.mark.parametrize("model", ["copy", "gemm", "gemm-1024", "canary"])
 def test_a_model_that_describes_the_machine_keeps_its_phases(model: str) -> None:
     assert choose_phases(model, ("inference", "step")) == ("forward", "gradient")
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "reason"),
+    [
+        ("lstm", ("load", "fed_gradient"), "lstm has no load or fed_gradient: its examples"),
+        ("lstm", LOADING_PHASES, "lstm has no load, prefetched_load or fed_gradient: its"),
+        ("code", ("inference",), "code has no inference: its file has no function inference"),
+        ("code", ("step",), "code has no step: of the frameworks of code, torch alone"),
+        ("code", ("load",), "code has no load: code draws its batches itself"),
+        ("frozen", ("step",), "frozen has no step: it trains no parameter"),
+        ("lossless", ("inference",), "lossless has no inference: it has no loss"),
+    ],
+)
+def test_a_model_without_the_wanted_phases_is_timed_in_no_other(
+    monkeypatch: pytest.MonkeyPatch, model: str, wanted: tuple[str, ...], reason: str
+) -> None:
+    lenet = MODELS["lenet"]
+    layers = tuple(
+        layer._replace(frozen=True) if hasattr(layer, "frozen") else layer for layer in lenet.layers
+    )
+    code = "FRAMEWORK = 'numpy'\n" + "".join(
+        f"def {name}():\n    pass\n" for name in ("make", "batch", "forward", "gradient")
+    )
+    monkeypatch.setitem(MODELS, "code", read_code_model("code.py", code))
+    monkeypatch.setitem(MODELS, "frozen", lenet._replace(name="frozen", layers=layers))
+    monkeypatch.setitem(MODELS, "lossless", lenet._replace(name="lossless", loss=NoLoss()))
+    assert choose_phases(model, wanted) == wanted
+    assert has_none(model, wanted)
+    assert explain_missing(model, wanted).startswith(reason)
+    assert not has_none(model, ("forward", *wanted))
+    assert explain_missing(model, ("forward", *wanted)) == explain_missing(model, wanted)
 
 
 def test_only_update_and_step_have_an_optimizer() -> None:

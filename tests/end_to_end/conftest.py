@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+FRAMEWORKS = Path(__file__).parent / "frameworks"
 FAULTY = Path(__file__).parents[1] / "faulty"
 # One cell of a quarter of a second.
 TINY = """
@@ -88,6 +89,15 @@ def command(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iter
     made = Command(folder, variables)
     yield made
     assert made.survivors() == []
+
+
+@pytest.fixture(scope="module")
+def extended(command: Command) -> Command:
+    """The command with NumPy in other precisions and on several processes: frameworks/."""
+    names = [entry.name for entry in FRAMEWORKS.iterdir() if entry.is_dir()]
+    interpreters = {f"VELODROME_PYTHON_{name.upper()}": sys.executable for name in names}
+    more = {"VELODROME_ADAPTERS": str(FRAMEWORKS), **interpreters}
+    return replace(command, variables={**command.variables, **more})
 
 
 def _heed_interrupts() -> None:

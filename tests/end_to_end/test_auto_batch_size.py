@@ -17,6 +17,7 @@ models: [{MODEL}]
 batch_sizes: {{{MODEL}: [2, auto]}}
 threads: [1]
 repeats: 2
+exclusive: false
 timing: {{target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 1}}
 limits: {{deadline: 60s, memory: 300MiB}}
 """

@@ -40,6 +40,11 @@ def gradient(parameters, batch):
     back = 2 * off / len(off)
     return (off * off).sum() / len(off), {"weight": back.T @ batch["x"], "bias": back.sum(axis=0)}
 '''
+INFERENCE = """
+
+def inference(parameters, batch):
+    return batch["x"] @ parameters["weight"].T + parameters["bias"]
+"""
 SWEEP = """
 frameworks: [numpy, torch]
 models: [./mine.py, probe-gelu]
@@ -48,6 +53,7 @@ batch_sizes: {linear-code: [8]}
 threads: [1]
 canary: false
 repeats: 1
+exclusive: false
 timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 0.3}
 """
 QUICK = ("--threads", "1", "--min-samples", "3", "--max-seconds", "0.5", "--json")
@@ -149,6 +155,26 @@ def test_a_gradient_that_remembers_its_batches_is_caught(folder: Path) -> None:
     assert row["status"] == "disagreed", row["reason"]
     assert row["gradient_median_ns"] is None
     assert row["verified_against"] is None
+
+
+def test_inference_of_code_is_compared_with_its_own_output_in_float64(folder: Path) -> None:
+    (folder / "mine.py").write_text(CODE + INFERENCE)
+    done = run(folder, "measure", "numpy", "mine.py", "--phases", "inference", *QUICK)
+    row = json.loads(done.stdout)
+    assert done.returncode == 0, row
+    assert row["inference_median_ns"] > 0
+    assert row["forward_median_ns"] is None
+    proved = {"not_seen_before", "follows_parameters", "timed_is_checked", "different_values"}
+    assert proved <= set(row["proved"]), row["unproved"]
+
+
+def test_inference_that_remembers_its_outputs_is_caught(folder: Path) -> None:
+    kept = INFERENCE.replace("return", "KEPT.setdefault(id(batch),", 1).rstrip()
+    (folder / "mine.py").write_text(f"{CODE}\nKEPT = {{}}\n{kept})\n    return KEPT[id(batch)]\n")
+    done = run(folder, "measure", "numpy", "mine.py", "--phases", "inference", *QUICK)
+    row = json.loads(done.stdout)
+    assert row["status"] == "disagreed", row["reason"]
+    assert row["inference_median_ns"] is None
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,11 @@ def in_jax(command, framework_environment):
 
 @pytest.mark.parametrize("variant", ["jit", "eager"])
 def test_a_pure_function_is_verified_against_itself_and_timed(in_jax, variant: str) -> None:
-    row = in_jax(EXAMPLE, "--variant", variant)
+    row = in_jax(EXAMPLE, "--variant", variant, "--phases", "forward,gradient,inference")
     assert row["status"] in ("ok", "unstable"), row["reason"]
     assert (row["model"], row["verified_against"]) == ("jax-network", "itself")
     assert 0 < row["gradient_error"] < 5e-5
+    assert row["inference_median_ns"] > 0
     proved = {"drained", "timed_is_checked", "not_seen_before", "follows_parameters"}
     assert proved <= set(row["proved"]), row["unproved"]
 

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.framework]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-QUICK = ("--threads", "1", "--min-samples", "3", "--max-seconds", "0.5", "--json")
+QUICK = ("--threads", "1", "--shared", "--min-samples", "3", "--max-seconds", "0.5", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,12 @@ def test_lower_precision_than_the_task_asks_for_disagrees(in_torch, tmp_path: Pa
     assert row["status"] == "disagreed", row["reason"]
 
 
-def test_whole_training_steps_are_timed_too(in_torch) -> None:
-    row = in_torch(
-        EXAMPLES / "tiny_decoder.py", "--phases", "gradient,step", "--optimizer", "adamw"
-    )
+def test_inference_and_whole_training_steps_are_timed_too(in_torch) -> None:
+    words = ("--phases", "gradient,inference,step", "--optimizer", "adamw")
+    row = in_torch(EXAMPLES / "tiny_decoder.py", *words)
     assert row["status"] in ("ok", "unstable"), row["reason"]
     assert row["verified_against"] == "itself"
-    assert row["step_median_ns"] > 0
+    assert row["step_median_ns"] > row["inference_median_ns"] > 0
     assert row["step_flops"] == row["gradient_flops"] > 0
     assert row["update_median_ns"] is None
 

@@ -18,6 +18,7 @@ models: [./mlp.py, probe-gelu]
 threads: [1]
 canary: false
 repeats: 1
+exclusive: false
 timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 0.3}
 """
 

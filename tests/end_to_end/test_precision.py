@@ -1,15 +1,11 @@
 """A sweep in two precisions, each verified within its own tolerance; what lacks one says so."""
 
 import json
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.slow
 
-FRAMEWORKS = Path(__file__).parent / "frameworks"
 MODEL = "autoencoder-400-200-100/ae3"
 SWEEP = f"""
 name: precisions
@@ -19,36 +15,27 @@ batch_sizes: {{{MODEL}: [16]}}
 dtypes: [float32, bfloat16]
 threads: [1]
 repeats: 1
+exclusive: false
 timing: {{target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 1}}
 """
 QUICK = ("--threads", "1", "--batch-size", "16", "--min-samples", "3", "--max-seconds", "0.5")
 
 
 @pytest.fixture(scope="module")
-def precise(command):
-    """The command with a framework that has every precision of a CPU."""
-    more = {
-        "VELODROME_ADAPTERS": str(FRAMEWORKS),
-        "VELODROME_PYTHON_ROUNDED": sys.executable,
-    }
-    return replace(command, variables={**command.variables, **more})
+def swept(extended):
+    extended.sweep(SWEEP, "precisions.yaml")
+    return extended.run("run", "precisions.yaml", "--results", "precisions")
 
 
-@pytest.fixture(scope="module")
-def swept(precise):
-    precise.sweep(SWEEP, "precisions.yaml")
-    return precise.run("run", "precisions.yaml", "--results", "precisions")
-
-
-def query(precise, sql: str) -> list[dict]:
-    done = precise.run("query", sql, "--results", "precisions", "--json")
+def query(extended, sql: str) -> list[dict]:
+    done = extended.run("query", sql, "--results", "precisions", "--json")
     return json.loads(done.stdout)
 
 
-def test_each_precision_is_verified_within_its_own_tolerance(precise, swept) -> None:
+def test_each_precision_is_verified_within_its_own_tolerance(extended, swept) -> None:
     assert swept.returncode == 0, swept.stdout + swept.stderr
     rows = query(
-        precise,
+        extended,
         "select dtype, framework, any_value(status) as status, max(error) as error, "
         "min(allowed) as allowed from tasks left join parameters using (sweep_id, task_id, repeat) "
         "group by all",
@@ -69,39 +56,39 @@ def test_the_grid_has_a_table_for_each_precision_and_one_of_ratios(swept) -> Non
     assert "all runs ended as expected" in text
 
 
-def test_a_resumed_sweep_runs_nothing_again(precise, swept) -> None:
-    done = precise.run("run", "--resume", "last", "--results", "precisions")
+def test_a_resumed_sweep_runs_nothing_again(extended, swept) -> None:
+    done = extended.run("run", "--resume", "last", "--results", "precisions")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert query(precise, "select count(*) as n from tasks") == [{"n": 4}]
+    assert query(extended, "select count(*) as n from tasks") == [{"n": 4}]
 
 
-def test_two_precisions_of_a_cell_can_be_compared(precise, swept) -> None:
+def test_two_precisions_of_a_cell_can_be_compared(extended, swept) -> None:
     sides = ("framework=rounded dtype=float32", "framework=rounded dtype=bfloat16")
-    done = precise.run("compare", *sides, "--results", "precisions")
+    done = extended.run("compare", *sides, "--results", "precisions")
     assert "precision: float32 in the base, bfloat16 in the candidate" in done.stdout
 
 
-def test_a_plan_names_the_precision_and_selects_by_it(precise) -> None:
-    precise.sweep(SWEEP, "precisions.yaml")
-    done = precise.run("plan", "precisions.yaml", "--only", "dtype=bfloat16 framework=rounded")
+def test_a_plan_names_the_precision_and_selects_by_it(extended) -> None:
+    extended.sweep(SWEEP, "precisions.yaml")
+    done = extended.run("plan", "precisions.yaml", "--only", "dtype=bfloat16 framework=rounded")
     assert f"rounded[sound] {MODEL} b16 cpu 1t bfloat16" in done.stdout
 
 
-def test_measure_shows_the_gradient_nearest_to_its_tolerance(precise) -> None:
-    done = precise.run("measure", "rounded", MODEL, "--dtype", "float16", *QUICK)
+def test_measure_shows_the_gradient_nearest_to_its_tolerance(extended) -> None:
+    done = extended.run("measure", "rounded", MODEL, "--dtype", "float16", *QUICK)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nearest to its tolerance: " in done.stdout
 
 
-def test_fewer_bits_than_the_precision_has_disagree(precise) -> None:
+def test_fewer_bits_than_the_precision_has_disagree(extended) -> None:
     words = ("--variant", "coarse", "--dtype", "bfloat16", "--json")
-    done = precise.run("measure", "rounded", MODEL, *words, *QUICK)
+    done = extended.run("measure", "rounded", MODEL, *words, *QUICK)
     row = json.loads(done.stdout)
     assert (done.returncode, row["status"], row["verified"]) == (1, "disagreed", False)
 
 
-def test_a_framework_without_a_precision_is_unsupported_as_expected(precise) -> None:
-    done = precise.run("measure", "numpy", MODEL, "--dtype", "bfloat16", "--json", *QUICK)
+def test_a_framework_without_a_precision_is_unsupported_as_expected(extended) -> None:
+    done = extended.run("measure", "numpy", MODEL, "--dtype", "bfloat16", "--json", *QUICK)
     row = json.loads(done.stdout)
     assert (done.returncode, row["status"], row["unexpected"]) == (1, "unsupported", False)
     assert row["reason"] == "the reference computes in float64, not bfloat16"

@@ -51,7 +51,8 @@ def rows(command, results: str) -> int:
 
 @pytest.fixture(scope="module")
 def swept(command):
-    command.tiny_sweep("shown", 1)
+    sweep = command.tiny_sweep("shown", 1)
+    sweep.write_text(sweep.read_text() + "exclusive: false\n")  # tests beside it need not wait
     done = command.run("run", "sweep.yaml", "--results", "R")
     assert done.returncode == 0, done.stderr
     return command

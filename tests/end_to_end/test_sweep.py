@@ -21,6 +21,7 @@ models: [autoencoder-400-200-100/ae1]
 batch_sizes: {autoencoder-400-200-100/ae1: [4]}
 threads: [1]
 repeats: 2
+exclusive: false
 timing: {target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 1}
 limits: {deadline: 15s, memory: 1GiB}
 """

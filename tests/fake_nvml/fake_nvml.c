@@ -7,7 +7,7 @@
  *                  instance of one. Keys: total_mib, used_mib, gpu_percent, memory_percent,
  *                  power_mw, power_instant_mw, limit_mw, default_limit_mw, energy_mj,
  *                  temperature_c, sm_mhz, application_mhz, default_application_mhz, reasons,
- *                  persistence, compute_mode, ecc and mig with what comes after the next start, as
+ *                  capability as `8.0`, persistence, compute_mode, ecc and mig with what comes after the next start, as
  *                  `1:0`; and any number of `process PID:MIB` (MIB `?`: not told), `graphics
  *                  PID:MIB` and `instance PROFILE:MIB`, as `instance 3g.40gb:40192`.
  * FAKE_NVML_DRIVER the driver's release; default 999.1-fake.
@@ -375,6 +375,14 @@ int nvmlDeviceGetName(const Device *device, char *text, unsigned length) {
     MAY_FAIL();
     snprintf(text, length, "%s", device->name);
     return SUCCESS;
+}
+
+int nvmlDeviceGetCudaComputeCapability(const Device *device, int *major, int *minor) {
+    MAY_FAIL();
+    Line line = line_of(device, "capability");
+    int code = failure(device);
+    if (code != SUCCESS) return code;
+    return sscanf(line.text, "%d.%d", major, minor) == 2 ? SUCCESS : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetPciInfo_v3(const Device *device, Pci *pci) {

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,13 +20,18 @@ NVML_SOURCE = Path(__file__).parents[1] / "fake_nvml" / "fake_nvml.c"
 
 @dataclass(frozen=True)
 class Host:
-    """A host's hardware. cores: physical. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`."""
+    """A host's hardware. cores: physical. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`.
+
+    variables, ray_words: with which its Ray starts.
+    """
 
     name: str
     cores: int = 1
     cpu_model: str = ""
     gpus: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    ray_words: Sequence[str] = ()
 
 
 def hardware_of(host: Host, number: int, folder: Path) -> Hardware:

@@ -137,6 +137,11 @@ class NamespaceFleet:
         self._network.cut(name)
         self.kill(name)
 
+    def slow_link(self, first: str, second: str, rate: str) -> None:
+        """Limit the rate between two nodes, in both directions, such as to `4mbit`."""
+        for one, other in ((first, second), (second, first)):
+            self._network.slow(one, self._numbers[other], rate)
+
     def kill_raylet(self, name: str) -> None:
         """Send SIGKILL to the raylet alone; its host lives on."""
         for process in self.processes(name):
@@ -266,7 +271,7 @@ class NamespaceFleet:
 
     def _joining(self, host: Host) -> list[str]:
         labels = ",".join(f"{key}={value}" for key, value in host.labels.items())
-        words = [f"--address={self.address}", f"--num-cpus={host.cores}"]
+        words = [f"--address={self.address}", f"--num-cpus={host.cores}", *host.ray_words]
         return self._ray(host.name, *words, *([f"--labels={labels}"] if labels else []))
 
     def _environ(self, host: Host) -> dict[str, str]:
@@ -282,6 +287,7 @@ class NamespaceFleet:
             "LD_LIBRARY_PATH": os.pathsep.join(self._libraries),
             "FAKE_NVML": host.gpus,
             "FAKE_NVML_NODE": str(self._numbers[host.name]),
+            **host.variables,
         }
 
     def _begin_head(self) -> None:

@@ -104,6 +104,16 @@ class Network:
         """Drop every packet of a host from now on, without closing a connection."""
         self._port(host, "down")
 
+    def slow(self, host: str, number: int, rate: str) -> None:
+        """Let no more than this rate, such as `4mbit`, out of a host to another one's number."""
+        words = ("netns", "exec", self.namespace(host), "tc")
+        root = ("root", "handle", "1:", "htb", "default", "1")
+        _ip(*words, "qdisc", "add", "dev", "eth0", *root)
+        for kind, speed in (("1:1", "10gbit"), ("1:2", rate)):
+            _ip(*words, "class", "add", "dev", "eth0", "classid", kind, "htb", "rate", speed)
+        to = ("match", "ip", "dst", f"{SUBNET}.{number}/32", "flowid", "1:2")
+        _ip(*words, "filter", "add", "dev", "eth0", "protocol", "ip", "u32", *to)
+
     def heal(self, host: str) -> None:
         self._port(host, "up")
 

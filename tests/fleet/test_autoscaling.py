@@ -19,7 +19,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 
 from velodrome.agents.isolation.supervised import SupervisedProcess, run_supervised
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 TEMPLATE = Path(__file__).with_name("elastic_cluster.yaml")
 UP_S, COMES_S, GOES_S = 120.0, 150.0, 90.0

@@ -1,4 +1,4 @@
-"""200 runs on six hosts that die, disconnect and join, under a driver that is killed."""
+"""200 runs, 40 of two processes, on hosts that die, disconnect and join; their driver is killed."""
 
 import fcntl
 import random
@@ -17,8 +17,9 @@ from fake_hardware import Host
 from namespace_fleet import NamespaceFleet
 from namespace_hosts import Refused, command_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(1800)]
 
+FRAMEWORKS = Path(__file__).parents[1] / "end_to_end" / "frameworks"
 SEED = 20261101
 NAMES = tuple(f"n{number}" for number in range(1, 7))
 SPARE = ("n7", "n8")
@@ -27,16 +28,18 @@ FAULTS = 9
 MODELS = [f"autoencoder-400-200-100/{part}" for part in ("ae1", "ae2", "ae3", "finetune")]
 SWEEP = f"""
 name: chaos
-frameworks: [numpy]
+frameworks: [shared]
 models: [{", ".join(MODELS)}]
-batch_sizes: {{{", ".join(f"{model}: [1, 2, 3, 4, 5]" for model in MODELS)}}}
+batch_sizes: {{{", ".join(f"{model}: [1, 2, 3, 4]" for model in MODELS)}}}
 threads: [1]
+processes: [1, 2]
+exclude: [{{processes: 2, batch_size: [1, 3, 4]}}]
 where: any
 repeats: 10
 timing: {{target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 0.1}}
 """
 RUNS = 200
-WITHIN_S = 1000.0
+WITHIN_S = 1500.0
 
 
 class Storm:
@@ -103,16 +106,19 @@ class Storm:
 
     def _come(self) -> str:
         name = self._dead.pop(0) if self._dead else self._spare.pop()
-        self._fleet.boot([Host(name)])
+        self._fleet.boot([Host(name, cores=2)])
         self._whole.append(name)
         return f"{name} comes"
 
 
 @pytest.fixture(scope="module")
 def fleet(new_fleet: Callable[..., NamespaceFleet]) -> NamespaceFleet:
-    made = new_fleet(VELODROME_PYTHON_NUMPY=sys.executable)
+    interpreters = dict.fromkeys(
+        (f"VELODROME_PYTHON_{name}" for name in ("NUMPY", "SHARED", "ROUNDED")), sys.executable
+    )
+    made = new_fleet(VELODROME_ADAPTERS=str(FRAMEWORKS), **interpreters)
     made.start_head()
-    made.add_nodes([Host(name) for name in NAMES])
+    made.add_nodes([Host(name, cores=2) for name in NAMES])
     return made
 
 
@@ -191,7 +197,8 @@ def rows(results: Path) -> list[dict]:
     if not (results / "tasks").exists():
         return []
     found = pyarrow.dataset.dataset(results / "tasks", partitioning="hive")
-    return found.to_table(columns=["task_id", "repeat", "attempt", "status", "reason"]).to_pylist()
+    columns = ["task_id", "repeat", "attempt", "status", "reason", "processes"]
+    return found.to_table(columns=columns).to_pylist()
 
 
 def count_done(results: Path) -> int:
@@ -215,6 +222,8 @@ def test_the_rows_are_those_of_an_undisturbed_run(stormy: Path) -> None:
 def test_every_row_of_the_chaos_run_is_a_verified_number(stormy: Path) -> None:
     ends = {(row["status"], row["reason"]) for row in rows(stormy)}
     assert [end for end in ends if end[0] not in ("ok", "unstable", "lost")] == []
+    groups = {(r["task_id"], r["repeat"]) for r in rows(stormy) if r["processes"] == 2}
+    assert len(groups) == RUNS // 5
 
 
 def test_no_attempt_has_two_rows(stormy: Path) -> None:
@@ -228,7 +237,7 @@ def test_no_worker_and_no_lock_remains_on_any_host(fleet: NamespaceFleet, stormy
             commands = [command_of(process) for process in fleet.processes(name)]
         except (KeyError, Refused):
             continue  # it is not there
-        assert not [one for one in commands if "velodrome.adapters.worker" in one], name
+        assert not [one for one in commands if "velodrome.adapters." in one], name
     for path in fleet.folder.glob("*.own/locks/*.lock"):
         with path.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

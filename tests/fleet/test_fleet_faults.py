@@ -16,7 +16,7 @@ from fake_hardware import Host
 from namespace_fleet import NamespaceFleet
 from namespace_hosts import command_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(600)]
 
 SWEEP = """
 name: faults

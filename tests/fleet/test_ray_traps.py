@@ -4,6 +4,7 @@ Each trap is asked of a real Ray: where one of these fails after an upgrade, Ray
 what was built around the trap is to be looked at again.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from driver_session import Session
 from namespace_fleet import NamespaceFleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 CONNECT = "import ray; ray.init(log_to_driver=False)"
 REFUSED_S = 50.0  # Ray tries for 30 s by itself
@@ -283,6 +284,21 @@ def test_ray_numbers_gpus_and_the_driver_counts_them(
     visible, listed = session.run_script(script)
     assert visible in ("0", "1")
     assert listed == [0, 1]
+
+
+def test_a_node_has_the_gpus_that_its_ray_was_given(fleet: NamespaceFleet) -> None:
+    """Not those that Ray shows the one task, and not all that the driver counts."""
+    given = {"CUDA_VISIBLE_DEVICES": "1,2"}
+    fleet.add_node(
+        "job", cores=1, gpus="NVIDIA L40S:3", variables=given, ray_words=("--num-gpus=1",)
+    )
+    shown = fleet.velodrome("nodes", "--address", fleet.address, "--json")
+    by_host = {node["hostname"]: node for node in json.loads(shown.communicate(timeout=90)[0])}
+    fleet.kill("job")
+    assert [gpu["index"] for gpu in by_host["job"]["gpus"]] == [1]
+    assert "2 of 3 GPUs belong" in by_host["job"]["gpu_note"]
+    assert "1 of 2 GPUs belongs to this allotment (Ray counts 1)" in by_host["job"]["gpu_note"]
+    assert by_host["node"]["gpu_note"] == ""
 
 
 def test_a_task_without_cpus_runs_on_a_fully_used_node(

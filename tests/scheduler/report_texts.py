@@ -5,7 +5,7 @@ import io
 from made_rows import typed
 from rich.console import Console
 
-from velodrome.scheduler.reports.cell_rows import build_cell_row
+from velodrome.scheduler.reports.cell_rows import build_cell_row, list_column_phases
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.csv_markdown import to_csv
 from velodrome.scheduler.reports.render import render_tables
@@ -73,13 +73,13 @@ def make_tables(rows: list[dict[str, object]]) -> list[Table]:
 
 
 def render_csv(rows: list[dict[str, object]]) -> str:
-    return to_csv(
-        [
-            build_cell_row(platform, workload, impl, cell)
-            for platform, cells in collect_cells(typed(rows)).items()
-            for (workload, impl), cell in cells.items()
-        ]
-    )
+    found = [
+        (platform, workload, impl, cell)
+        for platform, cells in collect_cells(typed(rows)).items()
+        for (workload, impl), cell in cells.items()
+    ]
+    phases = list_column_phases(cell for *_, cell in found)
+    return to_csv([build_cell_row(*each, phases) for each in found])
 
 
 def six_rows(framework: str = "torch", **changes: object) -> list[dict[str, object]]:

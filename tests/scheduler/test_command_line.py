@@ -55,6 +55,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
 
 
+def test_arrow_imports_no_pandas_in_a_command(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.argv = ['velodrome', 'query', 'select count(*) from tasks']\n"
+        "from velodrome.scheduler import cli\n"
+        "try: cli.main()\n"
+        "finally: print('pyarrow' in sys.modules, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.endswith("True False\n"), done.stdout + done.stderr
+
+
 def test_version_prints_the_version_of_the_package() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "velodrome.scheduler.cli", "--version"],

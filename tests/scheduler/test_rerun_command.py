@@ -32,7 +32,7 @@ def typed(command: str) -> Task:
     given_words = measure.make_context("measure", words[2:]).params
     known = {field.name for field in fields(MeasureOptions)}
     options = {name: value for name, value in given_words.items() if name in known}
-    return make_task(MeasureOptions(**options, is_shared=given_words["shared"]), NODE, STORE)
+    return make_task(MeasureOptions(**options), NODE, STORE)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def typed(command: str) -> Task:
         replace(ON_GPU, gpu_count=4, gpu_model="H100 80GB"),
         replace(TASK, variant="compile", batch_size=7, threads=3, seed=2**32 - 1),
         replace(TASK, dtype="bfloat16"),
+        replace(TASK, processes=2, threads=3),
         replace(TASK, batch_size=0, batch_size_rule=AUTO),
         replace(ON_GPU, dtype="tf32"),
         replace(TASK, phases=("forward",)),
@@ -83,11 +84,22 @@ def test_a_gpu_name_with_blanks_is_quoted() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--device tpu", "--device: there is no 'tpu'. Give cpu, gpu or gpu:2."),
+        ("--device tpu", "--device: there is no 'tpu'. Give cpu, cpu:2, gpu or gpu:2."),
         ("--gpu-model H100", "--gpu-model: the task is for a CPU. Give --device gpu."),
         ("--dtype float23", "--dtype: there is no 'float23'. Did you mean 'float32'?"),
         ("--phases forward,stp", "--phases: there is no 'stp'. Did you mean 'step'?"),
         ("--phase step --optimizer adm", "--optimizer: there is no 'adm'. Did you mean 'adamw'?"),
+        (
+            "--device cpu:3",
+            "--batch-size: a batch of 64 cannot be shared equally among 3 devices. "
+            "Give a multiple of 3.",
+        ),
+        (
+            "--device cpu:2 --batch-size auto",
+            "--batch-size: `auto` finds a batch size for one device, not for 2. Give",
+        ),
+        ("--device cpu:65", "--device: 'cpu:65' is invalid. Give cpu:1 to cpu:64."),
+        ("--device cpu:16", "--threads: 16 x 1 threads do not fit. This machine has 8 cores."),
         ("--dtype tf32", "--dtype: no CPU computes in tf32. Give another, or --device gpu."),
         (
             "--min-seconds 2 --max-seconds 1",
@@ -99,3 +111,9 @@ def test_a_wrong_option_is_reported_with_the_remedy(options: str, message: str) 
     with pytest.raises(ConfigError) as caught:
         typed(f"velodrome measure torch lenet --threads 1 {options}")
     assert message in str(caught.value)
+
+
+def test_the_cores_of_the_machine_are_divided_among_the_processes() -> None:
+    found = typed("velodrome measure torch lenet --device cpu:2")
+    assert (found.processes, found.threads, found.total_threads) == (2, 4, 8)
+    assert typed("velodrome measure torch lenet --device cpu:2 --threads 1").threads == 1

@@ -18,7 +18,7 @@ from velodrome.scheduler.comparison.outcome import SelectedSide, compare_sides
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.history.cell_series import NodeCell, build_history, label_cells
 from velodrome.scheduler.plans.explanations import explain_plan, name_tasks
-from velodrome.scheduler.plans.placement import make_plan
+from velodrome.scheduler.plans.placement import ChosenEnvironment, make_plan
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.html.formatting import format_platform
 from velodrome.scheduler.reports.tables import build_table
@@ -45,13 +45,19 @@ OTHER = {
     "lock_hash": "c3d4",
     "phases": ("forward", "gradient", "step"),
     "optimizer": "adamw",
+    "nodes": 2,
 }
-PAIRS = [pytest.param(replace(TASK, **{name: value}), id=name) for name, value in OTHER.items()]
-# Found, and by chance as large as the other's.
-PAIRS.append(pytest.param(replace(TASK, batch_size_rule=AUTO), id="batch_size_rule"))
+ON_CPU = replace(TASK, device="cpu", gpu_count=0)
+PAIRS = [
+    *(pytest.param(TASK, replace(TASK, **{name: OTHER[name]}), id=name) for name in OTHER),
+    # Found, and by chance as large as the other's.
+    pytest.param(TASK, replace(TASK, batch_size_rule=AUTO), id="batch_size_rule"),
+    pytest.param(ON_CPU, replace(ON_CPU, processes=2), id="processes"),  # a GPU has one
+]
 ANY = SelectedSide("last", ("1",), 2, 0)
 RULES = {"subjects": frozenset(), "least": 0.02}
-NOT_IN_KEY = {"limits", "canary", "batch_size_rule"}  # the rule takes the size's place in it
+# The rule takes the size's place in the key, and the hash of a build's locks stands for it.
+NOT_IN_KEY = {"limits", "canary", "batch_size_rule", "build"}
 ROWS_TELL_NOT = {"timing", "sampling_hz"}  # of these a row of `tasks` keeps the key alone
 
 
@@ -61,22 +67,25 @@ def row(task: Task, sweep: str = "20261124-063012-00000001") -> TaskRow:
 
 
 def test_every_field_of_a_task_key_is_covered() -> None:
-    every = replace(TASK, phases=OTHER["phases"], optimizer=OTHER["optimizer"])
-    assert OTHER.keys() == asdict(TASK).keys() - NOT_IN_KEY == every.deciding.keys()
+    every = replace(
+        TASK, phases=OTHER["phases"], optimizer=OTHER["optimizer"], processes=2, nodes=2
+    )
+    fields = {*OTHER, "processes"}
+    assert fields == asdict(TASK).keys() - NOT_IN_KEY == every.deciding.keys()
 
 
-@pytest.mark.parametrize("other", PAIRS)
-def test_two_tasks_have_two_names_in_a_plan(other: Task) -> None:
-    assert TASK.key != other.key
-    names = name_tasks([TASK, other])
-    assert names[TASK] != names[other]
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_tasks_have_two_names_in_a_plan(one: Task, other: Task) -> None:
+    assert one.key != other.key
+    names = name_tasks([one, other])
+    assert names[one] != names[other]
 
 
-@pytest.mark.parametrize("other", PAIRS)
-def test_two_tasks_have_two_places_in_a_grid(other: Task) -> None:
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_tasks_have_two_places_in_a_grid(one: Task, other: Task) -> None:
     """A place is a table, a line and a column, as a reader sees them."""
     found = set()
-    gathered = collect_cells([row(TASK), row(other)])
+    gathered = collect_cells([row(one), row(other)])
     for block, cells in gathered.items():
         table = build_table(block, cells)
         for line in table.lines:
@@ -86,23 +95,23 @@ def test_two_tasks_have_two_places_in_a_grid(other: Task) -> None:
     assert len({place[1:] for place in found}) == len({(p[0], *p[2:]) for p in found}) == 2
 
 
-@pytest.mark.parametrize("other", PAIRS)
-def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
-    base = [row(TASK), row(other)]
-    candidate = [row(one, "20261125-063012-00000001") for one in (TASK, other)]
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_cells_of_a_comparison_have_two_names(one: Task, other: Task, request) -> None:
+    base = [row(one), row(other)]
+    candidate = [row(task, "20261125-063012-00000001") for task in (one, other)]
     outcome = compare_sides((ANY, base), (ANY, candidate), {}, **RULES)
     names = name_cells(outcome)
     cells = [time.pair.candidate[0] for time in outcome.times if time.phase == "gradient"]
     # A sweep of more phases is compared in those that both have; see collect_evidence.
     is_one_cell = request.node.callspec.id in ROWS_TELL_NOT | {"lock_hash", "phases", "optimizer"}
     assert (
-        len({names.format_short(one) for one in cells}) == len(cells) == (1 if is_one_cell else 2)
+        len({names.format_short(cell) for cell in cells}) == len(cells) == (1 if is_one_cell else 2)
     )
 
 
-@pytest.mark.parametrize("other", PAIRS)
-def test_two_cells_of_a_history_have_two_names(other: Task) -> None:
-    cells = build_history([row(TASK), row(other)])
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_cells_of_a_history_have_two_names(one: Task, other: Task) -> None:
+    cells = build_history([row(one), row(other)])
     assert len(set(label_cells(cells).values())) == len(cells)
 
 
@@ -134,7 +143,7 @@ def explained() -> Iterator[object]:
     gpus = tuple(Gpu(at, f"NVIDIA {name}", f"GPU-{at}", 2**36) for at, name in enumerate(GPUS))
     node = Node("n1", "h", "CPU", tuple(Core(at, (at,)) for at in range(4)), 2**36, gpus=gpus)
     sweep = parse_sweep(SWEEP, "s.yaml")
-    hashes = {("torch", "gpu"): "1", ("torch", "cpu"): "2"}
+    hashes = {("torch", kind): ChosenEnvironment(kind) for kind in ("cpu", "gpu")}
     yield from explain_plan(make_plan(expand_cells(sweep), sweep, (node,), hashes), sweep, (node,))
 
 
@@ -155,6 +164,7 @@ def test_all_tasks_of_a_sweep_have_distinct_names_wherever_they_are_shown(tasks)
     [
         (Task("numpy", "float64", "lenet", 4, threads=2), "numpy[float64] lenet b4 cpu 2t"),
         (TASK, "torch[eager] lenet b64 gpu 1t"),
+        (replace(ON_CPU, processes=2), "torch[eager] lenet b64 cpu:2 1t"),
         (replace(TASK, gpu_count=2, gpu_model="L4"), "torch[eager] lenet b64 gpu:2 L4 1t"),
         (replace(TASK, dtype="float64"), "torch[eager] lenet b64 gpu 1t float64"),
     ],
@@ -172,6 +182,7 @@ def test_every_test_case_of_a_nightly_run_has_its_own_name() -> None:
     from velodrome.scheduler.nightly.summary import format_summary
 
     tasks = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]
+    tasks += [ON_CPU, replace(ON_CPU, processes=2)]
     verdict = judge(build_history(map(row, tasks)), "20261124-063012-00000001")
     run = NightlyRun(
         "n", verdict, estimate_false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0, measured=1

@@ -12,7 +12,7 @@ from velodrome.adapters.protocol import ParameterError
 from velodrome.agents.measurement import Measurement, Reading, Sample
 from velodrome.agents.node import Core, Node
 from velodrome.scheduler.plans.placement import Placement, Plan
-from velodrome.scheduler.results.schema import VERSION_KEY
+from velodrome.scheduler.results.columns import VERSION_KEY
 from velodrome.scheduler.results.store import Store
 
 SWEEP, OTHER = "20261124-063012-a1b2c3d4", "20261125-063012-a1b2c3d4"

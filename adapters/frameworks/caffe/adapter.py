@@ -40,6 +40,8 @@ COMPOSED = {
 class Adapter(contract.Adapter):
     """A handle is the net that ran, a PlacedNet."""
 
+    no_loader = "Caffe's Data layer reads only LMDB and LevelDB, of raw or OpenCV-encoded pixels"
+
     def __init__(self, model, variant, device, threads, dtype):
         """threads: Caffe has no call for it; the agent sets OPENBLAS_NUM_THREADS."""
         require_options("caffe", (variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",)))

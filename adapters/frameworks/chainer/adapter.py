@@ -11,6 +11,7 @@ from chainer.backends import intel64
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
+from velodrome.adapters.frameworks.chainer.loading import DatasetReader
 from velodrome.adapters.frameworks.chainer.network import Network
 from velodrome.adapters.frameworks.chainer.operations import LAYERS, LOSSES, on_host
 from velodrome.adapters.frameworks.chainer.optimizers import make_optimizer
@@ -42,6 +43,12 @@ class Adapter(contract.Adapter):
     def version():
         return chainer.__version__
 
+    def join(self, group):
+        raise contract.Unsupported(
+            "Chainer has one device for the CPU: ParallelUpdater copies a model to GPUs, and "
+            "ChainerMN needs MPI and mpi4py, which are not in this environment"
+        )
+
     def build(self, weights):
         self._network = Network(self._model, self.layers, self.losses)
         self._network.fill(weights)
@@ -64,7 +71,7 @@ class Adapter(contract.Adapter):
             return self._network(*self._batches[index]), {}
 
     def gradient(self, index):
-        return self._go_backward(index), self._network.gradients()
+        return self._go_backward(self._batches[index]), self._network.gradients()
 
     def start_inference(self, statistics):
         self._network.set_statistics(statistics, self._device)
@@ -91,13 +98,32 @@ class Adapter(contract.Adapter):
         self._optimizer.update()
 
     def step(self, index):
-        loss = self._go_backward(index)
+        loss = self._go_backward(self._batches[index])
         self._optimizer.update()
         return loss, {}
 
     def parameters(self):
         for name, found in self._network.trained.items():
             yield name, self._network.canonical([parameter.array for parameter in found])
+
+    def start_loading(self, dataset, workers):
+        self._reader = DatasetReader(dataset, workers)
+
+    def next_batch(self):
+        return self._load_batch(self._reader.take())
+
+    def fed_gradient(self):
+        return self._go_backward(self.next_batch()), self._network.gradients()
+
+    def loaded(self, handle):
+        inputs, labels, _ = handle
+        if not isinstance(inputs, tuple):
+            return contract.Batch(on_host(inputs), labels)
+        words, ends = inputs
+        return contract.Batch(numpy.stack(numpy.split(words, ends)), labels)
+
+    def end_loading(self):
+        self._reader.close()
 
     def synchronize(self):
         """Return at once: a call returns when all is computed."""
@@ -126,10 +152,10 @@ class Adapter(contract.Adapter):
     def notes(self):
         return tuple(self._notes())
 
-    def _go_backward(self, index):
+    def _go_backward(self, batch):
         """Return the loss; each parameter has its gradient, in fresh memory."""
         self._network.cleargrads()
-        loss = self._network(*self._batches[index])
+        loss = self._network(*batch)
         loss.backward()
         return loss
 

@@ -12,7 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from velodrome.adapters.frameworks.jax import probe_layers, transformer_layers
+from velodrome.adapters.frameworks.jax import (
+    collectives,
+    copies,
+    probe_layers,
+    transformer_layers,
+)
 from velodrome.adapters.frameworks.jax.precision import multiply
 from velodrome.adapters.models import layers as kinds
 
@@ -150,6 +155,8 @@ OPERATIONS = {
     kinds.Custom: lambda layer, weights, call, x: probe_layers.signed_square(x),
     kinds.MeanOverTime: _mean_over_time,
     kinds.Duplicate: lambda layer, weights, call, x: jnp.copy(x),
+    kinds.Collective: collectives.exchange,
+    kinds.Transfer: copies.keep,
 }
 
 

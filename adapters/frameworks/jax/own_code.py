@@ -5,6 +5,7 @@ import numpy
 
 from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.jax.device import find_device
+from velodrome.adapters.frameworks.jax.placement import OneDevice
 from velodrome.adapters.own_code import inputs
 from velodrome.adapters.own_code.adapter import FLOAT64, NOTE, CodeAdapter
 from velodrome.adapters.own_code.loading import load_code
@@ -22,6 +23,7 @@ class Adapter(CodeAdapter):
         jax.config.update("jax_enable_x64", dtype == FLOAT64)
         self._device = find_device(device, "float32")  # float64 needs no other
         self._on_gpu = device == "gpu"
+        self._placement = OneDevice(self._device, queues=self._on_gpu)
         self.code = load_code(model)
 
     @staticmethod
@@ -45,8 +47,10 @@ class Adapter(CodeAdapter):
 
         self._forward = compute_loss
         self._gradient = self.code.gradient or jax.value_and_grad(compute_loss)
+        self._inference = self.code.inference
         if self._variant == "jit":
             self._forward, self._gradient = jax.jit(self._forward), jax.jit(self._gradient)
+            self._inference = self._inference and jax.jit(self._inference)
 
     def load(self, batches):
         self._batches = tuple(
@@ -69,9 +73,21 @@ class Adapter(CodeAdapter):
         function = self.code.gradient or self.code.forward
         return self.read_gradient(self._call(self._gradient, function, index))
 
+    def start_inference(self, statistics):
+        """Do nothing: the file's function for inference is one of its own."""
+
+    def inference(self, index):
+        return self._call(self._inference, self.code.inference, index), index
+
+    def end_inference(self):
+        """Do nothing."""
+
+    def output(self, handle):
+        examples = inputs.count_examples(self._batches[handle[1]])
+        return self.require_output(numpy.asarray(self._placement.copy(handle[0])), examples)
+
     def synchronize(self):
-        if self._on_gpu:  # on the CPU a call returns when it is done, see find_device
-            self._device.synchronize_all_activity()
+        self._placement.synchronize()
 
     def loss(self, handle):
         self.require_scalar(handle[0].shape)
@@ -79,7 +95,7 @@ class Adapter(CodeAdapter):
 
     def gradients(self, handle):
         for name, gradient in handle[1].items():
-            yield name, numpy.asarray(gradient)
+            yield name, numpy.asarray(self._placement.copy(gradient))
 
     def notes(self):
         return (NOTE,)
@@ -90,6 +106,6 @@ class Adapter(CodeAdapter):
 
     def _call(self, call, function, index):
         try:
-            return call(self._parameters, self._batches[index])
+            return self._placement.run(call, self._parameters, self._batches[index])
         except Exception as error:
             raise self.code.explain(error, function) from error

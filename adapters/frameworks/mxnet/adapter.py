@@ -8,13 +8,17 @@ network without its loss, not in training mode; `step` is `gradient` and MXNet's
 import os
 
 import mxnet
+import numpy
 from mxnet import autograd, nd
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
+from velodrome.adapters.frameworks.division import divide_batch, require_equal
 from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.mxnet import mixed_precision
 from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS, LOSSES
+from velodrome.adapters.frameworks.mxnet.devices import SharedContexts
+from velodrome.adapters.frameworks.mxnet.loading import DatasetReader, has_steps, read_batch
 from velodrome.adapters.frameworks.mxnet.network import InferenceBlock, Network
 from velodrome.adapters.frameworks.mxnet.optimizers import Training
 from velodrome.adapters.models import layers as kinds
@@ -28,8 +32,12 @@ ENGINES = {
 
 
 class Adapter(contract.Adapter):
-    """A handle is (loss or output, gradients by name). OMP_NUM_THREADS sets the threads."""
+    """A handle is (losses or outputs, gradients by name), each with one of every context.
 
+    OMP_NUM_THREADS sets the threads.
+    """
+
+    group_form = contract.BY_DEVICES
     blocks, losses = BLOCKS, LOSSES
     early_epsilon = True
 
@@ -41,7 +49,8 @@ class Adapter(contract.Adapter):
         os.environ["MXNET_ENGINE_TYPE"] = ENGINES[variant]
         self._model, self._variant = model, variant
         self._dtype = dtype
-        self._training = None
+        self._training = self._shared = None
+        self._contexts = [mxnet.cpu()]
         if dtype == "bfloat16":
             mixed_precision.turn_on(model)
 
@@ -49,14 +58,25 @@ class Adapter(contract.Adapter):
     def version():
         return mxnet.__version__
 
+    def join(self, group):
+        if self._variant != "threaded":
+            raise contract.Unsupported(
+                "the variants hybrid and imperative use NaiveEngine, which computes on one device "
+                "after the other. Use the variant threaded"
+            )
+        self._shared = SharedContexts(group.devices)
+        self._contexts = self._shared.contexts
+
     def build(self, weights):
         self._network = Network(self._model, self.blocks, self.losses)
-        self._network.fill(weights)
+        self._network.fill(weights, self._contexts)
         self._gradients = self._network.gradients()
+        if self._shared is not None:
+            self._shared.keep(self._network.list_trained())
         self._inference = InferenceBlock(self._network)
 
     def load(self, batches):
-        self._batches = tuple(_load_batch(batch) for batch in batches)
+        self._batches = tuple(self._load_parts(batch) for batch in batches)
 
     def set_parameter(self, name, values):
         self._network.assign(name, values)
@@ -75,21 +95,24 @@ class Adapter(contract.Adapter):
 
     def forward(self, index):
         with autograd.pause(train_mode=self._train_mode):
-            return self._network(*self._batches[index]), {}
+            return [self._network(*part) for part in self._batches[index]], {}
 
     def gradient(self, index):
         with autograd.record():
-            loss = self._network(*self._batches[index])
-        loss.backward()
-        return loss, self._gradients
+            losses = [self._network(*part) for part in self._batches[index]]
+        if self._shared is None:
+            losses[0].backward()
+        else:
+            self._shared.go_backward(losses)
+        return losses, self._gradients
 
     def start_inference(self, statistics):
         self._network.set_statistics(statistics)
 
     def inference(self, index):
-        inputs, _, lengths = self._batches[index]
         with autograd.pause(train_mode=False):
-            return self._inference(inputs, lengths), {}
+            parts = self._batches[index]
+            return [self._inference(inputs, lengths) for inputs, _, lengths in parts], {}
 
     def end_inference(self):
         """Do nothing: each call says itself in which mode it runs."""
@@ -97,7 +120,7 @@ class Adapter(contract.Adapter):
     def start_training(self, optimizer, weights):
         for name in self._gradients:
             self._network.assign(name, weights[name])
-        self._training = Training(optimizer, self._network.list_trained())
+        self._training = Training(optimizer, self._network.list_trained(), len(self._contexts))
 
     def keep_gradients(self, index):
         return self.gradient(index)
@@ -111,33 +134,49 @@ class Adapter(contract.Adapter):
         return handle
 
     def parameters(self):
-        for name, values in self._network.values().items():
-            yield name, self._network.canonical(name, values)
+        for name, copies in self._network.values().items():
+            yield name, self._read_all("the values of", name, copies)
+
+    def start_loading(self, dataset, workers):
+        self._reader = DatasetReader(dataset, workers, self._contexts[0])
+
+    def next_batch(self):
+        return self._reader.take()
+
+    def fed_gradient(self):
+        with autograd.record():
+            loss = self._network(*self._reader.take())
+        loss.backward()
+        return [loss], self._gradients
+
+    def loaded(self, handle):
+        return read_batch(handle)
+
+    def end_loading(self):
+        self._reader.close()
 
     def synchronize(self):
         nd.waitall()
 
     def loss(self, handle):
-        return float(handle[0].asscalar())
+        losses = [float(loss.asscalar()) for loss in handle[0]]
+        return sum(losses) / len(losses)
 
     def gradients(self, handle):
-        for name, gradient in handle[1].items():
-            yield name, self._network.canonical(name, gradient)
+        for name, copies in handle[1].items():
+            yield name, self._read_all("the gradient of", name, copies)
 
     def output(self, handle):
-        output = nd.amp_cast(handle[0], dtype="float32").asnumpy()
-        return output.swapaxes(0, 1) if output.ndim == 3 else output  # time is first here
+        found = [nd.amp_cast(part, dtype="float32").asnumpy() for part in handle[0]]
+        # Time is first here.
+        return numpy.concatenate([own.swapaxes(0, 1) if own.ndim == 3 else own for own in found])
 
     def kept_shares(self):
-        shares, before = {}, self._active
+        before = self._active
         self.set_dropout(True)
-        with autograd.train_mode():
-            for layer, read, output in self._network.walk(*self._batches[0]):
-                if isinstance(layer, kinds.Dropout):
-                    pair = read[0].asnumpy(), output.asnumpy()
-                    shares[layer.name] = contract.measure_kept_share(*pair)
+        found = [self._find_shares(part) for part in self._batches[0]]
         self.set_dropout(before)
-        return shares
+        return {name: sum(own[name] for own in found) / len(found) for name in found[0]}
 
     def kernels(self):
         """Return the instruction sets of its own loops, from its features, and oneDNN."""
@@ -152,6 +191,24 @@ class Adapter(contract.Adapter):
     def notes(self):
         return tuple(self._notes())
 
+    def _find_shares(self, part):
+        shares = {}
+        with autograd.train_mode():
+            for layer, read, output in self._network.walk(*part):
+                if isinstance(layer, kinds.Dropout):
+                    pair = read[0].asnumpy(), output.asnumpy()
+                    shares[layer.name] = contract.measure_kept_share(*pair)
+        return shares
+
+    def _read_all(self, what, name, copies):
+        found = [self._network.canonical(name, copy) for copy in copies]
+        return require_equal("{} {}".format(what, name), found)
+
+    def _load_parts(self, batch):
+        """Return the arguments of Network on each context, with its examples."""
+        parts = divide_batch(batch, len(self._contexts))
+        return [_load_batch(part, context) for part, context in zip(parts, self._contexts)]
+
     def _hybridize(self):
         """Let the next call make each graph anew, with memory planned once.
 
@@ -164,6 +221,8 @@ class Adapter(contract.Adapter):
 
     def _notes(self):
         yield "engine: {}".format(ENGINES[self._variant])
+        if self._shared is not None:
+            yield from self._shared.notes()
         if self._dtype == "bfloat16" and self._has(kinds.Attention):
             yield "MXNet's mixed precision leaves the products of queries and keys in float32"
         if self._has(kinds.Lstm) or self._has(kinds.Gru):
@@ -184,13 +243,12 @@ class Adapter(contract.Adapter):
         return any(isinstance(layer, kind) for layer in self._model.layers)
 
 
-def _load_batch(batch):
+def _load_batch(batch, context):
     """Return Network's arguments: time first, lengths as divisors, None if missing."""
-    has_steps = batch.inputs.dtype.kind == "i" or batch.inputs.ndim == 3
-    inputs = batch.inputs.swapaxes(0, 1) if has_steps else batch.inputs
+    inputs = batch.inputs.swapaxes(0, 1) if has_steps(batch.inputs) else batch.inputs
     labels = None if batch.labels is None else batch.labels.T
     return tuple(
-        None if array is None else nd.array(array, dtype=dtype)
+        None if array is None else nd.array(array, ctx=context, dtype=dtype)
         for array, dtype in (
             (inputs, inputs.dtype),
             (labels, "int32"),

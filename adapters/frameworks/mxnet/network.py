@@ -33,9 +33,12 @@ class Network(HybridBlock):
             if isinstance(layer, kinds.TiedLinear):
                 block.weight = by_layer[layer.embedding].weight
 
-    def fill(self, weights):
-        """Set canonical arrays by `layer.role`; what has no value there stays zero, untrained."""
-        self.initialize(init.Zero())
+    def fill(self, weights, contexts):
+        """Set canonical arrays by `layer.role`; what has no value there stays zero, untrained.
+
+        contexts: each has all parameters.
+        """
+        self.initialize(init.Zero(), ctx=contexts)
         self._placed = {}
         for parameter in self.collect_params().values():
             parameter.grad_req = "null"
@@ -66,12 +69,12 @@ class Network(HybridBlock):
                 block.running_var.set_data(nd.array(statistics[layer.name + ".variance"]))
 
     def values(self):
-        """Return the present trained parameters by `layer.role`, on the device."""
-        return {name: parameter.data() for name, (_, _, parameter) in self._placed.items()}
+        """Return each context's present trained parameters by `layer.role`."""
+        return {name: parameter.list_data() for name, (_, _, parameter) in self._placed.items()}
 
     def gradients(self):
-        """Return the gradients of a backward pass by `layer.role`, on the device."""
-        return {name: parameter.grad() for name, (_, _, parameter) in self._placed.items()}
+        """Return each context's gradients of a backward pass by `layer.role`."""
+        return {name: parameter.list_grad() for name, (_, _, parameter) in self._placed.items()}
 
     def canonical(self, name, array):
         """Return a copy of a gradient or a parameter on the host, in the canonical layout."""

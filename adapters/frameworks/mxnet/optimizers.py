@@ -4,6 +4,7 @@ Both update several arrays by one operation.
 """
 
 import math
+from functools import partial
 
 import numpy
 from mxnet import nd, optimizer
@@ -61,17 +62,24 @@ class Training(object):
     Not gluon.Trainer itself, which refuses to take two steps by the same gradients. how: a note.
     """
 
-    def __init__(self, name, parameters):
-        """name: of velodrome.adapters.optimizers.NAMES. parameters: Gluon's, all trained."""
-        own, self.how = _make(name)
-        self._updater = optimizer.get_updater(own)
-        self._indices = tuple(range(len(parameters)))
-        self._weights = tuple(parameter.data() for parameter in parameters)
-        self._gradients = tuple(parameter.grad() for parameter in parameters)
+    def __init__(self, name, parameters, contexts=1):
+        """name: of velodrome.adapters.optimizers.NAMES. parameters: Gluon's, all trained.
+
+        contexts: how many have the parameters. Each has an updater, as with gluon.Trainer.
+        """
+        indices = tuple(range(len(parameters)))
+        self._updates = []
+        for number in range(contexts):
+            own, self.how = _make(name)
+            weights = tuple(parameter.list_data()[number] for parameter in parameters)
+            gradients = tuple(parameter.list_grad()[number] for parameter in parameters)
+            updater = optimizer.get_updater(own)
+            self._updates.append(partial(updater, indices, gradients, weights))
 
     def update(self):
         """Take one step by the parameters' gradients."""
-        self._updater(self._indices, self._gradients, self._weights)
+        for update in self._updates:
+            update()
 
 
 def _make(name):

@@ -72,12 +72,16 @@ Step = Tuple[Layer, Tuple[numpy.ndarray, ...], numpy.ndarray]  # layer, inputs, 
 
 
 class Network(object):
-    """A model with its weights. operations: one per kind of layer."""
+    """A model with its weights. operations: one per kind of layer.
+
+    devices: how many share a batch equally. A batch normalization sees the examples of one.
+    """
 
     def __init__(
         self, model: Model, weights: Dict[str, numpy.ndarray], operations: Dict[type, Operation]
     ) -> None:
         self.model = model
+        self.devices = 1
         self._precision: Optional[Precision] = None
         self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
         self._reads = shapes.list_inputs(model)

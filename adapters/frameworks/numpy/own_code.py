@@ -61,6 +61,19 @@ class Adapter(CodeAdapter):
     def gradient(self, index: int) -> Tuple[Any, Arrays]:
         return self.read_gradient(self._call(self.code.gradient, index))
 
+    def start_inference(self, statistics: Arrays) -> None:
+        """Do nothing: the file's function for inference is one of its own."""
+
+    def inference(self, index: int) -> Tuple[Any, int]:
+        return self._call(self.code.inference, index), index
+
+    def end_inference(self) -> None:
+        """Do nothing."""
+
+    def output(self, handle: Tuple[Any, int]) -> numpy.ndarray:
+        examples = inputs.count_examples(self._batches[handle[1]])
+        return self.require_output(numpy.asarray(handle[0]), examples)
+
     def synchronize(self) -> None:
         """Return at once: NumPy's calls return when they are done."""
 

@@ -11,7 +11,10 @@ import tensorflow as tf
 
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.division import divide_batch
 from velodrome.adapters.frameworks.graph import is_time_first, require_options
+from velodrome.adapters.frameworks.tensorflow.device import find_gpu, make_devices, set_threads
+from velodrome.adapters.frameworks.tensorflow.divided_network import DividedNetwork
 from velodrome.adapters.frameworks.tensorflow.loading import DatasetReader, read_batch
 from velodrome.adapters.frameworks.tensorflow.network import Network
 from velodrome.adapters.frameworks.tensorflow.notes import notes
@@ -21,7 +24,10 @@ from velodrome.adapters.frameworks.tensorflow.operations import (
     LOWER_ON_CPU,
     OPERATIONS,
 )
+from velodrome.adapters.frameworks.tensorflow.placement import OneDevice, mirror
+from velodrome.adapters.frameworks.tensorflow.workers import WorkerDevices
 from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
+from velodrome.adapters.groups.addresses import open_exchange
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.tolerances import DTYPES
@@ -37,6 +43,7 @@ XLA_LENGTH_MULTIPLE = 16
 class Adapter(contract.Adapter):
     """Maps kinds of layers by OPERATIONS, and CHOICES for the variant and the device on top."""
 
+    group_form = contract.BY_DEVICES
     losses = LOSSES
     early_epsilon = True  # of Keras' AdamW: keras/src/optimizers/adam.py, update_step
 
@@ -49,9 +56,10 @@ class Adapter(contract.Adapter):
         self._model, self._variant, self._dtype = model, variant, dtype
         self._forward = self._gradient = None  # made with the first batches
         self._inference = self._trainer = None  # made at their first start
-        _set_threads(threads)
-        self._gpu = _gpu(device, dtype)
+        self._gpu = find_gpu(device, dtype)
         self._device = "/GPU:0" if self._gpu else "/CPU:0"
+        self._placement = OneDevice(self._device)
+        self._threads = threads
 
     @staticmethod
     def version():
@@ -70,9 +78,25 @@ class Adapter(contract.Adapter):
             found.update(LOWER_ON_CPU)
         return found
 
+    def meet(self, host):
+        return open_exchange(host)
+
+    def join(self, group):
+        if self._variant == "eager":
+            raise contract.Unsupported(
+                "eager calls run on one device: MirroredStrategy runs those of its devices one "
+                "after the other. Use the variant graph or xla"
+            )
+        set_threads(self._threads, group.devices)  # before MirroredStrategy's first operation
+        device = "gpu" if self._gpu else "cpu"
+        names = make_devices(device, group.devices)
+        self._placement = WorkerDevices(device, group) if group.size > 1 else mirror(names)
+
     def build(self, weights):
-        with tf.device(self._device):
-            self._network = Network(
+        if self._placement.total == 1:
+            set_threads(self._threads)  # not earlier: they cannot be set twice
+        with self._placement.scope():
+            self._network = self._functions = Network(
                 self._model,
                 weights,
                 self.operations(),
@@ -80,14 +104,15 @@ class Adapter(contract.Adapter):
                 self._dtype,
                 self._length_multiple(),
             )
+        if self._placement.total > 1:
+            self._functions = DividedNetwork(self._network, compiles=self._variant == "xla")
 
     def load(self, batches):
-        with tf.device(self._device):
-            self._network.reserve(len(batches[0].inputs))
-            self._batches = tuple(self._load_batch(batch) for batch in batches)
+        self._batches = tuple(self._load_batch(batch) for batch in batches)
+        self._network.reserve(len(batches[0].inputs), self._placement)
         if self._forward is None:
-            self._forward = self._function(self._network.forward)
-            self._gradient = self._function(self._network.gradient)
+            self._forward = self._function(self._functions.forward)
+            self._gradient = self._function(self._functions.gradient)
 
     def set_parameter(self, name, values):
         self._network.assign(name, values)
@@ -123,19 +148,19 @@ class Adapter(contract.Adapter):
             tf.test.experimental.sync_devices()
 
     def loss(self, handle):
-        return float(handle[0])
+        return float(self._placement.read("the loss", handle[0]))
 
     def gradients(self, handle):
-        return self._network.canonical(handle[1:])
+        return self._network.canonical("the gradient of", handle[1:], self._placement)
 
     def output(self, handle):
-        return self._network.output(handle)
+        return self._network.output(handle, self._placement)
 
     def start_inference(self, statistics):
-        with tf.device(self._device):
+        with self._placement.scope():
             self._network.assign_statistics(statistics)
         if self._inference is None:
-            self._inference = self._function(self._network.inference)
+            self._inference = self._function(self._functions.inference)
 
     def inference(self, index):
         return self._inference(self._batches[index])
@@ -144,7 +169,7 @@ class Adapter(contract.Adapter):
         """Do nothing: evaluation is a function of its own."""
 
     def start_training(self, optimizer, weights):
-        with tf.device(self._device):
+        with self._placement.scope():
             if self._trainer is None or self._trainer.name != optimizer:
                 self._make_trainer(optimizer)
             self._trainer.restart(weights)
@@ -161,23 +186,22 @@ class Adapter(contract.Adapter):
         return self._step(self._batches[index])
 
     def parameters(self):
-        for name, values in self._network.canonical(self._network.trained):
+        found = self._network.canonical("the values of", self._network.trained, self._placement)
+        for name, values in found:
             yield name, numpy.array(values)  # TensorFlow's own may share the variable's memory
 
     def kept_shares(self):
-        rates = {
-            layer.name: layer.rate
-            for layer in self._model.layers
-            if isinstance(layer, kinds.Dropout)
-        }
-        return {
-            layer.name: contract.measure_kept_share(read[0].numpy(), output.numpy())
-            for layer, read, output in self._network.steps(self._batches[0], rates)
-            if layer.name in rates
-        }
+        parts = self._placement.list_parts(self._batches[0])
+        found = [self._network.kept_shares(part) for part in parts]
+        return {name: sum(own[name] for own in found) / len(found) for name in found[0]}
 
     def peak_memory_bytes(self):
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self._gpu else 0
+        if not self._gpu:
+            return 0
+        return sum(
+            tf.config.experimental.get_memory_info("GPU:{}".format(number))["peak"]
+            for number in range(self._placement.count)
+        )
 
     def kernels(self):
         """Return eigen and onednn; TensorFlow does not report oneDNN's version or instructions."""
@@ -185,20 +209,19 @@ class Adapter(contract.Adapter):
         return tuple("{} via tensorflow {}".format(name, tf.__version__) for name in names)
 
     def notes(self):
-        found = notes(
-            self._model, self._variant, bool(self._gpu), self._dtype, self._length_multiple()
-        )
-        return (*found, self._trainer.note()) if self._trainer else tuple(found)
+        given = (self._variant, bool(self._gpu), self._dtype, self._length_multiple())
+        found = (*notes(self._model, *given), *self._placement.notes(self._variant))
+        return (*found, self._trainer.note()) if self._trainer else found
 
     def _make_trainer(self, optimizer):
         # Imports Keras, which takes seconds, and only these phases need it.
         from velodrome.adapters.frameworks.tensorflow.training import Trainer
 
-        self._trainer = Trainer(self._network, optimizer)
+        self._trainer = Trainer(self._functions, optimizer, self._placement.total)
         self._step = self._function(self._trainer.step, rehearsal=self._trainer.rehearsal)
-        self._update = self._trainer.update
+        self._update = self._placement.run(self._trainer.update)
         if self._variant != "eager":
-            self._update = self._trace(self._trainer.update)
+            self._update = self._trace(self._update)
 
     def _function(self, call, **options):
         """Return the timed form of a call: traced once for all batches, whatever their lengths.
@@ -207,17 +230,22 @@ class Adapter(contract.Adapter):
         """
         if self._variant == "eager":
             return call
+        call = self._placement.run_on_batch(call)
         traced = self._trace(call, input_signature=[_signature(self._batches)])
         if self._variant == "graph":
             return traced
         return WarmCompiledFunction(traced, self._batches, **options)
 
     def _trace(self, call, **options):
-        compiles = True if self._variant == "xla" else None
-        return tf.function(call, autograph=False, jit_compile=compiles, **options)
+        compiles = self._variant == "xla" and self._placement.total == 1
+        return tf.function(call, autograph=False, jit_compile=compiles or None, **options)
 
     def _load_batch(self, batch):
-        """Load a batch; integers have 64 bits, since TensorFlow keeps 32-bit ones off a GPU."""
+        parts = divide_batch(batch, self._placement.count)
+        return self._placement.place([self._convert_batch(part) for part in parts])
+
+    def _convert_batch(self, batch):
+        """Return arrays by name; integers have 64 bits: TensorFlow keeps 32-bit ones off a GPU."""
         time_first = is_time_first(self._model)
         multiple = 1 if batch.lengths is None else self._length_multiple()
         inputs = channels_last.convert_inputs(batch.inputs, multiple, time_first)
@@ -225,12 +253,12 @@ class Adapter(contract.Adapter):
             inputs = inputs.astype(numpy.int64)
         elif inputs.ndim == 3 and time_first:
             inputs = inputs.swapaxes(0, 1)
-        found = {"inputs": tf.constant(inputs)}
+        found = {"inputs": inputs}
         if batch.labels is not None:
             labels = batch.labels.T if time_first else batch.labels  # per step, or per example
-            found["labels"] = tf.constant(labels.astype(numpy.int64))
+            found["labels"] = labels.astype(numpy.int64)
         if batch.lengths is not None:
-            found["lengths"] = tf.constant(batch.lengths)
+            found["lengths"] = batch.lengths
         return found
 
     def _length_multiple(self):
@@ -252,32 +280,6 @@ def _signature(batches):
         shape = [own[0] if len(set(own)) == 1 else None for own in lengths]
         found[name] = tf.TensorSpec(shape, tensor.dtype, name)
     return found
-
-
-def _set_threads(threads):
-    """Run one operation at a time, so that no more than `threads` threads compute."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _gpu(device, dtype):
-    """Return the first visible GPU; None for the CPU."""
-    if device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-        return None
-    if not tf.test.is_built_with_cuda():
-        raise contract.Unsupported(
-            "this build of TensorFlow, {}, has no CUDA".format(tf.__version__)
-        )
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        raise contract.Unsupported(
-            "TensorFlow {} was built for CUDA and sees no GPU".format(tf.__version__)
-        )
-    tf.config.set_visible_devices(gpus[:1], "GPU")
-    tf.config.experimental.set_memory_growth(gpus[0], True)  # noqa: FBT003
-    tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
-    return gpus[0]
 
 
 def _has_onednn():

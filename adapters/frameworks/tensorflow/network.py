@@ -5,7 +5,7 @@ import collections
 import numpy
 import tensorflow as tf
 
-from velodrome.adapters.contract import LOSS_SCALE, Unsupported
+from velodrome.adapters.contract import LOSS_SCALE, Unsupported, measure_kept_share
 from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.graph import (
     find_entry,
@@ -15,6 +15,7 @@ from velodrome.adapters.frameworks.graph import (
     share_tied,
 )
 from velodrome.adapters.frameworks.tensorflow.operations import TensorflowContext
+from velodrome.adapters.frameworks.tensorflow.placement import find_replica
 from velodrome.adapters.frameworks.tensorflow.precision import Precision
 from velodrome.adapters.frameworks.tensorflow.transformer_layers import make_tables
 from velodrome.adapters.models import layers as kinds
@@ -53,7 +54,7 @@ class Network(object):
         self._spent = list_spent(model)
         self._statistics = {}
         self._rates = {layer.name: tf.Variable(0.0) for layer in _of_kind(model, kinds.Dropout)}
-        self._copies = {}
+        self._copies = [{}]  # per device
 
     def assign(self, key, values):
         """Give a trained parameter other values, canonical layout."""
@@ -77,15 +78,18 @@ class Network(object):
             else:
                 self._statistics[name] = tf.Variable(values, trainable=False, name=name)
 
-    def reserve(self, batch_size):
-        """Reserve the memory that a Duplicate fills, once the batch size is known."""
-        if self._copies:
+    def reserve(self, batch_size, placement):
+        """Reserve what a Duplicate fills on each device, once the batch size is known."""
+        if self._copies[0]:
             return
         outputs = shapes.compute_output_shapes(self._model)
         for layer in _of_kind(self._model, kinds.Duplicate):
             if layer is not self._model.layers[-1] or self._trained:
                 raise Unsupported("the tensorflow adapter has no Duplicate before other layers")
-            self._copies[layer.name] = tf.Variable(tf.zeros((batch_size,) + outputs[layer.name]))
+            shape = (batch_size // placement.count,) + outputs[layer.name]
+            self._copies = [
+                {layer.name: variable} for variable in placement.make_variables(tf.zeros(shape))
+            ]
 
     def set_dropout(self, active):
         for layer in _of_kind(self._model, kinds.Dropout):
@@ -118,7 +122,12 @@ class Network(object):
         """
         values = {"input": batch["inputs"]}
         call = TensorflowContext(
-            batch.get("lengths"), rates, self._copies, self._time_first, self._tables, statistics
+            batch.get("lengths"),
+            rates,
+            self._copies[find_replica() % len(self._copies) if len(self._copies) > 1 else 0],
+            self._time_first,
+            self._tables,
+            statistics,
         )
         cast = self._precision
         for layer, operation in self._steps:
@@ -129,15 +138,32 @@ class Network(object):
                 del values[name]
             yield layer, read, values[layer.name]
 
-    def canonical(self, gradients):
-        """Yield (key, gradient) of each trained parameter, in the canonical layout, on the host."""
-        for (name, _, layer, source), own in zip(self._trained, gradients):
-            yield name, channels_last.restore_parameter(layer, own.numpy(), source)
+    def kept_shares(self, batch):
+        """Map each dropout layer to the share of its non-zero inputs that stay non-zero."""
+        rates = {layer.name: layer.rate for layer in _of_kind(self._model, kinds.Dropout)}
+        return {
+            layer.name: measure_kept_share(read[0].numpy(), output.numpy())
+            for layer, read, output in self.steps(batch, rates)
+            if layer.name in rates
+        }
 
-    def output(self, result):
+    def canonical(self, what, found, placement):
+        """Yield (key, array) of each trained parameter, in the canonical layout, on the host.
+
+        found: a gradient or a variable of each; what: their name in a reason for Disagreed.
+        """
+        for (name, _, layer, source), own in zip(self._trained, found):
+            array = placement.read("{} {}".format(what, name), own)
+            yield name, channels_last.restore_parameter(layer, array, source)
+
+    def output(self, result, placement):
         """Return the output of `inference`, or of `forward` without a loss, float32 on the host."""
-        kept = result[0] if result else self._copies[self._model.layers[-1].name]
-        array = kept.numpy().astype(numpy.float32, copy=False)
+        last = self._model.layers[-1].name
+        kept = placement.list_copies(result[0]) if result else [own[last] for own in self._copies]
+        return numpy.concatenate([self._restore_output(part) for part in kept])
+
+    def _restore_output(self, part):
+        array = part.numpy().astype(numpy.float32, copy=False)
         if self._time_first and array.ndim == 3:
             array = array.swapaxes(0, 1)
         return channels_last.restore_output(array)

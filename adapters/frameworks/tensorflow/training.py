@@ -8,17 +8,32 @@ import tensorflow as tf
 from velodrome.adapters.optimizers import ADAMW, SGD
 
 
-def _make_sgd():
-    return keras.optimizers.SGD(learning_rate=SGD.learning_rate, momentum=SGD.momentum)
+def _make_sgd(devices):
+    kind = _without_reduction(keras.optimizers.SGD) if devices > 1 else keras.optimizers.SGD
+    return kind(learning_rate=SGD.learning_rate, momentum=SGD.momentum)
 
 
-def _make_adamw():
-    return keras.optimizers.AdamW(
+def _make_adamw(devices):
+    kind = _without_reduction(keras.optimizers.AdamW) if devices > 1 else keras.optimizers.AdamW
+    return kind(
         learning_rate=ADAMW.learning_rate,
         beta_1=ADAMW.beta1,
         beta_2=ADAMW.beta2,
         epsilon=ADAMW.epsilon,
         weight_decay=ADAMW.weight_decay,
+    )
+
+
+def _without_reduction(kind):
+    """Return the optimizer without its all-reduce: it is given the mean of all devices.
+
+    Keras' own would add them up once more. Keras 3 has no public option for it, Keras 2 had
+    skip_gradients_aggregation.
+    """
+    return type(
+        kind.__name__,
+        (kind,),
+        {"_all_reduce_sum_gradients": lambda optimizer, pairs: list(pairs)},
     )
 
 
@@ -31,11 +46,11 @@ class Trainer(object):
     Its state is in variables, so that update and step may each be a tf.function.
     """
 
-    def __init__(self, network, name):
+    def __init__(self, network, name, devices=1):
         """Make the optimizer's variables. name: of velodrome.adapters.optimizers.NAMES."""
         self.name = name
         self._network = network
-        self._optimizer = OPTIMIZERS[name]()
+        self._optimizer = OPTIMIZERS[name](devices)
         self._optimizer.build(network.trained)
 
     def restart(self, weights):

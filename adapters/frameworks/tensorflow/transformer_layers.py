@@ -5,6 +5,7 @@ n), or (time, batch, n) where a recurrent layer reads them so. Products run on t
 steps: a product of three dimensions by two would be one for each example.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy
@@ -27,13 +28,18 @@ class AttentionTables(NamedTuple):
 
 
 def make_tables(layer, steps, size):
-    """Make an attention's tables. steps: the longest sequence; size: the values of a head."""
+    """Make an attention's tables. steps: the longest sequence; size: the values of a head.
+
+    On several devices they are variables: a constant would lie on the first device alone.
+    """
+    mirrored = tf.distribute.has_strategy()
+    keep = partial(tf.Variable, trainable=False) if mirrored else tf.constant
     mask = cosine = sine = None
     if layer.causal:
-        mask = tf.constant(numpy.triu(numpy.full((steps, steps), tf.float32.min, "float32"), 1))
+        mask = keep(numpy.triu(numpy.full((steps, steps), tf.float32.min, "float32"), 1))
     if layer.rotary:
         cosine, sine = (
-            tf.constant(table.astype(numpy.float32))
+            keep(table.astype(numpy.float32))
             for table in compute_rotations(layer.rotary, steps, size // 2)
         )
     return AttentionTables(mask, cosine, sine)

@@ -9,38 +9,50 @@ from torch import nn
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
-from velodrome.adapters.frameworks.graph import is_time_first, require_options
-from velodrome.adapters.frameworks.torch import built_in, precision
+from velodrome.adapters.frameworks.graph import is_time_first
+from velodrome.adapters.frameworks.torch import (
+    built_in,
+    collectives,
+    copies,
+    dropouts,
+    parallel,
+    precision,
+    sharding,
+)
 from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.frameworks.torch.loading import DatasetReader, read_batch
 from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
 from velodrome.adapters.frameworks.torch.network import Network
 from velodrome.adapters.frameworks.torch.steps import ComposedRmsNorm
-from velodrome.adapters.frameworks.torch.training import Trainer
-from velodrome.adapters.frameworks.torch.version import RELEASE
+from velodrome.adapters.frameworks.torch.training import Trainer, describe_optimizer
+from velodrome.adapters.frameworks.torch.variants import forbid_fallback, require_variant
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.tolerances import DTYPES
-
-VARIANTS = ("eager", "channels_last", "compile")
+from velodrome.adapters.models.collectives import find_operation
 
 
 class Adapter(contract.Adapter):
     """A handle is (loss or output, gradients in the order of the trained parameters)."""
 
+    group_form = contract.BY_PROCESSES
     modules = MODULES
     losses = LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
-        _require(variant, dtype)
+        require_variant(variant, dtype)
+        if model.is_collective:
+            collectives.require_plain(variant, dtype)
+            self.waits_by_design = collectives.WAITS
         self._model, self._variant, self._dtype = model, variant, dtype
         self._device = find(device)
         precision.require_precision(self._device, dtype)
         self._on_gpu = self._device.type == "cuda"
+        self._is_sharded = variant == "fsdp"
         self._memory_format = (
             torch.channels_last if variant == "channels_last" else torch.contiguous_format
         )
         settle(self._device, threads, dtype)
-        self._infer = self._trainer = None
+        self._infer = self._trainer = self._copier = None
+        self._group = contract.Group()
         self._drops = True  # as torch's modules begin
 
     @staticmethod
@@ -50,41 +62,73 @@ class Adapter(contract.Adapter):
     def device_name(self):
         return torch.cuda.get_device_name(self._device) if self._on_gpu else ""
 
+    def meet(self, host):
+        return parallel.open_store(host)
+
+    def join(self, group):
+        self._device = parallel.join_group(group, self._device)
+        self._group = group
+
     def build(self, weights):
         if self._has(kinds.Lstm):
             precision.require_lstm(self._device, self._dtype)
         self._network = Network(self._model, self.modules, self.losses)
+        if self._is_sharded:
+            self._build_sharded(weights)
+        else:
+            self._build_whole(weights)
+        self._call, self._train = (
+            precision.run_in_autocast(call, self._device, self._dtype)
+            for call in (self._call, self._train)
+        )
+
+    def _build_whole(self, weights):
         trained = self._network.fill(self._model, weights, self._tensor)
         self._names, self._trained = tuple(trained), tuple(trained.values())
         self._eager = self._call = self._network.eager()
         if self._variant == "compile":
-            _forbid_fallback()
+            forbid_fallback()
             self._call = self._network.compile_steps()
-        self._call = precision.run_in_autocast(self._call, self._device, self._dtype)
+        if self._model.is_transfer:
+            copies.require_plain(self._variant, self._dtype)
+            self._copier = copies.TorchCopier(self._model, self._device, self._group)
+            self._call = self._copier
+        self._train = self._call
+        if self._group.size > 1 and self._trained:
+            modules = [step.module for step in self._network.steps]
+            self._train = parallel.wrap_loss(modules, self._call, self._device)
+
+    def _build_sharded(self, weights):
+        sharding.require_group(self._group)
+        whole = self._network.fill(self._model, weights, torch.tensor)  # on the host
+        self._sharded, trained = sharding.shard(self._network, whole, self._device)
+        self._names, self._trained = tuple(trained), tuple(trained.values())
+        self._eager = self._call = self._sharded.loss
+        self._train = self._sharded.differentiable
 
     def load(self, batches):
         self._batches = tuple(self._load_batch(batch) for batch in batches)
         if self._has(kinds.Duplicate):  # makes the memory it copies to, which is no compiled code's
             with torch.no_grad():
                 self._eager(*self._batches[0])
+        operation = find_operation(self._model)
+        if operation:  # in all processes at once, as each loads its share
+            collectives.try_once(operation, self._eager, self._batches[0])
 
     def set_parameter(self, name, values):
-        with torch.no_grad():
-            self._trained[self._names.index(name)].copy_(self._tensor(values))
+        sharding.assign(self._trained[self._names.index(name)], self._tensor(values))
 
     def set_dropout(self, active):
-        # Only these: cuDNN wants an LSTM in training mode to go backward.
         self._drops = active
-        for _, module in self._dropouts():
-            module.train(active)
+        dropouts.set_dropout(self._network, active)
 
     def forward(self, index):
         with torch.no_grad():
             return self._call(*self._batches[index]), ()
 
     def gradient(self, index):
-        loss = self._call(*self._batches[index])
-        return loss, precision.differentiate(loss, self._trained, self._dtype)
+        loss = self._train(*self._batches[index])
+        return loss, self._differentiate(loss)
 
     def start_inference(self, statistics):
         for step in self._network.steps:
@@ -95,14 +139,19 @@ class Adapter(contract.Adapter):
                     for role in ("mean", "variance")
                 )
         if self._infer is None:
-            make = self._network.eager
-            if self._variant == "compile":
-                make = self._network.compile_steps
-            call = make(without_loss=True)
+            call = self._make_inference()
             self._infer = precision.run_in_autocast(call, self._device, self._dtype)
 
+    def _make_inference(self):
+        if self._is_sharded:
+            return self._sharded.output
+        if self._variant == "compile":
+            return self._network.compile_steps(without_loss=True)
+        return self._network.eager(without_loss=True)
+
     def inference(self, index):
-        with torch.inference_mode():
+        # FSDP keeps its gathered parameters, and of inference_mode they could not be trained.
+        with torch.no_grad() if self._is_sharded else torch.inference_mode():
             return self._infer(*self._batches[index]), ()
 
     def end_inference(self):
@@ -110,9 +159,8 @@ class Adapter(contract.Adapter):
             step.module.train(self._drops or not isinstance(step.module, nn.Dropout))
 
     def start_training(self, optimizer, weights):
-        with torch.no_grad():
-            for name, parameter in zip(self._names, self._trained):
-                parameter.copy_(self._tensor(weights[name]))
+        for name, parameter in zip(self._names, self._trained):
+            sharding.assign(parameter, self._tensor(weights[name]))
         self._trainer = Trainer(optimizer, self._trained, self._dtype)
 
     def keep_gradients(self, index):
@@ -125,13 +173,17 @@ class Adapter(contract.Adapter):
 
     def step(self, index):
         self._trainer.clear()
-        loss = self._call(*self._batches[index])
+        loss = self._train(*self._batches[index])
         self._trainer.step(loss)
         return loss, ()
 
     def parameters(self):
         for name, parameter in zip(self._names, self._trained):
-            yield name, parameter.detach().to("cpu", copy=True).contiguous().numpy()
+            yield name, _copy_to_host(sharding.gather(parameter))
+
+    def own_parameters(self):
+        for name, parameter in zip(self._names, self._trained):
+            yield name, _copy_to_host(sharding.take_own(parameter))
 
     def start_loading(self, dataset, workers):
         self._reader = DatasetReader(
@@ -163,7 +215,11 @@ class Adapter(contract.Adapter):
 
     def gradients(self, handle):
         for name, gradient in zip(self._names, handle[1]):
-            yield name, gradient.detach().cpu().contiguous().numpy()
+            yield name, _read(sharding.gather(gradient))
+
+    def own_gradients(self, handle):
+        for name, gradient in zip(self._names, handle[1]):
+            yield name, _read(sharding.take_own(gradient))
 
     def output(self, handle):
         output = handle[0].detach().float().cpu()
@@ -172,17 +228,7 @@ class Adapter(contract.Adapter):
         return output.contiguous().numpy()
 
     def kept_shares(self):
-        shares, hooks, modes = {}, [], []
-        for name, module in self._dropouts():
-            hooks.append(module.register_forward_hook(_make_hook(name, shares)))
-            modes.append(module.training)
-        self.set_dropout(True)
-        with torch.no_grad():
-            self._eager(*self._batches[0])
-        for (_, module), hook, mode in zip(self._dropouts(), hooks, modes):
-            hook.remove()
-            module.train(mode)
-        return shares
+        return dropouts.measure_kept_shares(self._network, lambda: self._eager(*self._batches[0]))
 
     def peak_memory_bytes(self):
         return torch.cuda.max_memory_allocated(self._device) if self._on_gpu else 0
@@ -193,6 +239,10 @@ class Adapter(contract.Adapter):
     def notes(self):
         return tuple(self._notes())
 
+    def _differentiate(self, loss):
+        form = parallel if self._group.size > 1 else precision
+        return form.differentiate(loss, self._trained, self._dtype)
+
     def _tensor(self, array):
         """Copy to the device; images and convolution weights have the variant's layout."""
         layout = self._memory_format if array.ndim == 4 else torch.contiguous_format
@@ -201,6 +251,8 @@ class Adapter(contract.Adapter):
     def _load_batch(self, batch):
         """Return Network's arguments. torch needs 64-bit integers, and an LSTM time first."""
         inputs, labels, lengths = batch
+        if self._copier:
+            return self._copier.place(inputs), labels, lengths
         if is_time_first(self._model):
             inputs = inputs.swapaxes(0, 1)
             labels = labels.T if labels is not None else None  # per example, or per step
@@ -211,13 +263,6 @@ class Adapter(contract.Adapter):
 
     def _has(self, kind):
         return any(isinstance(layer, kind) for layer in self._model.layers)
-
-    def _dropouts(self):
-        return [
-            (step.name, step.module)
-            for step in self._network.steps
-            if isinstance(step.module, nn.Dropout)
-        ]
 
     def _notes(self):
         if self._variant == "channels_last" and not self._has(kinds.Conv):
@@ -231,39 +276,25 @@ class Adapter(contract.Adapter):
         if any(isinstance(step.module, ComposedRmsNorm) for step in self._network.steps):
             yield format_note(kinds.RmsNorm, "of the mean of squares, a root and a product")
         if self._trainer is not None:
-            yield "torch's {} optimizer".format(self._trainer.kind)
+            yield describe_optimizer(self._trainer, self._variant)
         for note in precision.describe(self._device, self._dtype):
             yield note
+        if self._model.is_collective:
+            yield from collectives.describe(find_operation(self._model), self._group.size)
+        elif self._copier:
+            yield from self._copier.describe()
+        elif self._group.size > 1:
+            form = sharding if self._is_sharded else parallel
+            yield from form.describe(self._group.size)
 
 
-def _require(variant, dtype):
-    require_options("torch", (variant, VARIANTS), (dtype, DTYPES))
-    if variant == "compile" and RELEASE < (2, 1):
-        raise contract.Unsupported(
-            "torch {} loses the gradients of compiled code; compile needs 2.1 or newer".format(
-                torch.__version__
-            )
-        )
+def _read(tensor):
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _copy_to_host(tensor):
+    return tensor.detach().to("cpu", copy=True).contiguous().numpy()
 
 
 def _widen(array):
     return array.astype("int64") if array.dtype.kind == "i" else array
-
-
-def _make_hook(name, shares):
-    """Return a forward hook that records the share of non-zero inputs with a non-zero output."""
-
-    def count(module, inputs, output):
-        is_nonzero = inputs[0] != 0
-        shares[name] = float((output[is_nonzero] != 0).float().mean())
-
-    return count
-
-
-def _forbid_fallback():
-    """Make torch fail beyond its limit of recompilations, instead of continuing uncompiled."""
-    from torch._dynamo import config  # takes a second to import, and only this variant needs it
-
-    for name in ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit"):  # newer, older torch
-        if hasattr(config, name):
-            setattr(config, name, True)

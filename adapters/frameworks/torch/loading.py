@@ -4,14 +4,13 @@ A worker is a process, with one thread. On a CPU it decodes to float32; for a GP
 pixels, a quarter of the bytes, which are pinned, copied, and scaled on the device.
 """
 
-import os
-
 import numpy
 import torch
 from torch.utils import data
 
 from velodrome.adapters.contract import BATCHES_AHEAD, Batch
-from velodrome.adapters.datasets.records import CENTER, PIXELS, SCALE, decode_record
+from velodrome.adapters.datasets.reading import EndlessBatches, RecordReader
+from velodrome.adapters.datasets.records import CENTER, PIXELS, SCALE
 
 
 class DatasetReader(object):
@@ -24,7 +23,7 @@ class DatasetReader(object):
         options = {"prefetch_factor": BATCHES_AHEAD} if workers else {}
         loader = data.DataLoader(
             _Records(dataset),
-            batch_sampler=_EndlessBatches(dataset),
+            batch_sampler=EndlessBatches(dataset),
             num_workers=workers,
             collate_fn=_Collation(memory_format, time_first, scales=not self._scales_here),
             pin_memory=on_gpu,
@@ -59,39 +58,11 @@ def read_batch(batch, time_first):
     return Batch(inputs, None if labels is None else labels.cpu().numpy().astype(numpy.int32))
 
 
-class _Records(data.Dataset):
-    """The examples of a data set by their number. Each process opens the file itself."""
-
-    def __init__(self, dataset):
-        self._dataset, self._descriptor, self._owner = dataset, -1, 0
-
-    def __len__(self):
-        return self._dataset.records
+class _Records(RecordReader, data.Dataset):
+    """The examples of a data set, as they are stored."""
 
     def __getitem__(self, index):
-        if self._owner != os.getpid():
-            self._descriptor, self._owner = os.open(self._dataset.path, os.O_RDONLY), os.getpid()
-        size = self._dataset.record_bytes
-        start = self._dataset.header_bytes + index * size
-        return decode_record(os.pread(self._descriptor, size, start), self._dataset.layout)
-
-    def __del__(self):
-        if self._owner == os.getpid():
-            os.close(self._descriptor)
-
-
-class _EndlessBatches(object):
-    """The numbers of each batch's examples, in the order of the file, over and over."""
-
-    def __init__(self, dataset):
-        size = dataset.batch_size
-        starts = range(0, dataset.records, size)
-        self._batches = [list(range(start, start + size)) for start in starts]
-
-    def __iter__(self):
-        while True:
-            for batch in self._batches:
-                yield batch
+        return self.read(index)
 
 
 class _Collation(object):

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from velodrome.adapters.frameworks.torch import steps
 from velodrome.adapters.frameworks.torch.attention import AttentionModule
+from velodrome.adapters.frameworks.torch.collectives import CollectiveModule
 from velodrome.adapters.frameworks.torch.recurrent import GruModule, LstmModule
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -147,6 +148,8 @@ MODULES = {
     kinds.ClassToken: lambda layer, source: steps.ClassTokenModule(),
     kinds.FirstStep: lambda layer, source: steps.FirstStepModule(),
     kinds.Duplicate: lambda layer, source: CopyModule(),
+    kinds.Collective: lambda layer, source: CollectiveModule(layer.operation),
+    kinds.Transfer: lambda layer, source: nn.Identity(),  # torch.copies copies what it reads
 }
 
 # In a model with a recurrent layer sequences are (time, batch, n): what reads them otherwise there,

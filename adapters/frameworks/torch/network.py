@@ -29,7 +29,7 @@ class Step(NamedTuple):
     name: str
     module: nn.Module
     reads: Tuple[str, ...]
-    process_times: Tuple[str, ...]
+    spent: Tuple[str, ...]
 
 
 def walk(steps, values):
@@ -41,7 +41,10 @@ def walk(steps, values):
 
 
 class Part(nn.Module):
-    """Consecutive steps to be compiled, from the tensors `takes` to the tensors `gives`."""
+    """Consecutive steps as one module, from the tensors `takes` to the tensors `gives`.
+
+    spent: those of `takes` that nothing reads later.
+    """
 
     def __init__(self, steps, needed):
         """needed: names that later steps read."""
@@ -50,9 +53,10 @@ class Part(nn.Module):
         reads = [read for step in steps for read in step.reads]
         self.takes = tuple(name for name in dict.fromkeys(reads) if name not in made)
         self.gives = tuple(name for name in made if name in needed)
+        self.spent = tuple(name for step in steps for name in step.spent if name in self.takes)
         self.compilable = not any(isinstance(step.module, RECURRENT) for step in steps)
         self.members = nn.ModuleList(step.module for step in steps)
-        self._wiring = tuple((step.name, step.reads, step.process_times) for step in steps)
+        self._wiring = tuple((step.name, step.reads, step.spent) for step in steps)
 
     def forward(self, *tensors):
         values = {}
@@ -121,7 +125,7 @@ class Network(object):
         options = dict({"fullgraph": True, "dynamic": self._is_padded or None}, **options)
         parts = [
             (torch.compile(part, **options) if part.compilable else part, part.takes, part.gives)
-            for part in _parts(self._up_to(without_loss))
+            for part in make_parts(_split_at_recurrent(self._up_to(without_loss)))
         ]
         result = parts[-1][2][-1]
 
@@ -194,15 +198,20 @@ def _list_spent(reads):
     return reversed(spent)
 
 
-def _parts(steps):
+def make_parts(runs):
+    """Return a Part of each run of steps; the runs are consecutive."""
+    parts, needed = [], {runs[-1][-1].name}
+    for own in reversed(runs):
+        parts.append(Part(own, needed))
+        needed = needed.union(*[step.reads for step in own])
+    return tuple(reversed(parts))
+
+
+def _split_at_recurrent(steps):
     runs = [[]]
     for step in steps:
         alone = isinstance(step.module, RECURRENT)
         if runs[-1] and (alone or isinstance(runs[-1][-1].module, RECURRENT)):
             runs.append([])
         runs[-1].append(step)
-    parts, needed = [], {steps[-1].name}
-    for own in reversed(runs):
-        parts.append(Part(own, needed))
-        needed = needed.union(*[step.reads for step in own])
-    return tuple(reversed(parts))
+    return runs

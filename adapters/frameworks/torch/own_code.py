@@ -1,6 +1,7 @@
 """Adapter for a user's code in PyTorch: a module with a loss, such as one of Hugging Face."""
 
 import contextlib
+import functools
 import random
 
 import numpy
@@ -12,7 +13,7 @@ from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.torch import built_in, precision
 from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.frameworks.torch.rounded_products import RoundedProducts, composed_attention
-from velodrome.adapters.frameworks.torch.training import Trainer
+from velodrome.adapters.frameworks.torch.training import Trainer, describe_optimizer
 from velodrome.adapters.frameworks.torch.version import RELEASE
 from velodrome.adapters.own_code import inputs
 from velodrome.adapters.own_code.adapter import FLOAT64, NOTE, CodeAdapter
@@ -27,6 +28,8 @@ class Adapter(CodeAdapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         require_options("torch", (dtype, DTYPES + (FLOAT64,)))
+        if variant == "fsdp":
+            raise contract.Unsupported("user's code runs on one device, where nothing is sharded")
         if variant not in VARIANTS:
             raise contract.Unsupported("user's code decides the layout of memory itself")
         if variant == "compile" and RELEASE < (2, 1):
@@ -47,7 +50,7 @@ class Adapter(CodeAdapter):
         return torch.cuda.get_device_name(self._device) if self._on_gpu else ""
 
     def build(self, weights):
-        self._module = self._make(self.read_seed(weights))
+        self._module, self._trainer = self._make(self.read_seed(weights)), None
         trained = [pair for pair in self._module.named_parameters() if pair[1].requires_grad]
         self._trained = dict(trained)
         self._values = tuple(self._trained.values())
@@ -60,6 +63,8 @@ class Adapter(CodeAdapter):
         if self._variant == "compile" and self._dtype != FLOAT64:
             self._call = torch.compile(compute_loss)
         self._call = precision.run_in_autocast(self._call, self._device, self._dtype)
+        self._infer = self._module_modes = None
+        self._buffers = {name: value.clone() for name, value in self._module.named_buffers()}
         self._own_gradient = self.code.gradient
         if self._own_gradient:
             if self._variant == "compile":
@@ -109,6 +114,40 @@ class Adapter(CodeAdapter):
         except Exception as error:
             raise self.code.explain(error, self.code.forward or self.code.make) from error
 
+    def start_inference(self, statistics):
+        """Enter evaluation mode, with the buffers that make() gave: calls in training move some."""
+        self._module_modes = [(module, module.training) for module in self._module.modules()]
+        self._module.eval()
+        with torch.no_grad():
+            for name, value in self._module.named_buffers():
+                value.copy_(self._buffers[name])
+        if self._infer is None:
+            call = functools.partial(self.code.inference, self._module)
+            if self._variant == "compile" and self._dtype != FLOAT64:
+                call = torch.compile(call)
+            self._infer = precision.run_in_autocast(call, self._device, self._dtype)
+
+    def inference(self, index):
+        try:
+            with torch.inference_mode():
+                return self._infer(self._batches[index]), index
+        except Exception as error:
+            raise self.code.explain(error, self.code.inference) from error
+
+    def end_inference(self):
+        for module, training in self._module_modes:
+            module.training = training
+
+    def output(self, handle):
+        found, index = handle
+        if not isinstance(found, torch.Tensor):
+            problem = "inference() returned a {}".format(type(found).__name__)
+            mend = "Return a tensor, such as the logits"
+            raise self.code.reject(self.code.inference, problem, mend)
+        found = found if self._dtype == FLOAT64 else found.float()
+        examples = inputs.count_examples(self._batches[index])
+        return self.require_output(found.cpu().numpy(), examples)
+
     def forward(self, index):
         try:
             with torch.no_grad():
@@ -153,6 +192,8 @@ class Adapter(CodeAdapter):
     def notes(self):
         mode = "training" if self._module.training else "evaluation"
         own = (NOTE, "the module is in its {} mode".format(mode))
+        if self._trainer is not None:
+            own += (describe_optimizer(self._trainer, self._variant),)
         return own + tuple(precision.describe(self._device, self._dtype))
 
     @contextlib.contextmanager

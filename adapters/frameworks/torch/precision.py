@@ -60,6 +60,18 @@ def differentiate(loss, trained, dtype):
     return gradients
 
 
+def accumulate(loss, trained, dtype):
+    """Add the gradients to `.grad` of the trained parameters, where hooks see them arrive.
+
+    float16 scales the loss, and undoes it: on gradients that were empty before.
+    """
+    if dtype != "float16":
+        loss.backward()
+        return
+    (loss * LOSS_SCALE).backward()
+    torch._foreach_div_([parameter.grad for parameter in trained], LOSS_SCALE)
+
+
 def describe(device, dtype):
     """Yield a note of how the precision is run."""
     if dtype in AUTOCAST:

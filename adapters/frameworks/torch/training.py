@@ -2,7 +2,7 @@
 
 import torch
 
-from velodrome.adapters.contract import LOSS_SCALE
+from velodrome.adapters.frameworks.torch.precision import accumulate
 from velodrome.adapters.optimizers import ADAMW, SGD
 
 
@@ -28,12 +28,19 @@ class Trainer(object):
 
     def step(self, loss):
         """Compute the gradients of a loss and update the parameters by them, after clear()."""
-        if self._dtype == "float16":
-            (loss * LOSS_SCALE).backward()
-            torch._foreach_div_([own.grad for own in self._trained], LOSS_SCALE)
-        else:
-            loss.backward()
+        accumulate(loss, self._trained, self._dtype)
         self._optimizer.step()
+
+
+def describe_optimizer(trainer, variant):
+    """Return the note on a trainer's optimizer in a variant of this adapter.
+
+    torch.compile leaves a fused optimizer as it is, a kernel for all parameters, and so do users.
+    """
+    text = "torch's {} optimizer".format(trainer.kind)
+    if variant != "compile":
+        return text
+    return "{}; only the forward and backward pass of a step are compiled".format(text)
 
 
 def _make(name, trained):
@@ -49,6 +56,8 @@ def _make(name, trained):
             "weight_decay": ADAMW.weight_decay,
         }
         kind = torch.optim.AdamW
+    if name == "sgd" and hasattr(trained[0], "full_tensor"):  # the fused one takes no shards
+        return kind(trained, foreach=True, **options), "foreach"
     try:
         return kind(trained, fused=True, **options), "fused"
     except (TypeError, RuntimeError):  # an older release has no such option, or not on this device

@@ -2,8 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
+from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.reports.cell_rates import compute_value, format_amount
-from velodrome.scheduler.reports.cell_work import GridUnit, explain_missing
+from velodrome.scheduler.reports.cell_work import (
+    GridUnit,
+    explain_missing,
+    explain_unmetered,
+    name_cell_unit,
+)
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import join_names
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -12,13 +18,12 @@ PHASES = ("gradient", "step", "inference", "forward")
 
 
 def describe_energy(cell: CellResult, rows: Sequence[TaskRow]) -> str:
-    most = find_largest(rows, "energy_per_gradient_j")
-    if most is None:
+    """Describe where the energies of the phases are from, and which are missing and why."""
+    if not cell.work.energies_j:
         return join_names(list_distinct(rows, "energy_reason"), 2)
-    work = cell.work
-    middle = f", {work.gradient_j / work.units:.3g} J per {work.unit}" if work.gradient_j else ""
     source = join_names(list_distinct(rows, "energy_source"))
-    return f"{most:.3g} J per gradient at most{middle} ({source})"
+    missing = explain_unmetered((cell.work, phase) for phase in TIMED_PHASES if cell.time(phase))
+    return "; ".join(filter(None, (source, *missing)))
 
 
 def describe_efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:
@@ -48,10 +53,10 @@ def describe_cost(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     time = cell.time(phase) if phase else None
     found = compute_value(time, work, phase, GridUnit.COST) if time else None
     if found is None:
-        return ""
+        return work.price.reason if work.price.is_mixed else ""
     cost = format_amount(found.rate.per_s, GridUnit.COST)
-    price = f"{work.price_per_hour:g} {work.currency}".rstrip()
-    name = f"{work.currency} per million {work.unit}s".lstrip()
+    price = f"{work.price.per_hour:g} {work.price.currency}".rstrip()
+    name = name_cell_unit(work, GridUnit.COST)
     return f"{cost} {name} in the {phase}, at {price} an hour for its share of the node"
 
 

@@ -11,7 +11,13 @@ from velodrome.scheduler.reports.cell_rates import (
     format_rate_uncertainty,
 )
 from velodrome.scheduler.reports.cell_times import Time
-from velodrome.scheduler.reports.cell_work import CellWork, GridUnit, explain_missing
+from velodrome.scheduler.reports.cell_work import (
+    CellWork,
+    GridUnit,
+    explain_missing,
+    explain_unmetered,
+    list_line_units,
+)
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import show_duration, show_uncertainty
 
@@ -19,14 +25,17 @@ SHADES = (1.1, 1.5, 2.5, 5.0)  # ratios to the best that bound the shades
 
 
 def find_best(cells: Iterable[CellResult | None], phase: str, unit: GridUnit) -> CellValue | None:
-    """Return the best value of a line, None if there is none."""
-    values = [
-        value
+    """Return the best value of a line, None if there is none or they are in different units."""
+    found = [
+        (value, cell.work)
         for cell in cells
         if cell
         and (time := getattr(cell, phase)) is not None
         and (value := compute_value(time, cell.work, phase, unit)) is not None
     ]
+    if len(list_line_units((work for _, work in found), unit)) > 1:
+        return None
+    values = [value for value, _ in found]
     return (max if unit.is_rate else min)(values, key=lambda one: one.rate.per_s, default=None)
 
 
@@ -49,6 +58,8 @@ def show_value(
     if found is None and not unit.is_of_times:
         has_products = unit is not GridUnit.MFU or work.flops(phase)
         reasons = explain_missing([work], unit) if has_products else ()
+        if unit is GridUnit.ENERGY:
+            reasons += explain_unmetered([(work, phase)])
         return describe_missing(work, phase, unit), "".join(reasons)
     if found is None or unit is GridUnit.TIME:
         return show_duration(time.median_ns), show_uncertainty(time)
@@ -68,6 +79,6 @@ def format_ratio(found: CellValue | None, best: CellValue | None) -> str:
     if found is None or best is None:
         return ""
     ratio = compare_to_best(found.rate.per_s, best.rate.per_s)
-    if found is best or ratio == 1.0 or ratio is None:
+    if ratio == 1.0 or ratio is None:
         return "best"
     return f"{ratio:.2f}x{' ≈' if overlap(found.basis, best.basis) else ''}"

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.cell_rates import CellValue, compute_value
 from velodrome.scheduler.reports.cell_times import Time
-from velodrome.scheduler.reports.cell_work import GridUnit, name_line_unit
+from velodrome.scheduler.reports.cell_work import (
+    GridUnit,
+    list_line_units,
+    name_cell_unit,
+    name_line_unit,
+)
 from velodrome.scheduler.reports.cells import CellResult, list_shown_phases
 from velodrome.scheduler.reports.html.cell_values import (
     choose_shade,
@@ -217,14 +222,24 @@ def _build_lines(
         phases = list_shown_phases([cell for cell in cells if cell], unit)
         for phase in phases:
             best = find_best(cells, phase, unit)
+            works = [cell.work for cell in cells if cell]
+            is_mixed = len(list_line_units(works, unit)) > 1
             span = len(phases) if phase == phases[0] else 0
             places = [
-                _cell(cell, phase, best, _find_id(details.get((workload, impl))), span, unit)
+                _cell(
+                    cell,
+                    phase,
+                    best,
+                    _find_id(details.get((workload, impl))),
+                    span,
+                    unit,
+                    name_cell_unit(cell.work, unit) if is_mixed else "",
+                )
                 if cell
                 else GridCell(NOT_HERE, "absent", span=span)
                 for cell, impl in zip(cells, implementations, strict=True)
             ]
-            shown = phase + name_line_unit([cell.work for cell in cells if cell], unit)
+            shown = phase + name_line_unit(works, unit)
             yield GridLine(
                 workload.model, workload.batch_size, shown, tuple(places), span, workload.rule
             )
@@ -235,9 +250,18 @@ def _find_id(details: CellEvidence | None) -> str:
 
 
 def _cell(
-    cell: CellResult, phase: str, best: CellValue | None, evidence: str, span: int, unit: GridUnit
+    cell: CellResult,
+    phase: str,
+    best: CellValue | None,
+    evidence: str,
+    span: int,
+    unit: GridUnit,
+    own_unit: str,
 ) -> GridCell:
-    """Build a grid cell. span: of a text that holds for all phases of the workload."""
+    """Build a grid cell. span: of a text that holds for all phases of the workload.
+
+    own_unit: of its value, if cells of its line have different ones.
+    """
     time = cell.time(phase)
     if time is None:
         if cell.with_number:
@@ -254,10 +278,12 @@ def _cell(
         )
     found = compute_value(time, cell.work, phase, unit)
     text, uncertainty = show_value(time, found, cell.work, phase, unit)
+    if found is None and not unit.is_of_times:  # its mark and instability would be the time's
+        return GridCell(text, "absent", uncertainty, evidence=evidence)
     missing = cell.repeats - cell.with_number
     failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
     return GridCell(
-        text=text,
+        text=f"{text} {own_unit}".rstrip() if found else text,
         mark=choose_mark(cell, time),
         detail=uncertainty + failed,
         instability=time.instability,

@@ -7,9 +7,15 @@ and for each omitted platform its number of times. With 100,000 tasks it takes a
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.reports.acceptance.verdicts import UnitVerdict
 from velodrome.scheduler.reports.cell_rows import list_column_phases
 from velodrome.scheduler.reports.cell_work import GridUnit
 from velodrome.scheduler.reports.html import hardware
+from velodrome.scheduler.reports.html.acceptance_section import (
+    AcceptanceSection,
+    build_acceptance_section,
+    judge_rows,
+)
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, compare_treatments
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles
 from velodrome.scheduler.reports.html.figures.sections import build_sections
@@ -85,6 +91,7 @@ class Page:
     queries: Queries
     has_code: bool  # of a user's, verified against itself
     phases: tuple[str, ...]  # the usual ones, and others with a time
+    acceptance: AcceptanceSection | None = None
 
     @property
     def has_all_evidence(self) -> bool:
@@ -109,11 +116,13 @@ def build_page(
     checks: Checks = read_no_checks,
     unit: GridUnit = GridUnit.TIME,
     errors: Errors = read_no_errors,
+    verdicts: Sequence[UnitVerdict] | None = None,
 ) -> Page:
     """Build the page from `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few.
 
     planned: the number of planned runs, 0 if unknown. history: how processes of its cells differed
     in other sweeps. checks, errors: read those of the cells with details. unit: of the grids.
+    verdicts: on its machines, in place of those that the rows alone give.
     """
     groups = group_rows(rows, history)
     shown, omitted = _split_by_room(groups)
@@ -148,6 +157,7 @@ def build_page(
         queries=queries,
         has_code=any(cell.is_against_itself for group in groups for cell in group.cells.values()),
         phases=list_column_phases(cell for group in groups for cell in group.cells.values()),
+        acceptance=judge_rows(rows) if verdicts is None else build_acceptance_section(verdicts),
     )
 
 

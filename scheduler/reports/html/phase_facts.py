@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from velodrome.adapters.protocol import TIMED_PHASES
 from velodrome.scheduler.reports.ceilings_text import format_rate
 from velodrome.scheduler.reports.cell_rates import describe_rates
+from velodrome.scheduler.reports.cell_work import CellWork
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import show_count, show_duration, show_interval
 from velodrome.scheduler.results.ceilings import RateUnit
 from velodrome.scheduler.results.loading_columns import compute_hidden_share
+from velodrome.scheduler.results.rate_columns import ENERGY_PHASES
 from velodrome.scheduler.results.time_columns import add_first_step
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -27,10 +29,26 @@ def list_times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str,
         yield f"{phase} time", f"{show_interval(time)}; {source}"
         if rates := describe_rates(time, cell.work, phase):
             yield f"{phase} rate", rates
+        if energy := describe_phase_energy(cell.work, phase):
+            yield f"{phase} energy", energy
         if phase == "fed_gradient" and (hidden := describe_loading(cell, rows)):
             yield "loading", hidden
         if phase == "inference" and (tail := describe_latency(rows)):
             yield "inference latency", tail
+
+
+def describe_phase_energy(work: CellWork, phase: str) -> str:
+    """Describe the median energy of a phase: `6.4 J per call, 0.1 J per image`; empty if unknown.
+
+    An update works on no examples.
+    """
+    joules = work.energy_j(phase)
+    if joules is None:
+        return ""
+    text = f"{joules:.3g} J per call"
+    if phase not in ENERGY_PHASES or not work.units > 0:
+        return text
+    return f"{text}, {joules / work.units:.3g} J per {work.unit}"
 
 
 def describe_loading(cell: CellResult, rows: Sequence[TaskRow]) -> str:

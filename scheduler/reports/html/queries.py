@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 
 WITH_NUMBER = "status in ('ok', 'unstable')"
-CELL = "framework, variant, model, batch_size, device, threads, dtype, node_type"
+CELL = (
+    "framework, variant, model, batch_size, device, gpu_count, "
+    "coalesce(processes, 1) as processes, coalesce(nodes, 1) as nodes, threads, dtype, node_type"
+)
 TIMES = (
     "median(gradient_median_ns) / 1e6 as gradient_ms, "
     "min(gradient_median_ns) / 1e6 as gradient_fastest_ms, "
@@ -49,7 +52,8 @@ class Queries:
             "max(peak_gpu_memory_bytes) / 1048576 as peak_gpu_mib"
         )
         return (
-            f"select framework, variant, model, node_type, {peaks} from tasks where {self._sweep} "
+            "select framework, variant, model, coalesce(processes, 1) as processes, node_type, "
+            f"{peaks} from tasks where {self._sweep} "
             f"and model in ({_join(models)}) group by all order by all"
         )
 
@@ -57,6 +61,9 @@ class Queries:
         return self._select_cells(f"{CELL}, {TIMES}", f" and {WITH_NUMBER}")
 
     def threads(self) -> str:
+        return self.batch_sizes()
+
+    def scaling(self) -> str:
         return self.batch_sizes()
 
     def traces(self, picked: Sequence[TracedTask]) -> str:

@@ -21,6 +21,7 @@ from velodrome.scheduler.reports.html.grid import find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, list_implementations
 from velodrome.scheduler.reports.html.missing_values import Reason
 from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.mixed_builds import describe_builds
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
 from velodrome.scheduler.reports.proof import describe_undecided_checks
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -74,7 +75,7 @@ def summarize_sweep(
 ) -> tuple[Sentence, ...]:
     """Write the summary. planned: the number of planned runs, 0 if unknown."""
     return (
-        *_describe_interference(rows),
+        *_warn_first(rows),
         Sentence(_describe_runs(rows, groups)),
         *_warn_unfinished(rows, planned),
         *_describe_proof(groups),
@@ -236,8 +237,8 @@ def _describe_instability(
         )
 
 
-def _describe_interference(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
-    if text := describe_interference(rows):
+def _warn_first(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
+    for text in filter(None, (describe_builds(rows), describe_interference(rows))):
         yield Sentence(f"{text}.", is_warning=True)
 
 

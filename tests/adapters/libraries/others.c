@@ -21,6 +21,18 @@ char *bli_arch_string(int id) { return id == 3 ? "zen3" : ""; }
 unsigned long cublasLtGetVersion(void) { return 120805; }
 unsigned long cudnnGetVersion(void) { return 91002; }
 #endif
+#ifdef CUDART
+int cudaRuntimeGetVersion(int *version) { *version = 12080; return 0; }
+#endif
+#ifdef NCCL
+int ncclGetVersion(int *version) { *version = 22705; return 0; }
+#endif
+#ifdef OLD_NCCL
+int ncclGetVersion(int *version) { *version = 2708; return 0; }
+#endif
+#ifdef BROKEN_CUDART
+int cudaRuntimeGetVersion(int *version) { *version = 12080; return 35; }
+#endif
 #ifdef OLD_CUDNN
 unsigned long cudnnGetVersion(void) { return 8907; }
 #endif

@@ -25,7 +25,10 @@ class Adapter(Honest):
         return super().loss(handle[0] if _is_late(handle) else handle)
 
     def gradients(self, handle):
-        return super().gradients(handle[1].result())
+        return super().gradients(handle[1].result() if _is_late(handle) else handle)
+
+    def own_gradients(self, handle):
+        return super().own_gradients(handle[1].result() if _is_late(handle) else handle)
 
 
 def _is_late(handle):

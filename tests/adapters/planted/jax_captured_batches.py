@@ -6,7 +6,7 @@ from velodrome.adapters.frameworks.jax import adapter
 
 
 class Adapter(adapter.Adapter):
-    def _function(self, function):
+    def _function(self, function, result):
         compiled = [
             jax.jit(lambda trained, own=own: function(trained, {}, {}, own, {})[0])
             for own in self._batches

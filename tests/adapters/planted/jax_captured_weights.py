@@ -6,6 +6,6 @@ from velodrome.adapters.frameworks.jax import adapter
 
 
 class Adapter(adapter.Adapter):
-    def _function(self, function):
+    def _function(self, function, result):
         trained, frozen, rates = self._trained, self._frozen, self._rates
         return jax.jit(lambda batch: function(trained, frozen, rates, batch, {})[0])

@@ -118,6 +118,25 @@ def test_a_task_gets_one_cpu_per_thread_on_its_own_cores(shape: Node, data: st.D
         assert allotment.sampler_cpu not in own
 
 
+def test_cores_of_the_numa_node_of_a_tasks_gpu_are_preferred() -> None:
+    def near(threads: int, *numa_nodes: int | None, shape: Node = EPYC) -> tuple[int, ...]:
+        gpus = [Gpu(0, "L4", f"GPU-{one}", 0, numa_node=one) for one in numa_nodes]
+        allotment = choose(shape, threads, None, gpus)
+        assert allotment is not None
+        return tuple(core.number for core in allotment.cores)
+
+    assert near(2, None) == numbers(EPYC, 2)  # unknown
+    far = EPYC.cores[-1].numa_node
+    of_far = tuple(core.number for core in EPYC.cores if core.numa_node == far)
+    assert near(2, far) == of_far[:2]
+    assert near(len(of_far), far) == of_far
+    two = node(2, 8, numa=2)
+    assert set(near(6, two.cores[-1].numa_node, shape=two)) <= set(range(8, 16))
+    last = two.cores[-1].numa_node
+    close = [core.number for core in two.cores if core.numa_node == last]
+    assert set(close) <= set(near(6, last, shape=two))
+
+
 A100 = Gpu(0, "NVIDIA A100-SXM4-80GB", "GPU-a", 2**36)
 L40S = Gpu(1, "NVIDIA L40S", "GPU-b", 2**35)
 OTHER_L40S = Gpu(2, "NVIDIA L40S", "GPU-c", 2**35)
@@ -140,6 +159,23 @@ def test_gpus_are_selected_by_model_in_any_case_or_by_uuid() -> None:
 def test_a_node_without_such_gpus_never_fits() -> None:
     with pytest.raises(DoesNotFit, match="3 GPUs, and track has 2 such"):
         share(MIXED, ResourceRequest(1, 3, "L40S"), MIXED.cores, MIXED.gpus)
+
+
+def test_repeats_of_a_task_without_a_model_run_on_one_model_of_a_mixed_node() -> None:
+    """The one with most GPUs, so that one GPU and several are of one model, too."""
+    any_model = ResourceRequest(1, 1, exclusive=False)
+    for free in (MIXED.gpus, (A100, L40S), (A100, OTHER_L40S)):
+        part = share(MIXED, any_model, MIXED.cores, free)
+        assert part is not None and part.gpus[0].name == "NVIDIA L40S"
+    assert share(MIXED, any_model, MIXED.cores, (A100,)) is None  # it waits for one
+    with pytest.raises(DoesNotFit, match="3 GPUs, and track has 2 such"):
+        share(MIXED, ResourceRequest(1, 3), MIXED.cores, MIXED.gpus)
+
+
+def test_of_two_models_with_as_many_gpus_the_one_with_more_memory_is_used() -> None:
+    two = node(1, 8, gpus=(L40S, A100))
+    part = share(two, ResourceRequest(1, 1, exclusive=False), two.cores, two.gpus)
+    assert part is not None and part.gpus == (A100,)
 
 
 def test_mig_partitions_are_assigned_one_at_a_time() -> None:

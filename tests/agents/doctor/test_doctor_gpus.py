@@ -10,6 +10,8 @@ from pathlib import Path
 from velodrome.agents.doctor import gpus
 from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
+from velodrome.agents.gpu_allotment import find_allotment
+from velodrome.agents.node import Gpu
 from velodrome.agents.sampling.driver_faults import DRIVER, status_fault
 
 LOCKS = {"torch": (("gpu",),), "jax": (("cuda12",),)}
@@ -145,6 +147,20 @@ def test_gpus_of_different_models_may_differ_in_ecc() -> None:
         [GpuState(0, "A100", ecc=(True, True)), GpuState(1, "A10", ecc=(False,) * 2)]
     )
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "on, off")
+
+
+def test_only_the_gpus_of_an_allotment_are_checked(fake_driver: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text(HEALTHY.format(1) + "0 process 4711:300\n")
+    states = query_states(fake_driver, state, "NVIDIA A100-SXM4-80GB:2")
+    all_gpus = tuple(Gpu(index, "A100", f"GPU-{index}", 0) for index in range(2))
+    given = find_allotment(all_gpus, {"CUDA_VISIBLE_DEVICES": "1"})
+    found = {each.check: each for each in gpus.check_gpus(states, LOCKS, given)}
+    assert {each.verdict for each in found.values()} == {FindingLevel.FINE}
+    assert found["GPU allotment"].seen.startswith("1 of 2 GPUs belongs to this allotment")
+    none = gpus.check_gpus(states, LOCKS, find_allotment(all_gpus, {"CUDA_VISIBLE_DEVICES": ""}))
+    assert [each.check for each in none] == ["GPU driver", "GPU allotment"]
+    assert none[1].verdict is FindingLevel.WARNING and "unset" in none[1].mend
 
 
 def test_a_library_without_a_driver_gives_one_finding(fake_driver: Path, tmp_path: Path) -> None:

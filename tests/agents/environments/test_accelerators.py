@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from velodrome.agents.environments.accelerators import rank
+from velodrome.agents.environments.accelerators import name_accelerator, rank
 from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError
 from velodrome.agents.environments.store import EnvironmentFailed
+from velodrome.agents.node import Gpu
 
 HERE = """
 from velodrome.agents.environments.accelerators import resolve_accelerator
@@ -48,6 +49,26 @@ def test_the_lock_of_the_newest_cuda_that_runs_comes_first() -> None:
     assert files("cuda12") == ["cuda12", "cuda11", "gpu"]
     assert files("cpu") == ["cpu"]
     assert files("gpu") == ["gpu", "cuda11", "cuda13", "cuda12"]
+
+
+@pytest.mark.parametrize(
+    ("cuda_major", "capabilities", "expected"),
+    [
+        (13, ["8.0"], "cuda13"),
+        (13, [""], "cuda13"),
+        (13, ["7.5", "10.0"], "cuda13"),
+        (13, ["8.0", "7.0"], "cuda12"),  # a V100, for which CUDA 13 has no compiler
+        (12, ["6.0"], "cuda12"),
+        (13, ["3.7"], "cuda11"),
+        (11, ["8.0"], "cuda11"),
+        (0, ["8.0"], ""),
+    ],
+)
+def test_an_old_gpu_needs_a_build_for_an_older_cuda_than_its_driver_runs(
+    cuda_major, capabilities, expected
+) -> None:
+    gpus = [Gpu(0, "GPU", "GPU-0", 0, compute_capability=text) for text in capabilities]
+    assert name_accelerator(cuda_major, gpus) == expected
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """Reading environment.toml: an error names the key and the remedy."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.accelerators import correct_accelerators
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 
 LEAK = re.compile(r"://|--index|--find-links|--extra-index|^#(?! Debian )|(^|\s)/", re.MULTILINE)
@@ -57,12 +59,26 @@ def test_every_committed_lock_is_named_by_its_recipe(name: str) -> None:
     assert named == set((folder / "locks").iterdir())
 
 
+@pytest.mark.parametrize("name", sorted(FRAMEWORKS))
+def test_every_lock_names_the_cuda_that_its_packages_are_for(name: str) -> None:
+    for lock in read_recipe(Path(FRAMEWORKS[name].folder)).locks:
+        assert correct_accelerators(lock.devices, lock.path.read_text()) == lock.devices
+
+
 def test_torch_prefers_the_build_without_cuda_only_on_a_cpu() -> None:
     recipe = read_recipe(Path(FRAMEWORKS["torch"].folder))
     cpu = [lock.file for lock in recipe.locks_for("cpu", "linux-x86_64")]
     gpu = [lock.file for lock in recipe.locks_for("gpu", "linux-x86_64")]
-    assert cpu == ["linux-x86_64-cpu.txt", "linux-x86_64-cuda.txt"]
-    assert gpu == ["linux-x86_64-cuda.txt"]
+    assert cpu == ["linux-x86_64-cpu.txt", "linux-x86_64-cuda13.txt"]
+    assert gpu == ["linux-x86_64-cuda13.txt", "linux-x86_64-cuda12.txt"]
+
+
+def test_jax_reserves_no_memory_of_a_gpu_and_keeps_its_environments() -> None:
+    recipe = read_recipe(Path(FRAMEWORKS["jax"].folder))
+    assert recipe.variables["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    without = replace(recipe, variables={})
+    for device in ("cpu", "gpu"):
+        assert recipe.lock_hash(device) == without.lock_hash(device)
 
 
 def test_a_lock_for_another_platform_is_not_offered() -> None:

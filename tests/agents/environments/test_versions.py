@@ -1,11 +1,12 @@
 """A framework at a version that no committed lock names: locked once, carried as text, rebuilt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from velodrome.agents.environments.frameworks import find_framework, with_version
-from velodrome.agents.environments.recipes import Lock
+from velodrome.agents.environments.recipes import Lock, Recipe
 from velodrome.agents.environments.store import EnvironmentFailed
 from velodrome.agents.environments.versions import VersionLocks, at_version, loosen, split
 
@@ -40,6 +41,24 @@ def test_a_requested_version_replaces_the_frameworks_own(requirements, version, 
 def test_pins_chosen_for_another_version_can_be_loosened() -> None:
     pinned = at_version(lock("torch==2.13.0+cpu", "numpy==2.4.6", "scipy"), "2.12.1")
     assert loosen(pinned, "2.12.1") == ("torch==2.12.1+cpu", "numpy", "scipy")
+
+
+@pytest.mark.parametrize(
+    ("pins", "cuda"),
+    [
+        ("torch==2.7.1\nnvidia-cublas-cu12==12.6.4.1\nnvidia-nccl-cu12==2.26.2\n", "cuda12"),
+        ("torch==2.13.0\nnvidia-cuda-runtime==13.0.96\nnvidia-cudnn-cu13==9.20.0.48\n", "cuda13"),
+        ("torch==2.13.0\nnumpy==2.4.6\n", "cuda14"),
+    ],
+)
+def test_a_version_serves_the_cuda_that_it_is_built_for(tmp_path: Path, pins, cuda) -> None:
+    """PyTorch 2.7 is for CUDA 12, whatever the lock of the committed version is for."""
+    locks = VersionLocks(tmp_path)
+    locks.keep("torch==2.7.1", "0123", (("one.txt", pins),))
+    both = replace(lock("torch==2.13.0"), devices=("cuda14", "cpu"))
+    recipe = Recipe(kind="uv", about="", module="torch", locks=(both,))
+    (found,) = locks.apply_to(recipe, "torch==2.7.1", "0123").locks
+    assert found.devices == (cuda, "cpu")
 
 
 def test_the_version_is_part_of_the_name(versioned_node) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pynvml
 import pytest
 
+from velodrome.agents.doctor import runner
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import driver, sampler
 from velodrome.agents.sampling.driver import VARIABLE, has_nvidia_gpu, query_driver, query_gpus
@@ -41,6 +42,7 @@ WELCOME = {
     "nvmlSystemGetCudaDriverVersion_v2",
     "nvmlDeviceGetMigMode",
     "nvmlDeviceGetPowerManagementLimit",
+    "nvmlDeviceGetCudaComputeCapability",
 }
 
 
@@ -141,16 +143,81 @@ def test_an_unsupported_call_of_a_working_driver_is_no_fault(
     assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
 
 
+def assert_only_gpu_0_is_used(file: Path, state: str, fault: str) -> None:
+    """Assert it for a fake driver that reads this file, with the beginning of the other's fault."""
+    file.write_text(state)
+    seen = query_gpus()
+    assert [gpu.index for gpu in seen.gpus] == [0]
+    (found,) = seen.faults
+    assert str(found).startswith(fault)
+
+
 def test_a_lost_gpu_is_named_and_the_others_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = tmp_path / "state"
-    state.write_text("1 fails 15\n")
-    monkeypatch.setenv("FAKE_NVML_STATE", str(state))
+    monkeypatch.setenv("FAKE_NVML_STATE", str(tmp_path / "state"))
+    assert_only_gpu_0_is_used(
+        tmp_path / "state",
+        "1 fails 15\n",
+        "GPU 1 has fallen off the bus (NVML 15). Restart the machine",
+    )
+
+
+def add_kernel_gpu(root: Path, address: str, minor: int) -> None:
+    """Make what the kernel module shows of a GPU: a folder in /proc, and a device file."""
+    (root / "gpus" / address).mkdir(parents=True)
+    text = f"Model: \t\t NVIDIA L40S\nBus Location: \t {address}\nDevice Minor: \t {minor}\n"
+    (root / "gpus" / address / "information").write_text(text)
+    (root / f"nvidia{minor}").touch()
+
+
+def test_a_gpu_that_the_kernel_has_and_the_driver_omits_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "KERNEL_GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(driver, "DEVICE_FILES", tmp_path)
+    for minor, address in enumerate(("0000:01:00.0", "0000:02:00.0")):
+        add_kernel_gpu(tmp_path, address, minor)
+    assert query_gpus().faults == ()
+    add_kernel_gpu(tmp_path, "0000:0A:00.0", 2)
     seen = query_gpus()
-    assert [gpu.index for gpu in seen.gpus] == [0]
     (fault,) = seen.faults
-    assert str(fault).startswith("GPU 1 has fallen off the bus (NVML 15). Restart the machine")
+    assert len(seen.gpus) == 2
+    assert str(fault).startswith("the GPU at 0000:0A:00.0 did not start")
+    states = runner.read_gpu_states()
+    assert states is not None and states.faults == (fault,)
+    (tmp_path / "nvidia2").unlink()  # as in a container that was not given this one
+    assert query_gpus().faults == ()
+
+
+def test_a_gpu_has_the_numa_node_of_its_place_on_the_pci_bus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "PCI_DEVICES", tmp_path)
+    for address, text in (("0000:01:00.0", "1\n"), ("0000:02:00.0", "-1\n")):
+        (tmp_path / address).mkdir()
+        (tmp_path / address / "numa_node").write_text(text)
+    assert [gpu.numa_node for gpu in query_gpus().gpus] == [1, None]
+
+
+def test_a_lost_gpu_whose_address_is_unknown_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "KERNEL_GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(driver, "DEVICE_FILES", tmp_path)
+    for minor, address in enumerate(("0000:01:00.0", "0000:02:00.0")):
+        add_kernel_gpu(tmp_path, address, minor)
+    monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlDeviceGetHandleByIndex_v2=15")
+    assert [fault.whose for fault in query_gpus().faults] == ["GPU 0", "GPU 1"]
+
+
+def test_a_gpu_in_mig_mode_without_an_instance_is_named_beside_a_usable_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_NVML_STATE", str(tmp_path / "state"))
+    assert_only_gpu_0_is_used(
+        tmp_path / "state", "1 mig 1:1\n", "GPU 1 is in MIG mode and has no instance. Make some"
+    )
 
 
 @pytest.mark.parametrize("function", ["nvmlInitWithFlags", "nvmlDeviceGetName"])

@@ -28,8 +28,13 @@ PHASES = (
     Phase("warmup", 4 * S),
     Phase("gradient", 5 * S),
 )
-# 21 calls from 5.05 s to 8.05 s: neither edge is a reading.
-SAMPLES = tuple(Sample("gradient", i, 7, 5 * S + S // 20 + i * S, S) for i in range(3))
+# 10 forward calls from 2 s to 4 s. 21 gradients from 5.05 s to 8.05 s: neither edge is a reading.
+# Fewer than three readings of an update.
+SAMPLES = (
+    *(Sample("forward", i, 5, (2 + i) * S, S) for i in range(2)),
+    *(Sample("gradient", i, 7, 5 * S + S // 20 + i * S, S) for i in range(3)),
+    Sample("update", 0, 3, 84 * S // 10, S // 5),
+)
 
 WHOLE = "GPU-fa4e0000-0000-0000-0000-00000000000{}".format
 PART = "MIG-fa4e0000-0000-0000-0000-00000000000{}".format
@@ -152,6 +157,16 @@ def energy(recordings: dict[str, list], name: str) -> tuple[float | None, str, s
     return joules, found.energy_source, found.energy_reason
 
 
+def joules_per_call(recordings: dict[str, list], name: str) -> dict[str, float]:
+    return {one.phase: one.per_call_j for one in summarize(recordings, name).energies}
+
+
+def expected_joules(forward_w: float, gradient_w: float) -> object:
+    """Return the joules per call of forward and gradient at these mean powers."""
+    expected = {"forward": forward_w * 2 / 10, "gradient": gradient_w * 3 / 21}
+    return pytest.approx(expected, abs=1e-9)
+
+
 def list_flagged(recordings: dict[str, list], name: str) -> tuple[str, ...]:
     return select_texts(find_gpu_interference(make_readings(recordings, name)), Severity.FLAGGED)
 
@@ -165,23 +180,21 @@ def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(recordings)
     reason = "GPU 0 has no energy counter: its power was integrated"
     assert energy(recordings, "ramp") == (320.0 + 960.0, "estimated", reason)
     # 231 W on average from 5.05 s to 8.05 s.
-    assert summarize(recordings, "ramp").energy_per_gradient_j == pytest.approx(
-        231 * 3 / 21, abs=1e-9
-    )
+    assert joules_per_call(recordings, "ramp") == expected_joules(160, 231)
 
 
 def test_an_energy_counter_is_used_and_agrees_with_power(recordings) -> None:
     assert energy(recordings, "counter") == (1500.0, "measured", "")
+    assert joules_per_call(recordings, "counter") == expected_joules(250, 250)
     found = summarize(recordings, "counter")
-    assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(0, abs=1e-9)
     assert found.notes == ()
 
 
 def test_contradicting_energy_counter_and_power_are_noted(recordings) -> None:
     assert energy(recordings, "doubtful") == (1500.0, "measured", "")
+    assert joules_per_call(recordings, "doubtful") == expected_joules(250, 250)
     found = summarize(recordings, "doubtful")
-    assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(20)
     assert found.notes == ("integrated power is 20 % more than the GPU's energy counter",)
 
@@ -193,9 +206,7 @@ def test_instantaneous_power_is_preferred_to_the_mean_over_a_second(recordings) 
 def test_an_energy_counter_reset_within_a_phase_is_replaced_by_power(recordings) -> None:
     reason = "the energy counter of GPU 0 was reset: its power was integrated"
     assert energy(recordings, "reset") == (1200.0, "estimated", reason)
-    assert summarize(recordings, "reset").energy_per_gradient_j == pytest.approx(
-        200 * 3 / 21, abs=1e-9
-    )
+    assert joules_per_call(recordings, "reset") == expected_joules(200, 200)
 
 
 def test_an_energy_counter_reset_before_the_timed_phases_is_used(recordings) -> None:
@@ -205,7 +216,7 @@ def test_an_energy_counter_reset_before_the_timed_phases_is_used(recordings) -> 
 def test_a_gap_of_two_seconds_in_power_gives_no_energy(recordings) -> None:
     reason = "GPU 0 has no energy counter and the power meter of GPU 0 has a gap"
     assert energy(recordings, "silent") == (None, "unavailable", reason)
-    assert summarize(recordings, "silent").energy_per_gradient_j is None
+    assert joules_per_call(recordings, "silent") == {}
 
 
 def test_an_energy_counter_bridges_a_gap_of_readings(recordings) -> None:

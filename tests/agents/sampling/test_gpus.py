@@ -13,6 +13,7 @@ MIB = 2**20
 
 TWO_GPUS = """\
 0 total_mib 40960
+0 capability 8.0
 0 used_mib 1000
 0 gpu_percent 80
 0 memory_percent 30
@@ -107,6 +108,8 @@ def test_gpus_are_listed_by_name_and_uuid(driver: dict[str, str]) -> None:
             "memory_bytes": 40960 * MIB,
             "driver": "999.1-fake",
             "power_limit_w": 400.0,
+            "compute_capability": "8.0",
+            "numa_node": None,
         },
         {
             "index": 1,
@@ -115,6 +118,8 @@ def test_gpus_are_listed_by_name_and_uuid(driver: dict[str, str]) -> None:
             "memory_bytes": 81920 * MIB,
             "driver": "999.1-fake",
             "power_limit_w": None,
+            "compute_capability": "",
+            "numa_node": None,
         },
     ]
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from velodrome.adapters.protocol import Phase
-from velodrome.agents.measurement import GpuReading, Reading, Sample
+from velodrome.agents.measurement import GpuReading, PhaseEnergy, Reading, Sample
 from velodrome.agents.sampling.energy_integration import counter_growth, integrate
 from velodrome.agents.sampling.utilization import summarize_utilization, timed_windows
 
@@ -54,6 +54,11 @@ def make_gpu_readings(*figures: dict[str, float | int | None]) -> list[Reading]:
     """Make one reading a second, from 0 on, of one GPU."""
     gpus = [GpuReading(0, "a", **figure) for figure in figures]  # type: ignore[arg-type]
     return [reading(second, 0.0, 1, gpu) for second, gpu in enumerate(gpus)]
+
+
+def joules_per_call(readings: list[Reading], samples: list[Sample]) -> dict[str, float]:
+    used = summarize_utilization(readings, PHASES, samples=samples)
+    return {one.phase: one.per_call_j for one in used.energies}
 
 
 def test_energy_is_the_growth_of_the_counter_in_the_timed_phases() -> None:
@@ -166,16 +171,28 @@ def test_gpu_memory_of_the_workers_own_processes_is_preferred() -> None:
 def test_gradients_with_fewer_than_three_readings_give_no_energy_per_gradient() -> None:
     readings = make_gpu_readings(*({"energy_mj": 1000 * second} for second in range(10)))
     long = [Sample("gradient", index, 2, (6 + index) * S, S) for index in range(3)]
-    assert summarize_utilization(readings, PHASES, samples=long).energy_per_gradient_j == 3.0 / 6
-    assert summarize_utilization(readings, PHASES, samples=long[:2]).energy_per_gradient_j is None
-    assert summarize_utilization(readings, PHASES).energy_per_gradient_j is None
+    assert joules_per_call(readings, long) == {"gradient": 3.0 / 6}
+    assert joules_per_call(readings, long[:2]) == {}
+    assert joules_per_call(readings, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("period_s", "energies"), [(1, {"step": 1.5}), (2, {"step": 1.5}), (3, {})]
+)
+def test_a_phase_with_fewer_than_three_updates_of_the_counter_has_no_energy(
+    period_s: int, energies: dict[str, float]
+) -> None:
+    counts = [{"energy_mj": 1000 * (second // period_s * period_s)} for second in range(20)]
+    samples = [Sample("step", 0, 4, 6 * S, 6 * S)]
+    assert joules_per_call(make_gpu_readings(*counts), samples) == energies
 
 
 def test_the_energy_per_gradient_on_a_cpu_is_that_of_the_sockets() -> None:
     readings = [replace(reading(s), package_energy_uj=2_000_000 * s) for s in range(10)]
     samples = [Sample("forward", 0, 9, 3 * S, S), Sample("gradient", 0, 4, 6 * S, 3 * S)]
     used = summarize_utilization(readings, PHASES, samples=samples)
-    assert (used.energy_per_gradient_j, used.energy_source) == (6.0 / 4, "measured")
+    assert used.energies == (PhaseEnergy("gradient", 6.0 / 4),)  # forward has one reading
+    assert used.energy_source == "measured"
 
 
 def test_without_a_meter_the_reason_says_so() -> None:

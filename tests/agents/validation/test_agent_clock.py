@@ -40,6 +40,15 @@ def test_a_clock_that_reports_a_quarter_of_the_time_fails() -> None:
     assert "samples of forward last 2.5 s, but 10 s passed" in checked.reason
 
 
+@pytest.mark.parametrize(("samples_s", "outcome"), [(8.0, "cannot_tell"), (2.0, "failed")])
+def test_processes_that_speak_between_samples_may_take_longer(
+    samples_s: float, outcome: str
+) -> None:
+    checked = check_agent_clock(phase(samples_s, ended=(40, 40)), devices=2)
+    assert checked is not None
+    assert checked.outcome == outcome
+
+
 def test_a_slow_start_of_a_phase_does_not_excuse_later_gaps() -> None:
     slow, length_ns = phase(0.5), S // 8
     chunks = tuple(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hostile_words import SWEEP, UNSEEN
 
-from velodrome.adapters.protocol import ProtocolError, Timing, decode
+from velodrome.adapters.protocol import ProtocolError, Timing
+from velodrome.adapters.wire_format import decode
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take_inventory

@@ -32,6 +32,7 @@ def evil_results(store: Store, root: Path) -> Path:
                 SWEEP,
                 measured(task=task, repeat=number, node_id=f"{EVIL}{number}", **where, **times),
             )
+        store.put(SWEEP, measured(task=replace(task, processes=2), node_id=f"{EVIL}0", **where))
         store.put(
             SWEEP,
             measured(

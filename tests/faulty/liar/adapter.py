@@ -4,12 +4,12 @@ import json
 import os
 import sys
 
-from velodrome.adapters import protocol
+from velodrome.adapters import protocol, wire_format
 from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 from velodrome.adapters.protocol import Phase, Timed, Verified
 
 worker = sys.modules["__main__"]
-true_clock, true_encode = protocol.monotonic_ns, protocol.encode
+true_clock, true_encode = protocol.monotonic_ns, wire_format.encode
 NAN = float("nan")
 
 

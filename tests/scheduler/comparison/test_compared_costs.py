@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from made_measurements import VERIFIED
 
-from velodrome.agents.measurement import NodePrice
+from velodrome.agents.measurement import NodePrice, PhaseEnergy
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.recommend import show_recommendation
 from velodrome.scheduler.commands.report import Form
@@ -40,8 +40,8 @@ def keep(place, measured, ways) -> str:
                     vendor_peak_flops_per_s=peak,
                 )
             ):
-                used = joules and joules * LUCK[at]
-                store.put(A, replace(one, energy_per_gradient_j=used))
+                used = (PhaseEnergy("gradient", joules * LUCK[at]),) if joules else ()
+                store.put(A, replace(one, energies=used))
     return str(place)
 
 
@@ -101,6 +101,23 @@ def test_csv_and_json_name_the_quantity_and_its_values(kept, capsys) -> None:
     assert found["quantity"] == "mfu"
 
 
+def test_ratios_of_mfu_are_of_mfu_itself_and_name_the_better_direction(kept, capsys) -> None:
+    found = json.loads(printed(capsys, kept, GridUnit.MFU, Form.JSON))
+    assert found["better"] == "higher"
+    (row,) = (cell for cell in found["cells"] if cell["phase"] == "gradient")
+    assert row["ratio"] == pytest.approx(row["candidate_value"] / row["base_value"], rel=0.02)
+    assert row["ratio_low"] < row["ratio"] < row["ratio_high"] < 1
+    assert (row["verdict"], row["better"]) == ("worse", "higher")
+    mean = found["geometric_means"]["gradient"]
+    assert mean["ratio"] == pytest.approx(row["ratio"])
+    assert mean["low"] < mean["ratio"] < mean["high"]
+    text = printed(capsys, kept, GridUnit.MFU, Form.CSV)
+    lines = {line["phase"]: line for line in csv.DictReader(io.StringIO(text))}
+    assert float(lines["gradient"]["ratio"]) == pytest.approx(row["ratio"])
+    of_costs = json.loads(printed(capsys, kept, GridUnit.COST, Form.JSON))
+    assert (of_costs["better"], of_costs["cells"][0]["better"]) == ("lower", "lower")
+
+
 def test_a_quantity_that_no_cell_has_is_refused_with_the_reason(tmp_path, measured) -> None:
     ways = {variant: (ms, None, None, None) for variant, (ms, *_) in WAYS.items()}
     kept = keep(tmp_path / "results", measured, ways)
@@ -133,6 +150,42 @@ def test_prices_in_two_currencies_are_not_ranked(tmp_path, measured) -> None:
         show_recommendation("lenet", kept, by="price", phase="", only="", form=Form.JSON)
     with pytest.raises(ConfigError, match="several currencies: EUR and USD"):
         compare(*SIDES, kept, form=Form.MARKDOWN, unit=GridUnit.COST)
+
+
+def keep_again(kept: str, measured, sweep_id: str, price: NodePrice, ms: float = 10.0) -> None:
+    store = Store(kept)
+    with store.hold_sweep(sweep_id):
+        for one in measured(ms, variant="eager", verified=VERIFIED, price=price):
+            store.put(sweep_id, one)
+
+
+def test_a_side_with_two_prices_has_no_cost_to_compare(kept, measured) -> None:
+    keep_again(kept, measured, "20261124-010203-00000002", NodePrice(3.0, 3.0, "USD"))
+    both = "20261123-010203-00000001 20261124-010203-00000002 variant=eager"
+    with pytest.raises(
+        ConfigError, match=r"price is 1 USD per hour and 3 USD per hour in the base, 2 USD per hour"
+    ):
+        compare(both, f"{A} variant=compile", kept, form=Form.MARKDOWN, unit=GridUnit.COST)
+
+
+def test_repeats_of_two_prices_are_left_out_of_the_ranking_by_name(kept, measured, capsys) -> None:
+    store = Store(kept)
+    for at, one in enumerate(measured(1.0, variant="channels_last", verified=VERIFIED)):
+        store.put(A, replace(one, price=NodePrice(1.0, 1.0 + at, "USD")))
+    text = recommended(kept, capsys, Form.MARKDOWN)
+    assert "cheapest of 2 for lenet: torch eager" in text
+    assert "Left out, as repeats have several prices: torch channels_last" in text
+
+
+def test_a_new_price_of_the_same_times_is_no_variation(kept, measured, capsys) -> None:
+    """Six earlier sweeps at prices that double: the times of all are alike."""
+    for day in range(6):
+        price = NodePrice(1.0, 0.01 * 2**day, "USD")
+        keep_again(kept, measured, f"2026111{day}-010203-0000000{day}", price)
+    first, _ = json.loads(recommended(kept, capsys, Form.JSON))
+    low, high = (first[f"cost_per_million_units_{bound}"] for bound in ("low", "high"))
+    assert 0.95 < low / first["cost_per_million_units"] < 1
+    assert 1 < high / first["cost_per_million_units"] < 1.05
 
 
 def test_without_a_price_the_recommendation_says_how_to_give_one(tmp_path, measured) -> None:

@@ -142,6 +142,17 @@ def test_least_energy_is_not_the_fastest(way) -> None:
     assert "0.5 J per image (spread 2.0%)" in summarize(by_energy)
 
 
+def test_the_least_energy_of_a_forward_pass_is_found_where_no_gradient_has_any(way) -> None:
+    rows = [
+        *way(A, 10.0, energy_per_forward_j=3.2),
+        *way(A, 20.0, framework="jax", energy_per_forward_j=6.4),
+    ]
+    found = find_recommendation(rows, Criterion.ENERGY, "")
+    assert found.phase == "forward"
+    assert found.ranked[0].configuration.framework == "torch"
+    assert found.ranked[0].cost.median_ns == pytest.approx(0.05)
+
+
 def test_without_a_meter_the_reason_is_named(way) -> None:
     rows = way(A, 10.0, energy_reason="no energy counter: RAPL is not readable")
     with pytest.raises(ConfigError, match=r"no verified result .* energy: no energy counter"):
@@ -216,6 +227,15 @@ def test_every_form_has_both_frameworks_and_the_verdicts(kept, capsys) -> None:
     assert float(lines[1]["ratio_low"]) < 1.5 < float(lines[1]["ratio_high"])
 
 
+def test_settings_that_all_share_stand_once_below_the_table(kept, capsys) -> None:
+    heading, *_ = shown(capsys, kept, Form.MARKDOWN).splitlines()
+    assert heading == "| verdict | framework | images/s | ratio | interval |"
+    text = " ".join(shown(capsys, kept, Form.TERMINAL).split())
+    assert "all with float32, Some CPU, cpu, 1 thread, batch 64 · forward and backward" in text
+    alone = shown(capsys, kept, Form.MARKDOWN, only="framework=jax")
+    assert alone.startswith("| verdict | framework | type | hardware | batch | images/s |")
+
+
 def test_conditions_and_sweeps_select_the_rows(kept, capsys) -> None:
     (row,) = json.loads(shown(capsys, kept, Form.JSON, only="last framework=jax"))
     assert (row["framework"], row["rank"]) == ("jax", "best")
@@ -228,5 +248,7 @@ def test_wrong_words_are_refused_with_the_nearest_name(kept, capsys, tmp_path: P
         shown(capsys, kept, Form.JSON, model="lenets")
     with pytest.raises(ConfigError, match=r"there is no 'sped'\. Did you mean 'speed'"):
         shown(capsys, kept, Form.JSON, by="sped")
-    with pytest.raises(ConfigError, match="energy is known of gradients alone"):
+    with pytest.raises(ConfigError, match=r"no verified result of lenet has a known energy"):
         show_recommendation("lenet", kept, by="energy", phase="forward", only="", form=Form.JSON)
+    with pytest.raises(ConfigError, match="there is no phase 'update'"):
+        show_recommendation("lenet", kept, by="energy", phase="update", only="", form=Form.JSON)

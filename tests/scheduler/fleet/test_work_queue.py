@@ -94,6 +94,19 @@ def test_tasks_that_share_take_no_more_gpus_than_there_are() -> None:
     assert taken(queue) == {"a": "n1", "b": "n1"}
 
 
+def test_tasks_that_share_wait_for_a_gpu_of_their_model() -> None:
+    sharing = [
+        attempt(name, device="gpu", gpu_count=1, gpu_model=model, threads=1, exclusive=False)
+        for name, model in (("a", ""), ("b", ""), ("c", "T4"))
+    ]
+    names = ("L4", "T4", "L4")
+    gpus = tuple(Gpu(number, name, f"GPU-{number}", 2**34) for number, name in enumerate(names))
+    mixed = replace(node("n1"), gpus=gpus)
+    assert taken(WorkQueue(sharing, [mixed], nowhere_else)) == dict.fromkeys("abc", "n1")
+    one_each = replace(mixed, gpus=gpus[:2])
+    assert taken(WorkQueue(sharing, [one_each], nowhere_else)) == {"a": "n1"}
+
+
 def test_a_sharing_task_waits_for_an_exclusive_one_before_it() -> None:
     assert taken(queue_of(attempt("a"), attempt("b", exclusive=False))) == {"a": "n1"}
 

@@ -18,6 +18,7 @@ from velodrome.scheduler.plans.expected_outcomes import (
     load_expectations,
     read_rules,
 )
+from velodrome.scheduler.sweeps.settings import MOST_GPUS
 
 TASK = Task("mine", "plain", "lenet", 64)
 
@@ -156,6 +157,8 @@ def test_shipped_expectations_name_existing_models_and_variants(name: str) -> No
         "variant": FRAMEWORKS[name].variants,
         "device": FRAMEWORKS[name].devices,
         "dtype": DTYPES,
+        "processes": [str(number) for number in range(1, MOST_GPUS + 1)],
+        "nodes": [str(number) for number in range(1, 100)],
     }
     for rule in read_rules(Path(FRAMEWORKS[name].folder) / FILE_NAME):
         for condition in rule.conditions:

@@ -1,5 +1,7 @@
 """Explanations of a plan: where each task runs, and why not on other nodes."""
 
+from dataclasses import replace
+
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.explanations import TaskExplanation, UnsuitableNodes, explain_plan
@@ -37,6 +39,15 @@ def test_every_condition_that_fails_is_named() -> None:
         "needs 1 GPU, has none",
     )
     assert one.elsewhere[1].reasons == ("needs 1 GPU, has none",)
+
+
+def test_the_model_that_a_task_uses_on_a_node_of_several_is_named() -> None:
+    gpus = tuple(Gpu(index, f"NVIDIA {name}", name, 0) for index, name in enumerate(("T4", "L4")))
+    mixed = replace(node("mixed"), gpus=gpus)
+    (one,) = explained("threads: [1]\ndevices: [gpu]\nwhere: each-node", mixed, node("l4", 4, "L4"))
+    assert dict(zip(one.nodes, one.gpus, strict=True)) == {"l4": "", "mixed": "NVIDIA T4"}
+    (each,) = explained("threads: [1]\ndevices: [gpu]\nwhere: each-gpu", mixed)
+    assert each.gpus == ("NVIDIA T4, NVIDIA L4",)
 
 
 def test_a_suitable_node_that_was_not_chosen_lacks_nothing() -> None:

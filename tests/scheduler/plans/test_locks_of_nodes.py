@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.rerun_command import rerun_command
+from velodrome.scheduler.commands.plan import PlanScope, plan_over
 from velodrome.scheduler.plans.explanations import explain_plan
 from velodrome.scheduler.plans.placement import Plan, make_plan
+from velodrome.scheduler.plans.preparation import plan_sweep
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep
-from velodrome.scheduler.sweeps.sweep_file import parse_sweep
+from velodrome.scheduler.sweeps.sweep_file import hold_to_one_build, parse_sweep
 
 GPU = Gpu(0, "NVIDIA L4", "GPU-1", 2**34)
 MB = 1_000_000
@@ -40,31 +44,31 @@ def reason(made: Plan) -> str:
     return entry.reason
 
 
-def test_a_driver_that_is_too_old_for_the_lock_gets_no_task() -> None:
-    """PyTorch is locked for CUDA 13, TensorFlow and JAX for 12."""
-    old, new = node("old", 12), node("new", 13)
-    for nodes in ((old, new), (new, old)):
-        made = planned(sweep("torch"), *nodes)
-        assert [one.node_id for one in made.placements] == ["new"]
-    for framework in ("tensorflow", "jax"):
-        assert planned(sweep(framework), old).unplaceable == ()
+def test_a_driver_that_is_too_old_for_every_lock_gets_no_task() -> None:
+    """PyTorch and JAX are locked for CUDA 13 and 12, TensorFlow for 12."""
+    older, old, new = node("older", 11), node("old", 12), node("new", 13)
+    for framework in ("torch", "tensorflow", "jax"):
+        for nodes in ((older, old), (old, older)):
+            made = planned(sweep(framework), *nodes)
+            assert [one.node_id for one in made.placements] == ["old"]
         assert planned(sweep(framework), new).unplaceable == ()
-    assert reason(planned(sweep("tensorflow"), node("older", 11))).startswith(
+        assert reason(planned(sweep(framework), older)).startswith("needs a driver for CUDA 12")
+    assert reason(planned(sweep("tensorflow"), older)).startswith(
         "needs a driver for CUDA 12 or newer, which tensorflow is locked for, the nodes have one "
         "for CUDA 11"
     )
 
 
 def test_missing_drivers_are_reported_for_the_fleet_and_each_node() -> None:
-    wanted, nodes = sweep("torch"), (node("a", 11), node("b", 12))
+    wanted, nodes = sweep("torch"), (node("a", 10), node("b", 11))
     made = planned(wanted, *nodes)
-    wants = "needs a driver for CUDA 13 or newer, which torch is locked for"
-    assert reason(made) == f"{wants}, the nodes have one for CUDA 11, one for CUDA 12; nearest: a"
+    wants = "needs a driver for CUDA 12 or newer, which torch is locked for"
+    assert reason(made) == f"{wants}, the nodes have one for CUDA 10, one for CUDA 11; nearest: a"
     (entry,) = explain_plan(made, wanted, nodes)
     reasons = {name: each.reasons for each in entry.elsewhere for name in each.nodes}
     assert reasons == {
-        "a": (f"{wants}, has one for CUDA 11",),
-        "b": (f"{wants}, has one for CUDA 12",),
+        "a": (f"{wants}, has one for CUDA 10",),
+        "b": (f"{wants}, has one for CUDA 11",),
     }
 
 
@@ -72,6 +76,39 @@ def test_a_driver_of_unknown_version_is_tried_unless_it_is_faulty() -> None:
     assert planned(sweep("torch"), node("silent", 0)).unplaceable == ()
     faulty = node("faulty", 0, gpu_fault="GPU 1 is lost")
     assert "the nodes have one of unknown version" in reason(planned(sweep("torch"), faulty))
+
+
+def with_gpu(name: str, capability: str, cuda_major: int = 13) -> Node:
+    gpu = replace(GPU, name=name, compute_capability=capability)
+    return node(name, cuda_major, gpus=(gpu,))
+
+
+def test_each_gpu_gets_the_build_with_kernels_for_it_or_the_reason_why_there_is_none() -> None:
+    nodes = (with_gpu("A100", "8.0"), with_gpu("V100", "7.0"), with_gpu("P100", "6.0"))
+    wanted = sweep("torch", "devices: [gpu]\nwhere: each-node")
+    (item,) = explain_plan(planned(wanted, *nodes), wanted, nodes)
+    assert dict(zip(item.nodes, item.locks, strict=True)) == {
+        "A100": "linux-x86_64-cuda13.txt",
+        "V100": "linux-x86_64-cuda12.txt",
+    }
+    (entry,) = item.elsewhere
+    assert (entry.nodes, entry.reasons) == (
+        ("P100",),
+        ("needs compute capability 7.0 or newer, which torch has kernels for, has 6.0",),
+    )
+    assert "the nodes have 6.0" in reason(planned(sweep("torch"), nodes[2]))
+    assert planned(sweep("torch"), with_gpu("unknown", "")).unplaceable == ()
+
+
+def test_the_capability_of_the_model_that_a_task_uses_is_required() -> None:
+    old, new = (
+        replace(GPU, name=name, compute_capability=f"{number}.0")
+        for name, number in (("P100", 6), ("A100", 8))
+    )
+    mixed = node("mixed", 12, gpus=(old, replace(new, uuid="GPU-2")))
+    assert planned(sweep("torch", "devices: [{gpu: A100}]"), mixed).unplaceable == ()
+    refused = planned(sweep("torch", "devices: [{gpu: P100}]"), mixed)
+    assert "the nodes have 6.0" in reason(refused)
 
 
 def test_a_node_without_gpus_lacks_only_gpus() -> None:
@@ -107,22 +144,83 @@ def test_disk_is_required_for_a_lock_that_serves_the_node() -> None:
     assert one.locks == ("arm.txt",)
 
 
-def test_the_plan_names_the_lock_of_each_node() -> None:
-    wanted = sweep("torch", "devices: [cpu, gpu]\nwhere: each-node")
-    nodes = (node("old", 12), node("new", 13))
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_the_plan_names_the_newest_lock_that_each_node_runs(framework: str) -> None:
+    wanted = sweep(framework, "devices: [cpu, gpu]\nwhere: each-node")
+    nodes = (node("old", 12), node("new", 13), node("newest", 14))
     locks = {
         one.task.device: dict(zip(one.nodes, one.locks, strict=True))
         for one in explain_plan(planned(wanted, *nodes), wanted, nodes)
     }
     assert locks == {
-        "cpu": {"old": "linux-x86_64-cpu.txt", "new": "linux-x86_64-cpu.txt"},
-        "gpu": {"new": "linux-x86_64-cuda.txt"},
+        "cpu": dict.fromkeys(("old", "new", "newest"), "linux-x86_64-cpu.txt"),
+        "gpu": {
+            "old": "linux-x86_64-cuda12.txt",
+            "new": "linux-x86_64-cuda13.txt",
+            "newest": "linux-x86_64-cuda13.txt",
+        },
     }
 
 
-@pytest.mark.parametrize(("cuda", "locks"), [("12040", []), ("13000", ["linux-x86_64-cuda.txt"])])
+def test_different_builds_are_told_and_can_be_held_to_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "frameworks: [torch]\nmodels: [lenet]\ndevices: [cpu, gpu]\nthreads: [1]\n"
+        "where: each-node\n"
+    )
+    nodes = (node("old", 12), node("new", 13), node("older", 11), node("bare", 0, gpus=()))
+
+    def plan(*, same_build: bool) -> tuple[dict[str, str], str]:
+        arguments = (PlanScope(nodes), tmp_path / "s.yaml", "device=gpu")
+        plan_over(*arguments, with_reasons=False, as_json=True, same_build=same_build)
+        (row,) = json.loads(capsys.readouterr().out)
+        plan_over(*arguments, with_reasons=False, as_json=False, same_build=same_build)
+        return row["locks"], " ".join(capsys.readouterr().out.split())
+
+    locks, text = plan(same_build=False)
+    assert locks == {"new": "linux-x86_64-cuda13.txt", "old": "linux-x86_64-cuda12.txt"}
+    assert (
+        "torch on gpu has different builds (linux-x86_64-cuda13.txt: new; "
+        "linux-x86_64-cuda12.txt: old); see --same-build" in text
+    )
+    locks, text = plan(same_build=True)
+    assert locks == dict.fromkeys(("new", "old"), "linux-x86_64-cuda12.txt")
+    assert "different builds" not in text
+    assert "--same-build" in text.partition("next:")[2]
+
+
+def test_a_task_that_is_held_to_a_build_uses_and_names_it(tmp_path: Path) -> None:
+    wanted = hold_to_one_build(sweep("torch"))
+    assert parse_sweep(wanted.text, "again.yaml", FRAMEWORKS).same_build
+    store = EnvironmentStore(tmp_path)
+    found = {
+        major: plan_sweep(wanted, "", (node("a", 13), node("b", major)), store).placements[0].task
+        for major in (12, 13)
+    }
+    assert {major: task.accelerator for major, task in found.items()} == {
+        12: "cuda12",
+        13: "cuda13",
+    }
+    assert found[12].key != found[13].key
+    assert rerun_command(found[12]).count(" --build cuda12") == 1
+    free = plan_sweep(sweep("torch"), "", (node("a", 13),), store).placements[0].task
+    assert free.accelerator == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "locks"),
+    [
+        ("470.256.02", "11040", []),
+        ("535.261.03", "12020", ["linux-x86_64-cuda12.txt"]),
+        ("550.163.01", "12040", ["linux-x86_64-cuda12.txt"]),
+        ("570.195.03", "12080", ["linux-x86_64-cuda12.txt"]),
+        ("580.95.05", "13000", ["linux-x86_64-cuda13.txt"]),
+        ("590.44.01", "13010", ["linux-x86_64-cuda13.txt"]),
+    ],
+)
 def test_the_command_reads_the_installed_driver(
-    fake_driver: Path, tmp_path: Path, cuda: str, locks: list[str]
+    fake_driver: Path, tmp_path: Path, driver: str, cuda: str, locks: list[str]
 ) -> None:
     text = "frameworks: [torch]\nmodels: [lenet]\ndevices: [gpu]\nthreads: [1]\n"
     (tmp_path / "sweep.yaml").write_text(text)
@@ -133,6 +231,7 @@ def test_the_command_reads_the_installed_driver(
             "LD_LIBRARY_PATH": str(fake_driver),
             "FAKE_NVML": "NVIDIA L4:1",
             "FAKE_NVML_CUDA": cuda,
+            "FAKE_NVML_DRIVER": driver,
         },
         cwd=tmp_path,
         capture_output=True,
@@ -140,4 +239,4 @@ def test_the_command_reads_the_installed_driver(
     )
     (row,) = json.loads(done.stdout)
     assert list(row["locks"].values()) == locks, done.stderr
-    assert ("CUDA 13" in row["reason"]) == (not locks)
+    assert ("a driver for CUDA 12" in row["reason"]) == (not locks)

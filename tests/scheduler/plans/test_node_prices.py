@@ -9,7 +9,8 @@ from made_nodes import node
 from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.declared_nodes import load_types, parse_types
-from velodrome.scheduler.plans.node_prices import LABEL, Price, make_price_list, parse_price
+from velodrome.scheduler.plans.node_prices import Price, make_price_list, parse_price
+from velodrome.scheduler.plans.price_labels import LABEL
 from velodrome.scheduler.sweeps.quantities import InvalidQuantity
 
 FLEET = """\
@@ -44,7 +45,68 @@ def test_a_label_of_a_node_comes_before_its_type() -> None:
     prices = make_price_list(parse_types(FLEET, "c.yaml"), "")
     labels = (*OF_L4, (LABEL, "1.5"))
     assert prices.find_price(node("a", labels=labels)) == Price(1.5, "EUR")
-    assert prices.find_price(node("a", labels=((LABEL, "free"),))) is None
+    assert not prices.find_fault(node("a", labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("label", "fault"),
+    [
+        ((LABEL, "free"), f"the label {LABEL} holds 'free'. Give a number above 0"),
+        ((LABEL, "0"), f"the label {LABEL} holds '0'. Give a number above 0"),
+        ((LABEL, ""), f"the label {LABEL} holds ''. Give a number above 0"),
+        (("velodrome-price-per-hr", "1.5"), f"Did you mean '{LABEL}'?"),
+        (("velodrome-prices-per-hour", "1.5"), f"Did you mean '{LABEL}'?"),
+        (("velodrome.price.per.hour", "1.5"), f"Did you mean '{LABEL}'?"),
+    ],
+)
+def test_a_wrong_price_label_is_named_with_its_fix(label: tuple[str, str], fault: str) -> None:
+    prices = make_price_list(parse_types(FLEET, "c.yaml"), "")
+    assert fault in prices.find_fault(node("a", labels=(*OF_L4, label)))
+    wrong = FLEET.replace("{velodrome: l4}", f'{{velodrome: l4, {label[0]}: "{label[1]}"}}')
+    with pytest.raises(ConfigError, match=r"c\.yaml:3:45: (the|there is no) label ") as refused:
+        parse_types(wrong, "c.yaml")
+    assert fault in str(refused.value)
+
+
+def test_other_labels_are_the_users_own() -> None:
+    labels = (("velodrome-pool", "lab"), ("price", "high"), ("pool", "a"))
+    assert not make_price_list((), "").find_fault(node("a", labels=labels))
+
+
+def test_a_price_without_a_currency_is_in_that_of_the_file(tmp_path: Path) -> None:
+    prices = make_price_list(parse_types(FLEET, "c.yaml"), "3")
+    assert prices.find_price(node("b", labels=OF_CPU)) == Price(3.0, "EUR")
+    assert prices.find_price(node("c", labels=((LABEL, "1.5"),))) == Price(1.5, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("fleet", "price", "message"),
+    [
+        (FLEET, "3 USD", r"'3 USD' is in USD, the prices of the cluster file in EUR"),
+        (
+            FLEET.replace("price_per_hour: 0.98", "memory: 8GiB"),
+            "3 USD",
+            r"'3 USD' is in USD, the prices of the cluster file in EUR",
+        ),
+        (
+            FLEET.replace("    currency: EUR\n", ""),
+            "3 USD",
+            r"the prices of the cluster file in none\. Add currency: USD to its metadata",
+        ),
+    ],
+)
+def test_two_currencies_are_refused_before_anything_runs(
+    tmp_path: Path, fleet: str, price: str, message: str
+) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(fleet)
+    with pytest.raises(ConfigError, match=f"--price: .*{message}"):
+        parse_target("auto", file, "", price)
+
+
+def test_prices_by_node_type_are_told_to_go_into_the_file() -> None:
+    with pytest.raises(ConfigError, match=r"Those of node types go into cluster\.yaml"):
+        parse_target("", None, "", "l4=3")
 
 
 @pytest.mark.parametrize(

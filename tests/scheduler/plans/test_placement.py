@@ -9,7 +9,7 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.node import Gpu, Node
 from velodrome.agents.task import Limits
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.placement import Plan, make_plan
+from velodrome.scheduler.plans.placement import ChosenEnvironment, Plan, make_plan
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
@@ -86,6 +86,15 @@ class TestConditions:
             "nearest: host-a"
         ]
 
+    def test_several_gpus_of_a_task_are_of_one_model(self) -> None:
+        mixed = node("a", gpus=("T4", "L4", "L4"))
+        made = planned("devices: [gpu:4]", mixed)
+        assert reasons(made) == ["needs 4 GPUs, no node has more than 2 of one model"]
+        pairs = planned('devices: ["gpu:2"]\nwhere: each-gpu\nrepeats: 1\nthreads: [1]', mixed)
+        (one,) = pairs.placements
+        chosen = [gpu.name for gpu in mixed.gpus if gpu.uuid in one.gpu_uuid.split(",")]
+        assert chosen == ["L4", "L4"]
+
     def test_a_gpu_model_matches_whole_words_of_its_name(self) -> None:
         nodes = (node("a", gpus=("NVIDIA L40S",)), node("b", gpus=("NVIDIA A10G",)))
         l40s, a10g = (
@@ -160,6 +169,18 @@ class TestConditions:
         assert [(entry.reason, entry.status) for entry in made.unplaceable] == [
             ("numpy has no gpu path", Status.UNSUPPORTED)
         ]
+
+    def test_a_model_with_none_of_the_phases_is_unsupported_and_keeps_what_was_asked(self) -> None:
+        text = "models: [lstm, lenet]\nphases: [load]\nthreads: [1]\nrepeats: 1"
+        sweep = parse_sweep(f"frameworks: [torch]\n{text}", "s.yaml", FRAMEWORKS)
+        made = make_plan(expand_cells(sweep), sweep, [node("a")], {})
+        assert [one.task.model for one in made.placements] == ["lenet"]
+        (entry,) = made.unplaceable
+        assert (entry.task.model, entry.task.phases) == ("lstm", ("load",))
+        assert entry.status is Status.UNSUPPORTED
+        assert entry.reason.startswith(
+            "lstm has no load: its examples are sequences of many lengths"
+        )
 
     def test_tf32_on_a_cpu_is_unsupported_and_needs_no_node(self) -> None:
         text = "devices: [cpu, gpu]\ndtypes: [tf32]\nthreads: [1]\nrepeats: 1"
@@ -280,7 +301,9 @@ class TestOrder:
             "timing: {target: 5%}\nlimits: {deadline: 1m}\nsampling_hz: 2"
         )
         sweep = parse_sweep(text, "s.yaml", FRAMEWORKS)
-        made = make_plan(expand_cells(sweep), sweep, [node("a")], {("torch", "cpu"): "abc"})
+        made = make_plan(
+            expand_cells(sweep), sweep, [node("a")], {("torch", "cpu"): ChosenEnvironment("abc")}
+        )
         first, second = made.placements[:2]
         assert (first.task.lock_hash, second.task.lock_hash) == ("abc", "")
         task = first.task

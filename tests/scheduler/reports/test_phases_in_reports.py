@@ -11,7 +11,7 @@ from made_rows import typed
 from report_texts import failed_row, make_tables, row, six_rows
 
 from velodrome.adapters.protocol import Timed
-from velodrome.agents.measurement import Sample
+from velodrome.agents.measurement import PhaseEnergy, Sample
 from velodrome.scheduler.commands.recommend import find_recommendation
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.comparison.matching import CellPair
@@ -105,7 +105,10 @@ def make_inference():
     samples = tuple(Sample("inference", at, 1, 10**6 * at, 10**6 + 1000 * at) for at in range(400))
     times = Timed("inference", 1.2e6, 1.19e6, 1.21e6, 400, 1, 5, "target", stable=True)
     starts = {"import_ns": 2 * 10**9, "build_ns": 10**9, "first_call_ns": 5 * 10**8}
-    return make_cell("torch", "eager", "lenet", inference=times, samples=samples, **starts)
+    energy = {"energies": (PhaseEnergy("inference", 0.16),), "energy_source": "measured"}
+    return make_cell(
+        "torch", "eager", "lenet", inference=times, samples=samples, **starts, **energy
+    )
 
 
 def test_the_page_of_a_cell_shows_latencies_and_the_time_to_the_first_step(tmp_path: Path) -> None:
@@ -113,6 +116,10 @@ def test_the_page_of_a_cell_shows_latencies_and_the_time_to_the_first_step(tmp_p
     tree = write_page_of(tmp_path / "results", tmp_path)
     facts = list_facts(tree)
     assert facts["inference latency"] == "p50 1.20 ms, p95 1.38 ms, p99 1.40 ms"
+    assert facts["inference energy"].startswith("0.16 J per call, ")
+    assert facts["inference energy"].endswith(" J per image")
+    assert "gradient energy" not in facts
+    assert facts["energy"].startswith("measured; no energy of forward, gradient: shorter than")
     assert facts["time to first step"] == "3.50 s at most"
     assert "inference time" in {term.text for term in tree.by_id("terms").all("dt")}
 

@@ -9,7 +9,7 @@ from made_measurements import VERIFIED, make_measurement, make_times
 from made_rows import typed
 from report_texts import render_csv, row, scale_times, six_rows
 
-from velodrome.agents.measurement import NodePrice
+from velodrome.agents.measurement import NodePrice, PhaseEnergy
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.reports.cell_rates import format_amount
@@ -68,6 +68,30 @@ def test_energy_is_per_unit_of_gradients_and_low_is_best() -> None:
     assert [(entry.is_best, entry.ratio) for entry in line.entries] == [(False, 2.0), (True, 1.0)]
 
 
+def test_each_phase_has_an_energy_of_its_own_and_says_where_it_is_not_known() -> None:
+    times = scale_times(1) | {"step_median_ns": 9e6, "update_median_ns": 1e6}
+    known = {"energy_per_gradient_j": 6.4, "energy_per_step_j": 12.8, "energy_per_update_j": 1.0}
+    table = build([row(**times | known), row("jax", **times)], GridUnit.ENERGY)
+    shown = {line.phase: [entry.text for entry in line.entries] for line in table.lines}
+    assert shown == {
+        "gradient, J per image": ["0.100", "no energy"],
+        "step, J per image": ["0.200", "no energy"],
+    }
+    assert (
+        "no energy of forward: shorter than three readings of its meter, or of a version that did "
+        "not keep it"
+    ) in table.remarks
+
+
+def test_a_csv_has_the_energy_of_each_phase_by_call_and_by_example() -> None:
+    times = {"update_median_ns": 1e6}
+    rows = [row(energy_per_forward_j=3.2, energy_per_update_j=1.0, **times)]
+    (line,) = csv.DictReader(io.StringIO(render_csv(rows)))
+    assert (line["energy_per_forward_j"], line["forward_j_per_example"]) == ("3.2", "0.05")
+    assert (line["energy_per_update_j"], line["energy_per_gradient_j"]) == ("1.0", "")
+    assert "update_j_per_example" not in line
+
+
 def test_energies_of_six_processes_have_an_interval_of_their_own() -> None:
     rows = [
         made | {"energy_per_gradient_j": 6.4 * (1 + 0.01 * number)}
@@ -97,6 +121,52 @@ def test_a_cost_without_a_price_says_how_to_give_one() -> None:
     table = build([row()], GridUnit.COST)
     assert {entry.text for line in table.lines for entry in line.entries} == {"no price"}
     assert "no cost: no price: give price_per_hour in cluster.yaml, or --price" in table.remarks
+
+
+def test_a_cell_whose_repeats_have_two_prices_has_no_cost_and_says_why() -> None:
+    rows = [row(**PRICE), row(repeat=1, **PRICE | {"task_price_per_hour": 7.2})]
+    table = build(rows, GridUnit.COST)
+    texts = {entry.text for line in table.lines for entry in line.entries}
+    assert {text.removesuffix(" [1]") for text in texts} == {"several prices"}
+    reason = "repeats of one cell have several prices: 3.6 USD per hour, 7.2 USD per hour"
+    assert f"no cost: {reason}" in table.remarks
+    (line,) = csv.DictReader(io.StringIO(render_csv(rows)))
+    assert (line["cost_per_million_examples"], line["cost_reason"]) == ("", reason)
+
+
+def test_a_price_that_only_some_repeats_have_is_no_price_of_the_cell() -> None:
+    table = build([row(**PRICE), row(repeat=1), row(repeat=2)], GridUnit.COST)
+    assert table.lines[1].entries[0].text == "several prices"
+    assert "no cost: 2 of 3 repeats of one cell have no price" in table.remarks
+
+
+@pytest.mark.parametrize("other", ["EUR", ""])
+def test_costs_in_two_currencies_are_named_and_none_is_the_best(other: str) -> None:
+    rows = [row(**PRICE), row("jax", **PRICE | {"price_currency": other})]
+    table = build(rows, GridUnit.COST)
+    (line,) = [line for line in table.lines if line.phase == "gradient"]
+    named = f"{other or 'price'} per million images"
+    texts = [entry.text for entry in line.entries]
+    assert texts == ["0.0469 USD per million images", f"0.0469 {named}"]
+    assert [(entry.is_best, entry.ratio) for entry in line.entries] == [(False, None)] * 2
+    assert f"not compared, in different units: USD per million images, {named}" in table.remarks
+
+
+def test_the_page_compares_no_costs_of_two_currencies(store: Store, root: Path) -> None:
+    for framework, currency in (("torch", "USD"), ("jax", "EUR")):
+        price = NodePrice(3.6, 3.6, currency)
+        store.put(
+            SWEEP,
+            make_measurement(
+                framework=framework, verified=VERIFIED, price=price, **make_times(1, 3)
+            ),
+        )
+    page = root / "page.html"
+    write_page(root, "", page, GridUnit.COST)
+    grid = page.read_text()
+    assert "0.0469 USD per million images" in grid
+    assert "0.0469 EUR per million images" in grid
+    assert "<em>best</em>" not in grid
 
 
 @pytest.mark.parametrize(
@@ -138,7 +208,7 @@ def results(store: Store, root: Path) -> Path:
             verified=VERIFIED,
             vendor_peak_flops_per_s=1e14,
             vendor_peak_source="a data sheet",
-            energy_per_gradient_j=0.4,
+            energies=(PhaseEnergy("gradient", 0.4),),
             energy_source="measured",
             price=NodePrice(7.2, 3.6, "USD"),
             **make_times(1, ms),
@@ -168,9 +238,44 @@ def test_the_next_command_keeps_the_unit(results: Path, capsys: pytest.CaptureFi
     assert "--unit cost --markdown" in capsys.readouterr().out
 
 
+def test_a_value_that_is_not_known_has_no_footnote_about_its_time() -> None:
+    unstable = {"gradient_stable": False, "stable": False, "gradient_samples": 3}
+    rows = [row(**unstable, **PRICE), row(repeat=1, **unstable, **PRICE)]
+    assert [note.is_instability for note in build(rows, GridUnit.COST).footnotes] == [True]
+    energy = build(rows, GridUnit.ENERGY)
+    assert energy.footnotes == ()
+    assert [entry.text for entry in energy.lines[0].entries] == ["no energy"]
+
+
+def test_a_value_that_is_not_known_has_no_mark_of_its_time_on_the_page(
+    store: Store, root: Path
+) -> None:
+    one = make_measurement(verified=VERIFIED, energy_reason="no meter", **make_times(1, 3))
+    store.put(SWEEP, one)
+    page = root / "page.html"
+    write_page(root, "", page, GridUnit.ENERGY)
+    found = " ".join(page.read_text().split())
+    assert "<b>no energy</b> <i>·</i><small>no energy: no meter</small>" in found
+    write_page(root, "", page)
+    assert "<b>no energy</b>" not in page.read_text()
+
+
 def test_the_details_of_a_cell_have_its_peak_and_its_price(results: Path) -> None:
     page = results / "page.html"
     write_page(results, "", page)
     text = page.read_text()
     assert "of the vendor&#39;s 100 TFLOP/s in the gradient (a data sheet)" in text
     assert "1.00 USD per million images in the gradient, at 3.6 USD an hour" in text
+
+
+def test_a_collective_has_both_bandwidths_of_nccl_tests_and_other_models_have_none() -> None:
+    group = {"device": "cpu", "processes": 4, "batch_size": 4, "forward_median_ns": 1e6}
+    rows = [row(model="allgather-1mib", **group), row(model="lenet", **group)]
+    for unit, shown in ((GridUnit.ALGBW, "1.05 GB/s"), (GridUnit.BUSBW, "786 MB/s")):
+        found = {line.workload: line.entries[0].text for line in build(rows, unit).lines[::2]}
+        assert [text.split(" ±")[0] for text in found.values()] == ["no collective", shown]
+
+
+def test_a_report_without_collectives_has_no_bandwidth_in_its_lines() -> None:
+    (line,) = csv.DictReader(io.StringIO(render_csv([row(batch_size=4)])))
+    assert (line["algorithm_bytes_per_s"], line["bus_bytes_per_s"]) == ("", "")

@@ -6,6 +6,7 @@ from velodrome.agents.measurement import (
     GpuProcess,
     GpuReading,
     Measurement,
+    PhaseEnergy,
     PhaseMeans,
     Reading,
 )
@@ -27,7 +28,7 @@ def measurement(*gpus: GpuReading) -> Measurement:
         energy_j=9.0,
         energy_source="estimated",
         energy_reason="GPU 0 has no energy counter: its power was integrated",
-        energy_per_gradient_j=0.25,
+        energies=(PhaseEnergy("gradient", 0.25), PhaseEnergy("fed_gradient", 0.5)),
         peak_gpu_process_memory_bytes=5 * MIB,
         means=(PhaseMeans("gradient", 100.0, 90.0, 40.0, 350.5, 1980.0),),
     )
@@ -39,6 +40,8 @@ def test_means_per_phase_and_energy_per_gradient_have_their_own_columns() -> Non
     expected = {
         "energy_reason": "GPU 0 has no energy counter: its power was integrated",
         "energy_per_gradient_j": 0.25,
+        "energy_per_forward_j": None,
+        "energy_per_fed_gradient_j": 0.5,
         "energy_deviation_percent": None,
         "peak_gpu_process_memory_bytes": 5 * MIB,
         "gradient_cpu_percent_mean": 100.0,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from velodrome.agents.inventory import take_inventory
-from velodrome.agents.node import Core, Node
+from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.alternatives import NodesByType
 from velodrome.scheduler.plans.placement import Plan, make_plan
 from velodrome.scheduler.results.store import Store
@@ -37,6 +37,18 @@ def test_a_node_has_the_type_of_its_rows(placed: Store) -> None:
     assert named.node_type == kept.node_type == before.node_type != after.node_type
     placed.put_nodes(LATER, [named])
     assert {one.node_type for one in placed.nodes(LATER)} == {before.node_type}
+
+
+def test_the_memory_of_its_gpus_is_read_from_the_rows_of_a_node(placed: Store) -> None:
+    def with_gpu(name: str, gib: int) -> Node:
+        return replace(node(name, 15), gpus=(Gpu(0, "NVIDIA A100", f"GPU-{name}", gib * GIB),))
+
+    small = with_gpu("n1", 40)
+    placed.begin(SWEEP, TEXT, Plan())
+    placed.put_nodes(SWEEP, [small])
+    types = placed.types()
+    assert types.with_type_name(with_gpu("n2", 80)).node_type != small.node_type
+    assert types.with_type_name(with_gpu("n3", 40)).node_type == small.node_type
 
 
 def test_equal_machines_are_one_node_type_and_stay_one(store: Store) -> None:

@@ -32,6 +32,18 @@ def test_tokens_and_energy_are_per_true_token() -> None:
     assert row["gradient_tokens_per_s"] == pytest.approx(452)
     assert row["gradient_j_per_token"] == pytest.approx(0.2)
     assert row["gradient_j_per_example"] == pytest.approx(22.6)
+    assert row["step_j_per_token"] is None
+
+
+@pytest.mark.parametrize("phase", ["forward", "inference", "step", "load", "fed_gradient"])
+def test_each_phase_of_examples_has_an_energy_of_its_own(phase: str) -> None:
+    row = computed(batch_size=4, **{f"energy_per_{phase}_j": 6.0})
+    assert row[f"{phase}_j_per_example"] == pytest.approx(1.5)
+    assert row["gradient_j_per_example"] is None
+
+
+def test_an_update_works_on_no_examples() -> None:
+    assert "update_j_per_example" not in RATE_NAMES
 
 
 def test_flops_per_second_are_of_the_definition() -> None:

@@ -9,11 +9,19 @@ import pytest
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Checked, Figure, ParameterError, Timed, Verified
-from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
+from velodrome.agents.measurement import (
+    GpuReading,
+    Measurement,
+    PhaseEnergy,
+    Reading,
+    Sample,
+    Status,
+)
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.sampling.top_processes import TopProcess
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
+from velodrome.scheduler.results.columns import VERSION, VERSION_KEY
 from velodrome.scheduler.results.rows import (
     build_tables,
     node_row,
@@ -22,7 +30,7 @@ from velodrome.scheduler.results.rows import (
     to_table,
     utilization_rows,
 )
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import model_hash, task_row
 
 PARAMETERS = (ParameterError("conv1.weight", (20, 1, 5, 5), 3.5, 1e-7, 5e-5),)
@@ -190,7 +198,7 @@ def test_a_task_that_disagreed_after_timing_has_no_time_and_is_not_verified() ->
         status=Status.DISAGREED,
         reason=reason,
         checks=(*CHECKS[:2], late),
-        energy_per_gradient_j=2.5,
+        energies=(PhaseEnergy("gradient", 2.5), PhaseEnergy("forward", 1.0)),
     )
     row = task_row("s1", measurement)
     assert (row["verified"], row["reason"]) == (False, reason)
@@ -198,6 +206,7 @@ def test_a_task_that_disagreed_after_timing_has_no_time_and_is_not_verified() ->
     numbers = {name: row[name] for name in times if name.endswith(("_ns", "_samples", "_stable"))}
     assert set(numbers.values()) == {None}
     assert (row["energy_per_gradient_j"], row["stable"]) == (None, None)
+    assert row["energy_per_forward_j"] is None
     assert row["proved"] == ["possible", "drained"]
     assert row["unproved"] == ["not_seen_before forward: failed: it was kept"]
     assert samples_table("s1", [measurement]).num_rows == len(MEASUREMENT.samples)

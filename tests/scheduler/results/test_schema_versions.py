@@ -12,7 +12,8 @@ from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.tables import build_table
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.columns import VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import RENAMED, names_in_file
 from velodrome.scheduler.results.schema_page import ROWS, page
 from velodrome.scheduler.results.sql import run_query

@@ -19,7 +19,8 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
 from velodrome.scheduler.plans.placement import Placement, Plan
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.columns import VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 

@@ -19,6 +19,8 @@ EVIL = "\x1b[2Jboom\r\nsecond line"
 def kinds_of(column: pa.DataType) -> set[object]:
     """The types that an attribute of such a column may have."""
     if pa.types.is_list(column):
+        if pa.types.is_floating(column.value_type):
+            return {tuple[float | None, ...]}
         is_struct = pa.types.is_struct(column.value_type)
         return {tuple[Struct, ...]} if is_struct else {tuple[str, ...], tuple[Note, ...]}
     for is_of, kinds in (

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from scipy.stats import binom
 
 from velodrome.scheduler.statistics.percentiles import compute_percentile
 
@@ -18,6 +19,15 @@ def test_the_95th_of_100_worked_by_hand() -> None:
 def test_a_percentile_beyond_the_samples_is_none(share: float, least: int) -> None:
     assert compute_percentile([*map(float, range(least - 1))], share) is None
     assert compute_percentile([*map(float, range(least))], share) is not None
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.95, 0.99])
+def test_the_interval_ends_at_the_binomial_quantiles_of_scipy(share: float) -> None:
+    for count in (*range(368, 1500, 7), 20_000, 123_457):
+        found = compute_percentile([*map(float, range(1, count + 1))], share)
+        low, above = (int(binom.ppf(at, count, share)) for at in (0.025, 0.975))
+        assert found is not None
+        assert (found.low, found.high) == (low, above + 1)
 
 
 def test_dependent_samples_support_fewer_percentiles_with_wider_bounds() -> None:

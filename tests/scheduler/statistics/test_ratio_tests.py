@@ -107,6 +107,10 @@ def test_swapping_base_and_candidate_swaps_the_verdict() -> None:
         ([1, 3, 5], [2, 4, 6], 14 / 20),  # U = 3: of the 20, 7 have at most 3
         ([7, 7], [7, 7, 7], 1.0),
         ([1, 1], [2, 2], 2 / 6),  # ties: all ways to deal out
+        ([1, 1, 1, 1], [2], 2 / 5),  # one of five may be the single one
+        ([2], [1, 1, 1, 1], 2 / 5),
+        ([1, 1, 3], [2], 1.0),
+        ([1, 2, 3], [4], 2 / 4),
     ],
 )
 def test_the_rank_test_is_exact(base: list[float], candidate: list[float], p: float) -> None:

@@ -112,6 +112,9 @@ def test_phases_of_the_command_line_are_separated_by_commas_or_repeated() -> Non
     ("texts", "model", "message"),
     [
         (("stpe",), "lenet", "--phases: there is no 'stpe'. Did you mean 'step'?"),
+        (("",), "lenet", "--phases: no phase is given. Give one or more of forward, gradient,"),
+        ((" ", ","), "lenet", "--phases: no phase is given. Give one or more of forward,"),
+        (("gradient,load",), "lstm", "--phases: lstm has no load: its examples are sequences"),
         (("step",), "copy", "--phases: copy is timed in its usual phases alone. Leave --phases"),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import altair as alt
 
+from velodrome.agents.task import device_name
 from velodrome.scheduler.reports.cell_keys import Implementation
 from velodrome.scheduler.reports.html.figures import chart as charts
 from velodrome.scheduler.reports.html.formatting import show_count, truncate
@@ -49,7 +50,7 @@ def _build_figure(
             None,
             (
                 roof.hardware,
-                in_one_line(place.device),
+                in_one_line(device_name(place.device, place.gpu_count or place.processes, "")),
                 show_count(place.threads, "thread"),
                 in_one_line(place.computes_in),
             ),
@@ -80,7 +81,8 @@ def _compute_roof(roof: Roofline) -> list[charts.ChartRow]:
 def _format_ceilings(roof: Roofline) -> str:
     flops = f"{roof.flops.per_s / GIGA:.0f} GFLOP/s" if roof.flops else "no gemm measured"
     copied = f"{roof.bytes.per_s / GIGA:.1f} GB/s" if roof.bytes else "no copy measured"
-    return f"{flops}, {copied}"
+    linked = f", {roof.bus.bus_bytes_per_s / GIGA:.1f} GB/s between devices" if roof.bus else ""
+    return f"{flops}, {copied}{linked}"
 
 
 def _format_share(roof: Roofline, point: RooflinePoint) -> str:

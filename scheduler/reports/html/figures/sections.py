@@ -7,6 +7,7 @@ from velodrome.scheduler.reports.html.figures.chart import ChartFigure, FigureSe
 from velodrome.scheduler.reports.html.figures.energy import plot_energy
 from velodrome.scheduler.reports.html.figures.relative_times import plot_relative_times
 from velodrome.scheduler.reports.html.figures.roofline_chart import plot_rooflines
+from velodrome.scheduler.reports.html.figures.scaling import plot_scaling
 from velodrome.scheduler.reports.html.figures.threads import plot_thread_scaling
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.html.figures.traces import plot_traces
@@ -15,6 +16,7 @@ from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.html.overview import Overview
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.roofline import build_rooflines
+from velodrome.scheduler.reports.scaling import measure_scaling
 from velodrome.scheduler.results.detail_rows import ReadingRow
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -35,6 +37,15 @@ _TEXTS = {
         "Thread scaling",
         "Speedup over the fewest threads. Dotted line: ideal speedup.",
         "No model was timed at two thread counts in this sweep.",
+    ),
+    "scaling": (
+        "Scaling over devices",
+        "Speedup over one device: the ratio of examples per second. Dotted line: ideal speedup; "
+        "bars are 95 % intervals. Strong: the same whole batch; weak: the same batch per device. "
+        "Communication, measured: the time on all devices less that of one device on its own "
+        "share of the batch, over the time on all. Predicted: the time of an all-reduce of the "
+        "gradients' size on the same devices over the time on all.",
+        "No cell on several devices has a time, and the same cell on one.",
     ),
     "traces": (
         "Utilization over time",
@@ -68,16 +79,22 @@ def build_sections(
     queries: Queries,
 ) -> tuple[FigureSection, ...]:
     """Build all sections, in the order of the page."""
+    scaling = measure_scaling(rows)
     plots = {
         "distance": (plot_relative_times(overview, styles), queries.grid()),
         "batch-sizes": (plot_batch_sizes(groups, styles), queries.batch_sizes()),
         "threads": (plot_thread_scaling(groups, styles), queries.threads()),
+        "scaling": (plot_scaling(scaling, styles), queries.scaling()),
         "traces": (plot_traces(traced, readings), queries.traces(traced)),
         "roofline": (plot_rooflines(build_rooflines(rows), styles), queries.roofline()),
         "energy": (plot_energy(groups, styles), queries.energy()),
     }
     reasons = _join_reasons(rows)
-    return tuple(_build_section(name, *plot, reasons) for name, plot in plots.items())
+    return tuple(
+        _build_section(name, *plot, reasons)
+        for name, plot in plots.items()
+        if name != "scaling" or scaling  # few sweeps have tasks on several devices
+    )
 
 
 def _build_section(

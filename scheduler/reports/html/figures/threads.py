@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 
-import altair as alt
-
 from velodrome.scheduler.reports import cell_keys
 from velodrome.scheduler.reports.cell_times import Time
 from velodrome.scheduler.reports.html.figures import chart as charts
+from velodrome.scheduler.reports.html.figures.speedup import build_ideal_rows, build_speedup_chart
 from velodrome.scheduler.reports.html.formatting import format_workload, show_duration
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 
 MOST = 12
-IDEAL = "ideal speedup"
 
 Times = dict[cell_keys.Implementation, dict[int, Time]]
 
@@ -66,47 +64,12 @@ def _build_figure(
                 (impl.label, str(threads), show_duration(time.median_ns), f"{speedup:.2f}")
             )
     counts = sorted({threads for times in found.values() for threads in times})
-    rows += [
-        {"who": IDEAL, "threads": count, "ideal": count / counts[0], "tip": IDEAL}
-        for count in counts
-    ]
+    rows += build_ideal_rows(counts, "threads")
     return charts.ChartFigure(
         f"figure-threads-{number}",
         format_workload(workload),
         where,
-        charts.build_spec(_build_chart(styles, counts), rows),
+        charts.build_spec(build_speedup_chart(styles, rows, counts, "threads"), rows),
         ("framework", "threads", "time", "speedup"),
         tuple(table),
     )
-
-
-def _build_chart(styles: Sequence[charts.SeriesStyle], counts: Sequence[int]) -> charts.Chart:
-    across = alt.X(
-        "threads:Q",
-        title="threads",
-        scale=alt.Scale(type="log", base=2, nice=False, padding=12),
-        axis=alt.Axis(values=list(counts), format="d", grid=False),
-    )
-    up = alt.Y("speedup:Q", title="speedup")
-    ideal = (
-        charts.make_chart()
-        .mark_line(strokeDash=[2, 4], color="currentColor", opacity=0.5)
-        .encode(across, alt.Y("ideal:Q"))
-    )
-    lines = (
-        charts.make_chart()
-        .mark_line(strokeWidth=2)
-        .encode(across, up, charts.encode_colour(styles), charts.encode_dash(styles))
-    )
-    points = (
-        charts.make_chart()
-        .mark_point(filled=True, size=60, opacity=1)
-        .encode(
-            across,
-            up,
-            charts.encode_colour(styles),
-            charts.encode_shape(styles),
-            alt.Tooltip("tip:N"),
-        )
-    )
-    return alt.layer(ideal, lines, points)

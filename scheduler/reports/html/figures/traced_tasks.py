@@ -55,5 +55,5 @@ def _list_tasks(group: PlatformCells, workload: Workload) -> Iterator[TracedTask
                 impl.label,
                 f"{format_workload(workload)}, {format_platform(group.platform)}, "
                 f"on {row.hostname}",
-                group.platform.threads,
+                group.platform.total_threads,
             )

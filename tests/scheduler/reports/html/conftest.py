@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from html_pages import SWEEP, Element, change_task, make_cell, make_failed_cell, parse_html
 
-from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.measurement import Measurement, PhaseEnergy, Status
 from velodrome.agents.node import Core, Node
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
@@ -29,7 +29,7 @@ def measurements() -> Iterator[tuple[Measurement, ExpectedOutcome | None]]:
     )
     on_gpu = replace(
         make_cell("theano", "corrmm", "lenet", gpu_name="Some GPU"),
-        energy_per_gradient_j=2.5,
+        energies=(PhaseEnergy("gradient", 2.5), PhaseEnergy("forward", 1.5)),
         energy_source="measured",
         peak_gpu_memory_bytes=2**30,
     )

@@ -1,5 +1,6 @@
 """`velodrome report --html`: the parts of the page, without a browser."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -171,6 +172,7 @@ def test_every_figure_is_drawn_and_has_a_table(tree: Element) -> None:
     }
     places = {one.attributes["data-figure"] for one in tree.all(of="chart")}
     assert places == set(found)
+    assert count_dotted_parts(vl_convert.vegalite_to_svg(found["figure-threads-0"])) == 1
     for name in ("figure-distance", "figure-trace-0", "figure-batch-0"):
         assert "<path" in vl_convert.vegalite_to_svg(found[name], allowed_base_urls=[])
     assert all(list(one.all("table")) for one in tree.all("figure"))
@@ -181,6 +183,61 @@ def test_a_missing_figure_gives_the_reason(store: Store, root: Path, tmp_path: P
     tree = write_page_of(root, tmp_path)
     assert "No energy per gradient is known" in tree.by_id("energy").text
     assert "two thread counts" in tree.by_id("threads").text
+    assert "scaling" not in {one.attributes.get("id") for one in tree.all("section")}
+
+
+def test_a_speed_up_over_one_process_is_drawn_with_the_ideal_one(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    for processes, ms in ((1, 3.0), (2, 2.0), (4, 1.0)):
+        for repeat, noise in enumerate((1.0, 1.01, 0.99)):
+            one = make_cell("torch", "eager", "lenet", repeat=repeat, **make_times(1, ms * noise))
+            store.put(SWEEP, change_task(one, processes=processes))
+    tree = write_page_of(root, tmp_path)
+    spec = read_specs(tree)["figure-scaling-0"]
+    rows = [each for each in spec["data"]["values"] if "speedup" in each]
+    assert [(each["devices"], round(each["speedup"], 2)) for each in rows] == [
+        (1, 1.0),
+        (2, 1.5),
+        (4, 3.0),
+    ]
+    assert rows[1]["low"] < 1.5 < rows[1]["high"]
+    ideal = [each["ideal"] for each in spec["data"]["values"] if "ideal" in each]
+    assert ideal == [1.0, 2.0, 4.0]
+    section = " ".join(tree.by_id("scaling").text.split())
+    assert "lenet, batch 64, strong" in section and "75% (" in section
+    drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    assert drawn.count('aria-roledescription="point"') == 3
+    assert count_dotted_parts(drawn) == 2
+
+
+def test_the_table_of_a_speed_up_shows_which_share_of_the_time_is_communication(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    for model, processes, size, ms in (
+        ("lenet", 1, 64, 3.0),
+        ("lenet", 2, 128, 4.0),
+        ("allreduce-1mib", 2, 2, 2.0),
+        ("allreduce-4mib", 2, 2, 2.0),
+    ):
+        one = make_cell("torch", "eager", model, **make_times(ms, ms))
+        store.put(SWEEP, change_task(one, processes=processes, batch_size=size))
+    section = write_page_of(root, tmp_path).by_id("scaling")
+    heads = [one.text for one in section.all("th")]
+    (weak,) = [[one.text for one in line.all("td")] for line in section.all("tr")][1:]
+    found = dict(zip(heads, weak, strict=True))
+    assert found["communication, measured"] == "25%"
+    assert found["communication, predicted"] == "50%"
+
+
+def count_dotted_parts(svg: str) -> int:
+    """Count the straight parts of the dotted line of a chart."""
+    (path,) = re.findall(r'<path[^>]*stroke-dasharray="2,4"[^>]*>', svg)
+    return re.search(r' d="([^"]*)"', path)[1].count("L")
+
+
+def test_several_devices_without_a_baseline_are_reported(tree: Element) -> None:
+    assert "No cell on several devices has a time" in tree.by_id("scaling").text
 
 
 def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Path) -> None:

@@ -1,0 +1,1 @@
+"""Acceptance of a fleet: a verdict for each node and GPU."""
