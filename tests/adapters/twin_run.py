@@ -17,8 +17,9 @@ TWINS = ",".join(name for name in MODELS if name.endswith("-tiny"))
 
 
 def read_option(words, name, default):
+    """Return the values of the last word `--NAME=a,b`, so that one may follow a default."""
     given = [word[len(name) + 3 :] for word in words if word.startswith("--{}=".format(name))]
-    return (given or [default])[0].split(",")
+    return (given or [default])[-1].split(",")
 
 
 def main(module, words):
