@@ -26,7 +26,7 @@ def test_small_models_agree_in_every_phase(bench):
 
 @pytest.mark.full
 def test_compiled_code_agrees_in_every_phase(bench):
-    outcomes = bench.verifies_phases("resnet50-tiny", variants="compile", optimizers="sgd")
+    outcomes = bench.verifies_phases("lenet", variants="compile", optimizers="sgd")
     ((_, _, notes),) = outcomes["compile"]["float32"]["sgd"].values()
     assert any(note.endswith("backward pass of a step are compiled") for note in notes)
 

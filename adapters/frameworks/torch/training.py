@@ -20,7 +20,7 @@ class Trainer(object):
     def keep(self, gradients):
         """Let the next updates use these gradients, in the order of the parameters."""
         for parameter, gradient in zip(self._trained, gradients):
-            parameter.grad = gradient
+            parameter.grad = _lay_out_like(parameter, gradient)
 
     def clear(self):
         """Free the gradients of the step before, so that the forward pass has their memory."""
@@ -30,6 +30,17 @@ class Trainer(object):
         """Compute the gradients of a loss and update the parameters by them, after clear()."""
         accumulate(loss, self._trained, self._dtype)
         self._optimizer.step()
+
+
+def _lay_out_like(parameter, gradient):
+    """Return a gradient in its parameter's layout, as backward() leaves it; a copy if need be.
+
+    A fused optimizer reads both in the order of memory, and compiled code returns the gradients of
+    a convolution's weights in another one than theirs: it would add each value to another weight.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def describe_optimizer(trainer, variant):
