@@ -283,10 +283,15 @@ class EnvironmentStore:
     def _find_usable(
         self, framework: str, recipe: Recipe, accelerator: str, lock_hash: str
     ) -> Environment | None:
-        """Return the result of find, unless the lock before it may now be available."""
+        """Return the result of find, unless a better lock may now be available.
+
+        An environment of a later lock is used while the sources are those in which the better one
+        was not found; the environment of another node with an older driver, in a shared folder,
+        is not.
+        """
         found = self.find(framework, accelerator, lock_hash)
         record = disk_layout.read_record(found.folder) if found else None
-        if not found or not record or not record.sources:
+        if not found or not record:
             return found
         if found.lock == recipe.locks_for(accelerator, this_platform())[0].path:
             return found

@@ -1,0 +1,17 @@
+"""The NumPy adapter as a GPU framework: it notes its GPUs and computes on none."""
+
+import os
+
+from velodrome.adapters import contract
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as OnTheCpu
+
+
+class Adapter(OnTheCpu):
+    def __init__(self, model, variant, device, threads, dtype):
+        super().__init__(model, variant, "cpu", threads, dtype)
+        self._given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        if device != "gpu" or not self._given:
+            raise contract.Unsupported("two_builds computes for GPUs only, and was given none")
+
+    def notes(self):
+        return ("given {}".format(self._given),)
