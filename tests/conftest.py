@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     import xdist.remote
     import xdist.scheduler
+
+sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
 # As in a command (velodrome.scheduler.entry), before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

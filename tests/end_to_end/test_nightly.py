@@ -1,22 +1,15 @@
 """Two nightly runs of a framework that becomes slower, after a week of earlier runs."""
 
 import json
-import math
-import random
 import re
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from earlier_runs import put_earlier
 
-from velodrome.adapters.protocol import Timed
-from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.task import Task
-from velodrome.scheduler.history.history_reading import list_run_ids
-from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results.store import Store
 
 pytestmark = pytest.mark.slow
@@ -73,44 +66,11 @@ def runs(paced):
     assert "✗" not in first.stdout, first.stdout
     store = Store(command.folder / "nightly")
     for days in range(1, 10):
-        put_earlier(store, days)
+        put_earlier(store, SWEEP, days, SPREAD)
     for file in (command.folder / "nightly" / "tasks").glob("sweep=*-00000005/*.parquet"):
         file.write_bytes(file.read_bytes()[:100])
     adapter.write_text(SLOWED)
     return command.folder, first, command.run(*words, "--json", "--junit", "own.xml")
-
-
-def put_earlier(store: Store, days: int) -> None:
-    """Copy the newest run to some days before, with slightly different times."""
-    newest = list_run_ids(store, "nightly")[0]
-    at = datetime.now(UTC) - timedelta(days=days)
-    sweep_id = f"{at:%Y%m%d-%H%M%S}-{days:08x}"
-    draw = random.Random(days)
-    with store.hold_sweep(sweep_id):
-        store.begin(sweep_id, SWEEP, Plan())
-        for row in store.read("tasks", newest).to_pylist():
-            times = {
-                phase: Timed(phase, ns, 0.99 * ns, 1.01 * ns, 9, 1, 1, "target", stable=True)
-                for phase in ("forward", "gradient")
-                for ns in [row[f"{phase}_median_ns"] * math.exp(draw.gauss(0, SPREAD))]
-            }
-            fields = ("framework", "variant", "model", "batch_size")
-            store.put(
-                sweep_id,
-                Measurement(
-                    task=Task(*(row[name] for name in fields), threads=1),
-                    repeat=row["repeat"],
-                    attempt=1,
-                    status=Status.OK,
-                    reason="",
-                    node_id=row["node_id"],
-                    hostname=row["hostname"],
-                    node_type=row["node_type"],
-                    started_at=at.timestamp(),
-                    finished_at=at.timestamp() + 3,
-                    **times,
-                ),
-            )
 
 
 def test_the_first_nightly_run_has_nothing_to_compare_with(runs) -> None:

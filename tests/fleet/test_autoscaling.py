@@ -67,14 +67,16 @@ class Elastic:
     address: str
     variables: dict[str, str]
 
-    def run(self, pool: str, patience: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, pool: str, patience: str, command: tuple[str, ...] = ("run",)
+    ) -> "subprocess.CompletedProcess[str]":
         path = self.folder / f"{pool}.yaml"
         path.write_text(SWEEP.format(pool=pool))
-        words = ("run", str(path), "--results", str(self.folder / pool))
+        words = (*command, str(path), "--results", str(self.folder / pool))
         where = ("--address", self.address, "--cluster", str(self.folder / "cluster.yaml"))
-        command = (sys.executable, "-m", "velodrome.scheduler.cli", *words, *where)
+        typed = (sys.executable, "-m", "velodrome.scheduler.cli", *words, *where)
         return subprocess.run(
-            [*command, "--patience", patience],
+            [*typed, "--patience", patience],
             env=self.variables,
             cwd=self.folder,
             capture_output=True,
@@ -168,7 +170,7 @@ Ran = "subprocess.CompletedProcess[str]"
 @pytest.fixture(scope="module")
 def swept(elastic: Elastic) -> Ran:
     assert elastic.nodes() == 1
-    return elastic.run("cpu", "2m")
+    return elastic.run("cpu", "2m", ("nightly", "--budget", "1h"))
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +179,11 @@ def given_up(elastic: Elastic, swept: Ran) -> Ran:
     return elastic.run("dear", "8s")
 
 
-def test_each_node_type_starts_from_zero_and_runs_its_own_tasks(
+def test_each_node_type_starts_from_zero_for_a_nightly_run_and_runs_its_own_tasks(
     elastic: Elastic, swept: Ran
 ) -> None:
     assert swept.returncode == 0, swept.stdout + swept.stderr
+    assert "nightly run 1 of on-demand: 1 cell on 2 nodes" in swept.stdout
     types = {
         row["node_id"]: {pair["key"]: pair["value"] for pair in row["labels"]}["velodrome"]
         for row in elastic.rows("cpu", "nodes")
