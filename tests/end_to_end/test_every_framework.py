@@ -1,4 +1,7 @@
-"""Every framework in one sweep on every canonical model, in environments built from nothing."""
+"""Every framework in one sweep on the study's models, in environments built from nothing.
+
+Of its two stacks of auto-encoders the smaller one: the layers of the larger one are the same.
+"""
 
 import os
 import shutil
@@ -26,6 +29,7 @@ pytestmark = [
 ]
 
 ALL = Path(__file__).parents[2] / "sweeps" / "all.yaml"
+SMALLER = "model=lenet|alexnet*|autoencoder-400*|lstm|gpt2-tiny"
 AGREED = ("ok", "unstable")
 
 
@@ -43,7 +47,7 @@ class Sweep:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Run the sweep of all frameworks with its progress on pytest's output: it takes minutes."""
     results = tmp_path_factory.mktemp("all") / "results"
-    command = [sys.executable, "-m", "velodrome.scheduler.cli", "run", str(ALL)]
+    command = [sys.executable, "-m", "velodrome.scheduler.cli", "run", str(ALL), "--only", SMALLER]
     done = subprocess.run([*command, "--results", str(results)])
     rows = pyarrow.dataset.dataset(results / "tasks", partitioning="hive").to_table().to_pylist()
     return Sweep(done, results, rows)
@@ -90,7 +94,7 @@ def test_a_framework_is_verified_on_every_model_that_it_supports(
             assert row["verified"] and row["loss_error"] <= 1e-4
             assert row["gradient_error"] is None or row["gradient_error"] <= 1e-3
     agreed = sum(row["status"] in AGREED for row in sweep.of(framework))
-    assert missing or agreed >= 10
+    assert missing or agreed >= 6
 
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
