@@ -12,7 +12,7 @@ SERIAL = -m "$(1)" $$(grep -rl --include='test_*.py' mark.serial tests)
 # Tests start thousands of processes: each would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-full test-all test-fast lint format docs setup locks clean
+.PHONY: demo test test-full test-all test-fast lint format docs gpu-check setup locks clean
 
 demo: setup  ## a sweep of torch and tensorflow on this machine, then its grid
 	$(BIN)/velodrome run $(SWEEP) --results results
@@ -47,6 +47,12 @@ docs: setup  ## pages that are generated from the code
 	$(BIN)/python -m velodrome.scheduler.results.schema_page > docs/schema.md
 	$(BIN)/python -m velodrome.scheduler.cli_page > docs/cli.md
 	$(BIN)/python -m velodrome.scheduler.peaks_page > docs/peaks.md
+
+# Without setup: machines with a GPU are often offline, and this needs but a few packages, no Ray.
+GPU_CHECK_PYTHON ?= $(shell test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))
+
+gpu-check:  ## at most 8 minutes on a GPU: does what we measure there hold? (docs/gpu.md)
+	PYTHONPATH=src $(GPU_CHECK_PYTHON) -m velodrome.scheduler.gpu_check run $(GPU_CHECK_OPTIONS)
 
 setup: .venv/ready
 
