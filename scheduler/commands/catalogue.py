@@ -17,6 +17,7 @@ from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Gpu, Node
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import example_command, format_command
+from velodrome.scheduler.sweeps.device_support import explain_missing_devices
 
 
 def show_nodes(address: str, *, as_json: bool) -> None:
@@ -65,6 +66,7 @@ def _to_table_row(node: Node) -> Row:
 def show_frameworks(*, as_json: bool) -> None:
     store = EnvironmentStore(default_root())
     rows = []
+    missing: dict[str, dict[str, str]] = {}
     for framework in available_frameworks().values():
         environment = store.find(framework.name)
         rows.append(
@@ -76,11 +78,15 @@ def show_frameworks(*, as_json: bool) -> None:
                 "environment": environment.folder.name if environment else "not built",
             }
         )
+        missing[framework.name] = explain_missing_devices(framework)
     if as_json:
-        print_json(rows)
+        print_json([{**row, "missing_devices": missing[str(row["framework"])]} for row in rows])
         return
     print_table(rows)
-    print_lines(f"next: {format_command('envs', 'build', 'torch')}")
+    print_lines(
+        *(f"{name}: {reason}" for name, lacks in missing.items() for reason in lacks.values()),
+        f"next: {format_command('envs', 'build', 'torch')}",
+    )
 
 
 def describe_model(model: Model) -> Row:

@@ -21,6 +21,7 @@ from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.plans.eligibility import resolve_threads
 from velodrome.scheduler.sweeps import model_files, quantities, settings
+from velodrome.scheduler.sweeps.device_support import explain_missing_devices
 from velodrome.scheduler.sweeps.groups import find_undivided
 from velodrome.scheduler.sweeps.phases import parse_optimizer, parse_phases
 from velodrome.scheduler.sweeps.quantities import read_option
@@ -134,7 +135,9 @@ def _read_device(options: MeasureOptions, framework: Framework) -> Device:
     if device.kind not in framework.devices:
         devices = " and ".join(framework.devices)
         raise _make_error(
-            "--device", f"{framework.name} has no {device.kind} path", f"It has {devices}."
+            "--device",
+            f"{framework.name} has {explain_missing_devices(framework)[device.kind]}",
+            f"It has {devices}.",
         )
     if options.gpu_model and device.kind != "gpu":
         raise _make_error("--gpu-model", "the task is for a CPU", "Give --device gpu.")

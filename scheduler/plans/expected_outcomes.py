@@ -28,10 +28,10 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds, list_fields
+from velodrome.scheduler.sweeps.device_support import FILE_NAME, explain_missing_devices
 from velodrome.scheduler.sweeps.groups import find_refusal
 from velodrome.scheduler.sweeps.settings import find_missing_precision
 
-FILE_NAME = "expected.toml"
 AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof
 OUTCOMES = (AGREED, *(status.value for status in Status if not status.has_number))
 _CONDITIONS = (*(name for name in FIELDS if name != "framework"), "phase", "optimizer")
@@ -87,14 +87,13 @@ class Expectations:
     """Rules of the available frameworks, by name."""
 
     rules: Mapping[str, tuple[Rule, ...]]
-    devices: Mapping[str, tuple[str, ...]]  # those that a framework has a path for
+    missing: Mapping[str, Mapping[str, str]]  # devices that a framework has no path for
     environ: Mapping[str, str]
 
     def find(self, task: Task) -> ExpectedOutcome:
         name, _ = split(task.framework)  # all versions share expectations
-        devices = self.devices.get(name, (task.device,))
-        if task.device not in devices:
-            return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
+        if reason := self.missing.get(name, {}).get(task.device, ""):
+            return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has {reason}")
         if lack := find_missing_precision(task.device, task.dtype):
             return ExpectedOutcome((Status.UNSUPPORTED.value,), lack)
         size = (task.batch_size, task.batch_size_rule)
@@ -116,7 +115,8 @@ def load_expectations(
     ConfigError names the file, the entry and the fix.
     """
     rules = {name: read_rules(Path(each.folder) / FILE_NAME) for name, each in frameworks.items()}
-    return Expectations(rules, {name: each.devices for name, each in frameworks.items()}, environ)
+    missing = {name: explain_missing_devices(each) for name, each in frameworks.items()}
+    return Expectations(rules, missing, environ)
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:

@@ -29,6 +29,7 @@ from velodrome.scheduler.sweeps.settings import choose_canary, find_missing_prec
 from velodrome.scheduler.sweeps.sweep import (
     BatchSize,
     BatchSizeRule,
+    Entrant,
     PlacementRule,
     Sweep,
     ThreadRule,
@@ -119,7 +120,7 @@ def make_plan(
     fleets = [NodeGroups(fleet, sweep) for fleet in (nodes, *elsewhere) if fleet] or [
         NodeGroups((), sweep)
     ]
-    devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
+    entrants = {entrant.framework: entrant for entrant in sweep.entrants}
     has_groups = any(device.count > 1 for device in sweep.devices)
     turns: dict[object, int] = {}
     spots: dict[Task, dict[str, _Place]] = {}
@@ -127,7 +128,7 @@ def make_plan(
     unplaceable: dict[Task, Unplaceable] = {}
     for cell in cells:
         fits = [fleet.fit(make_cell_request(cell)) for fleet in fleets]
-        refusal = _explain_refusal(cell, sweep, devices[cell.framework], fits)
+        refusal = _explain_refusal(cell, sweep, entrants[cell.framework], fits)
         if refusal:
             task = _make_task(cell, sweep, _resolve_nearest_threads(cell, fits[0]), environments)
             unplaceable.setdefault(task, Unplaceable(task, *refusal))
@@ -162,12 +163,13 @@ def _count_choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
 
 
 def _explain_refusal(
-    cell: CellSpec, sweep: Sweep, devices: tuple[str, ...], fits: Sequence[EligibleNodes]
+    cell: CellSpec, sweep: Sweep, entrant: Entrant, fits: Sequence[EligibleNodes]
 ) -> tuple[str, Status] | None:
     if has_none(cell.model, sweep.phases):
         return explain_missing(cell.model, sweep.phases), Status.UNSUPPORTED
-    if cell.device not in devices:
-        return f"{cell.framework} has no {cell.device} path", Status.UNSUPPORTED
+    if cell.device not in entrant.devices:
+        lack = dict(entrant.missing).get(cell.device, f"no {cell.device} path")
+        return f"{cell.framework} has {lack}", Status.UNSUPPORTED
     if lack := find_missing_precision(cell.device, cell.dtype):
         return lack, Status.UNSUPPORTED
     phases, size = choose_phases(cell.model, sweep.phases), _split_batch_size(cell.batch_size)

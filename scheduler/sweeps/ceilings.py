@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from velodrome.adapters.protocol import Timing
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, Threads
@@ -28,10 +29,7 @@ def list_ceiling_courses(sweep: Sweep) -> Iterator[tuple[Device, str, Threads, s
 
 def list_ceiling_entrants(sweep: Sweep) -> tuple[Entrant, ...]:
     """List each framework with its first variant and those of another dtype."""
-    return tuple(
-        Entrant(each.framework, _choose_variants(each), each.devices, each.locked)
-        for each in sweep.entrants
-    )
+    return tuple(replace(each, variants=_choose_variants(each)) for each in sweep.entrants)
 
 
 def choose_timing(model: str, sweep: Sweep) -> Timing:

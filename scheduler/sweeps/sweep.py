@@ -85,13 +85,14 @@ class Entrant:
     """A framework with the variants that the sweep runs and the devices that it supports.
 
     locked: requirements of its locks, one of which a node must meet; a device without an entry
-    requires nothing.
+    requires nothing. missing: other devices, with the reason.
     """
 
     framework: str
     variants: tuple[str, ...]
     devices: tuple[str, ...]
     locked: tuple[LockRequirement, ...] = field(default=(), compare=False)
+    missing: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from velodrome.scheduler.sweeps import (
     value_parsers,
     yaml_nodes,
 )
+from velodrome.scheduler.sweeps.device_support import explain_missing_devices
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
 from velodrome.scheduler.sweeps.sweep import BatchSize, Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
@@ -142,6 +143,7 @@ def _read_entrants(
             chosen.get(name, chosen.get(split(name)[0], (frameworks[name].default_variant,))),
             frameworks[name].devices,
             read_lock_requirements(frameworks[name]),
+            tuple(explain_missing_devices(frameworks[name]).items()),
         )
         for name in names
     )

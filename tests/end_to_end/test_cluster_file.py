@@ -134,7 +134,8 @@ def test_a_plan_over_the_cluster_file_needs_no_ray_and_explains_every_type(tmp_p
         "needs 1 GPU of model L4, has none",
     ]
     assert gpu["not_on"]["gpu-l4"] == ["needs 16 threads, has 4 cores"]
-    assert rows["numpy[float64] lenet b64 gpu L4 16t"]["reason"] == "numpy has no gpu path"
+    reason = rows["numpy[float64] lenet b64 gpu L4 16t"]["reason"]
+    assert reason == "numpy has no gpu path: NumPy computes on CPUs alone"
 
 
 def test_heads_workers_and_on_prem_machines_start_ray_with_the_same_variables() -> None:

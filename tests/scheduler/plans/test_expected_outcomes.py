@@ -18,6 +18,7 @@ from velodrome.scheduler.plans.expected_outcomes import (
     load_expectations,
     read_rules,
 )
+from velodrome.scheduler.sweeps.device_support import DEVICES
 from velodrome.scheduler.sweeps.settings import MOST_GPUS
 
 TASK = Task("mine", "plain", "lenet", 64)
@@ -155,7 +156,7 @@ def test_shipped_expectations_name_existing_models_and_variants(name: str) -> No
     known = {
         "model": (*MODELS, *list_families()),
         "variant": FRAMEWORKS[name].variants,
-        "device": FRAMEWORKS[name].devices,
+        "device": DEVICES,
         "dtype": DTYPES,
         "processes": [str(number) for number in range(1, MOST_GPUS + 1)],
         "nodes": [str(number) for number in range(1, 100)],

@@ -167,7 +167,7 @@ class TestConditions:
         sweep = parse_sweep("frameworks: [numpy]\nmodels: [lenet]\ndevices: [gpu]", "s", FRAMEWORKS)
         made = make_plan(expand_cells(sweep), sweep, [node("a", gpus=("H100",))], {})
         assert [(entry.reason, entry.status) for entry in made.unplaceable] == [
-            ("numpy has no gpu path", Status.UNSUPPORTED)
+            ("numpy has no gpu path: NumPy computes on CPUs alone", Status.UNSUPPORTED)
         ]
 
     def test_a_model_with_none_of_the_phases_is_unsupported_and_keeps_what_was_asked(self) -> None:
