@@ -24,6 +24,7 @@ from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.frameworks import find_framework
 from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.gpu_models import with_gpus
 from velodrome.agents.isolation import orphans
 from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Measurement, Status
@@ -240,7 +241,7 @@ def _measurement(
     )
     peak = find_task_peak(blank.task, node, bounds.cpus, setting.gpus, readings)
     return replace(
-        reported,
+        with_gpus(reported, setting.gpus),
         vendor_peak_flops_per_s=peak.flops_per_s,
         vendor_peak_source=peak.source,
         vendor_peak_reason=peak.reason,
@@ -250,8 +251,6 @@ def _measurement(
         log_tail=_log_with_failure(session),
         checks=reported.checks + session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
-        gpu_name=", ".join(gpu.name for gpu in setting.gpus),
-        gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),
         readings=readings,
         peak_rss_bytes=used.peak_rss_bytes,
         sampling_cpu_s=session.sampling_cpu_s,

@@ -1,7 +1,9 @@
 """The GPUs of a node that a task may use: all of one model, so that repeats are comparable."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Gpu
 
 
@@ -26,3 +28,15 @@ def select_gpus(gpus: Iterable[Gpu], model: str, count: int) -> tuple[Gpu, ...]:
     """
     groups = group_by_model(gpus, model, count)
     return max(groups, key=lambda group: (len(group), group[0].memory_bytes), default=())
+
+
+def with_gpus(measurement: Measurement, gpus: Sequence[Gpu]) -> Measurement:
+    """Return the measurement with the identity and the place of its task's GPUs."""
+    capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
+    return replace(
+        measurement,
+        gpu_name=", ".join(gpu.name for gpu in gpus),
+        gpu_uuids=tuple(gpu.uuid for gpu in gpus),
+        gpu_compute_capability=", ".join(dict.fromkeys(capabilities)),
+        gpu_numa_nodes=tuple(gpu.numa_node for gpu in gpus),
+    )

@@ -189,6 +189,8 @@ class Measurement:
     cpu_model: str = ""
     gpu_name: str = ""
     gpu_uuids: tuple[str, ...] = ()  # of its own GPUs
+    gpu_compute_capability: str = ""
+    gpu_numa_nodes: tuple[int | None, ...] = ()  # in the order of gpu_uuids
     partner_node_ids: tuple[str, ...] = ()  # the other nodes of a task on several
     partner_hostnames: tuple[str, ...] = ()
     waited_ns: int | None = None  # until its cores and GPUs were free

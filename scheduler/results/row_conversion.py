@@ -67,7 +67,12 @@ def _convert_values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[ob
     values: list[Any] = column.to_pylist()
     if kind == tuple[Struct, ...]:
         return [tuple(map(_sanitize_struct, value or ())) for value in values]
-    if kind in (tuple[str, ...], tuple[Note, ...], tuple[float | None, ...]):
+    if kind in (
+        tuple[str, ...],
+        tuple[Note, ...],
+        tuple[float | None, ...],
+        tuple[int | None, ...],
+    ):
         values = [tuple(value or ()) for value in values]
     convert = _CONVERTERS.get(kind)
     if convert is None:

@@ -61,6 +61,8 @@ TASKS = make_table(
     ("gpu_count", SMALL, ""),
     ("gpu_model", TEXT, ""),  # as requested
     ("gpu_uuids", pa.list_(TEXT), ""),  # GPUs that it used
+    ("gpu_compute_capability", TEXT, ""),  # such as 8.0; null: no CUDA GPU, or not stated
+    ("gpu_numa_nodes", pa.list_(SMALL), ""),  # in the order of gpu_uuids; null: not stated
     ("started_at", TIME, "UTC"),  # by the node's clock
     ("finished_at", TIME, "UTC"),
     ("waited_ns", WHOLE, "ns"),  # for busy cores and GPUs; not a cost of the task

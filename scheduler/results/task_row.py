@@ -1,7 +1,7 @@
 """Conversion of a measurement to a row of `tasks`. Pure."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -117,11 +117,18 @@ def _list_place(measurement: Measurement) -> Row:
         "cpu_model": measurement.cpu_model or None,
         "gpu_name": measurement.gpu_name or None,
         "gpu_uuids": list(measurement.gpu_uuids),
+        "gpu_compute_capability": measurement.gpu_compute_capability or None,
+        "gpu_numa_nodes": _list_known(measurement.gpu_numa_nodes),
         "partner_node_ids": list(measurement.partner_node_ids),
         "partner_hostnames": list(measurement.partner_hostnames),
         "started_at": _to_utc(measurement.started_at),
         "finished_at": _to_utc(measurement.finished_at),
     }
+
+
+def _list_known(values: Sequence[int | None]) -> list[int | None] | None:
+    """Null if no value is known."""
+    return list(values) if any(value is not None for value in values) else None
 
 
 def _list_costs(measurement: Measurement) -> Row:

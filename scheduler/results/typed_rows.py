@@ -96,6 +96,8 @@ class TaskRow(TypedRow):
     gpu_count: int | None
     gpu_model: str
     gpu_uuids: tuple[str, ...]
+    gpu_compute_capability: str
+    gpu_numa_nodes: tuple[int | None, ...]
     started_at: datetime | None
     finished_at: datetime | None
     waited_ns: int | None

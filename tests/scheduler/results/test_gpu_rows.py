@@ -1,7 +1,10 @@
 """Columns and rows about a task's GPUs."""
 
+from dataclasses import replace
+
 from made_measurements import make_measurement
 
+from velodrome.agents.gpu_models import with_gpus
 from velodrome.agents.measurement import (
     GpuProcess,
     GpuReading,
@@ -10,6 +13,7 @@ from velodrome.agents.measurement import (
     PhaseMeans,
     Reading,
 )
+from velodrome.agents.node import Gpu
 from velodrome.scheduler.results.rows import utilization_rows
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import task_row
@@ -62,3 +66,19 @@ def test_other_processes_on_a_gpu_are_counted_and_unknown_is_not_zero() -> None:
     )
     counts = [(row["gpu_other_processes"], row["gpu_other_memory_bytes"]) for row in rows]
     assert counts == [(None, None), (0, 0), (2, 500 * MIB), (3, None)]
+
+
+def test_the_capability_and_numa_node_of_a_tasks_gpus_are_null_where_nobody_states_them() -> None:
+    columns = ("gpu_name", "gpu_uuids", "gpu_compute_capability", "gpu_numa_nodes")
+    silent = Gpu(0, "AMD Instinct MI210", "GPU-1", 2**36)
+    stated = replace(silent, name="NVIDIA L4", compute_capability="8.9", numa_node=1)
+    for gpus, expected in (
+        ((), [None, [], None, None]),
+        ((silent,), ["AMD Instinct MI210", ["GPU-1"], None, None]),
+        (
+            (stated, replace(stated, uuid="GPU-2", numa_node=None)),
+            ["NVIDIA L4, NVIDIA L4", ["GPU-1", "GPU-2"], "8.9", [1, None]],
+        ),
+    ):
+        row = task_row("s", with_gpus(measurement(), gpus))
+        assert [row[name] for name in columns] == expected

@@ -21,6 +21,8 @@ def kinds_of(column: pa.DataType) -> set[object]:
     if pa.types.is_list(column):
         if pa.types.is_floating(column.value_type):
             return {tuple[float | None, ...]}
+        if pa.types.is_integer(column.value_type):
+            return {tuple[int | None, ...]}
         is_struct = pa.types.is_struct(column.value_type)
         return {tuple[Struct, ...]} if is_struct else {tuple[str, ...], tuple[Note, ...]}
     for is_of, kinds in (
