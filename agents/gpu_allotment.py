@@ -13,6 +13,8 @@ from pathlib import Path
 from velodrome.agents.node import Gpu, Node
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+# ROCm, "GPU isolation techniques".
+ROCM_VARIABLE, HIP_VARIABLES = "ROCR_VISIBLE_DEVICES", ("HIP_VISIBLE_DEVICES", VARIABLE)
 ORDER = "CUDA_DEVICE_ORDER"
 BY_PCI_BUS = "PCI_BUS_ID"
 PROC = Path("/proc")
@@ -30,6 +32,8 @@ class GpuAllotment:
 
 def find_allotment(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> GpuAllotment:
     """Select the GPUs that these variables leave to a process, in the order of `gpus`."""
+    if any(gpu.is_amd for gpu in gpus):
+        return _find_amd_allotment(gpus, environ)
     visible = environ.get(VARIABLE)
     if visible is None:
         return GpuAllotment(tuple(gpus))
@@ -41,6 +45,21 @@ def find_allotment(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> GpuAllotm
     if _is_ambiguous(gpus, visible, environ.get(ORDER, "")):
         note += f". GPUs are counted by PCI bus; CUDA does so only with {ORDER}={BY_PCI_BUS}"
     return GpuAllotment(given, note)
+
+
+def _find_amd_allotment(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> GpuAllotment:
+    """HIP's variable, by either name, counts the GPUs that ROCm's leaves."""
+    given = tuple(gpus)
+    hip = next((name for name in HIP_VARIABLES if name in environ), "")
+    named = [name for name in (ROCM_VARIABLE, hip) if name in environ]
+    for name in named:
+        counted = [replace(gpu, index=at) for at, gpu in enumerate(given)]
+        left = {gpu.uuid for gpu in select_gpus(counted, environ[name])}
+        given = tuple(gpu for gpu in given if gpu.uuid in left)
+    if len(given) == len(gpus):
+        return GpuAllotment(given)
+    shown = " ".join(f"{name}={environ[name]}" for name in named)[:SHOWN]
+    return GpuAllotment(given, _describe(len(given), len(gpus), shown))
 
 
 def select_gpus(gpus: Sequence[Gpu], visible: str) -> tuple[Gpu, ...]:

@@ -55,6 +55,7 @@ def take_inventory(
         gpus=given.gpus,
         gpu_note=given.note,
         gpu_fault=". ".join(map(str, gpu_driver.faults)),
+        other_accelerators=gpu_driver.others,
         cuda_major=gpu_driver.cuda_major or 0,
         labels=tuple(sorted(dict(labels).items())),
         python_version=platform.python_version(),

@@ -4,6 +4,8 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
+AMD_MAKER = "AMD "  # before the names of all AMD GPUs
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -21,6 +23,11 @@ class Gpu:
     power_limit_w: float | None = None
     compute_capability: str = ""
     numa_node: int | None = None
+
+    @property
+    def is_amd(self) -> bool:
+        """Return True for a GPU that ROCm uses, not CUDA."""
+        return self.name.startswith(AMD_MAKER)
 
     @property
     def is_mig_instance(self) -> bool:
@@ -50,7 +57,8 @@ class Node:
     space for environments at their place, including existing ones; 0: unknown.
     machine_ram_bytes, machine_cpus: of the whole machine; 0: unknown. type_name: of its type
     (velodrome.agents.node_types). gpu_fault: why GPUs, or the driver, cannot be used, with the fix;
-    empty: all can. gpu_note: why some of its GPUs are not this process's. cuda_major: the newest
+    empty: all can. gpu_note: why some of its GPUs are not this process's. other_accelerators: those
+    that no task can use, with the reason. cuda_major: the newest
     CUDA that the driver runs; 0: unknown, or no driver. instructions: the sets of its CPU that
     bound its rates, separated by spaces. price_per_hour: of the whole node, as the user gives it,
     in price_currency; None: unknown.
@@ -71,6 +79,7 @@ class Node:
     gpus: tuple[Gpu, ...] = ()
     gpu_fault: str = ""
     gpu_note: str = field(default="", compare=False)
+    other_accelerators: str = field(default="", compare=False)
     cuda_major: int = 0
     labels: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
@@ -95,8 +104,14 @@ class Node:
 
     @property
     def gpu_remarks(self) -> str:
-        """Why GPUs are missing: faults, and those of other allotments; empty: none is missing."""
-        return "; ".join(filter(None, (self.gpu_fault, self.gpu_note)))
+        """Why GPUs are missing: faults, other allotments, other makers; empty: none is missing."""
+        remarks = (self.gpu_fault, self.gpu_note, self.other_accelerators)
+        return "; ".join(filter(None, remarks))
+
+    @property
+    def has_only_foreign_accelerators(self) -> bool:
+        """True if its accelerators are all of makers for which there is no framework."""
+        return bool(self.other_accelerators) and not self.gpus and not self.gpu_fault
 
     @property
     def node_type(self) -> str:

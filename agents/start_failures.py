@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from velodrome.agents.cores.assignment import DoesNotFit
+from velodrome.agents.cores.assignment import DoesNotFit, ForeignAccelerator
 from velodrome.agents.cores.core_locks import WaitedTooLong
 from velodrome.agents.cores.lock_files import LocksUnusable
-from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.failures import EnvironmentFailed, UnsupportedAccelerator
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.isolation.supervised import StartFailed
 from velodrome.agents.measurement import Status
@@ -30,6 +30,10 @@ class StartFailure(NamedTuple):
 
 def describe_start_failure(error: BaseException) -> StartFailure:
     """Describe one of START_FAILURES."""
+    if isinstance(error, UnsupportedAccelerator):
+        return StartFailure(Status.UNSUPPORTED, error.reason)
+    if isinstance(error, ForeignAccelerator):
+        return StartFailure(Status.UNSUPPORTED, str(error))
     if isinstance(error, EnvironmentFailed):
         return StartFailure(Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
     if isinstance(error, RecipeError):

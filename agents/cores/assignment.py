@@ -23,6 +23,10 @@ class DoesNotFit(Exception):
     """The node never has what the task needs."""
 
 
+class ForeignAccelerator(DoesNotFit):
+    """The node has accelerators only of makers for which there is no framework."""
+
+
 def choose(
     node: Node,
     threads: int,
@@ -145,7 +149,8 @@ def share(
     """Assign free resources; None if too few are free now. DoesNotFit if there never are enough."""
     suitable = need.select_gpus(node)
     if len(suitable) < need.gpu_count:
-        raise DoesNotFit(_too_few_gpus(node, need, len(suitable)))
+        kind = ForeignAccelerator if node.has_only_foreign_accelerators else DoesNotFit
+        raise kind(_too_few_gpus(node, need, len(suitable)))
     gpus = tuple(gpu for gpu in suitable if gpu in free_gpus)[: need.gpu_count]
     allotment = choose(node, need.threads, free_cores, gpus)
     if allotment is None or len(gpus) < need.gpu_count:

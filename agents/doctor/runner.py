@@ -15,6 +15,7 @@ from velodrome.agents.doctor import (
     gpus,
     load,
     memory,
+    other_makers,
     permissions,
     prerequisites,
 )
@@ -42,9 +43,20 @@ def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Do
         *changing,
         co_tenants.check_core_locks(kernel, co_tenants.lock_paths(environ)),
         co_tenants.check_ray(kernel),
-        *gpus.check_gpus(read_gpu_states(), requirements.accelerators, _gpu_allotment(environ)),
+        *_check_gpus(environ, requirements),
         *_check_prerequisites(environ, requirements),
         blas.check_kernels(blas.find_environments(environ)),
+    )
+
+
+def _check_gpus(
+    environ: Mapping[str, str], requirements: prerequisites.Requirements
+) -> tuple[DoctorFinding, ...]:
+    states = read_gpu_states()
+    others = driver.query_other_makers(has_nvidia=states is not None)
+    return (
+        *gpus.check_gpus(states, requirements.accelerators, _gpu_allotment(environ)),
+        *other_makers.check_other_makers(others, environ),
     )
 
 

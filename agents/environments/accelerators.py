@@ -1,4 +1,7 @@
-"""Accelerators: `cuda13` for GPUs whose driver runs CUDA 13, `gpu` for any, `cpu` for none."""
+"""Accelerators: `cuda13` for GPUs whose driver runs CUDA 13, `rocm` for AMD's, `cpu` for none.
+
+`gpu`: any of NVIDIA's.
+"""
 
 import re
 from collections.abc import Collection, Iterable
@@ -8,7 +11,8 @@ from velodrome.agents.gpu_allotment import find_allotment, read_given_variables
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling.driver import query_gpus
 
-NAME = r"cpu|gpu|cuda[0-9]{2}"
+ROCM = "rocm"
+NAME = rf"cpu|gpu|{ROCM}|cuda[0-9]{{2}}"
 _CUDA = re.compile(r"cuda([0-9]{2})")
 # Packages for CUDA 12 are `nvidia-cublas-cu12`, for later ones `nvidia-cuda-runtime==13.0.96`.
 _PINNED = re.compile(r"^nvidia-(?:[\w-]+-cu([0-9]{2})==|cuda-runtime==([0-9]{2})\.)", re.MULTILINE)
@@ -24,10 +28,10 @@ def rank(accelerator: str, served: Collection[str]) -> int | None:
     A driver runs builds for its own CUDA and older ones. `gpu` as the accelerator means an unknown
     GPU; in a lock, any GPU.
     """
-    if accelerator == "cpu" or accelerator in served:
+    if accelerator in ("cpu", ROCM) or accelerator in served:
         return 0 if accelerator in served else None
     if accelerator == "gpu":
-        return 0 if set(served) - {"cpu"} else None
+        return 0 if set(served) - {"cpu", ROCM} else None
     newest = _major(accelerator)
     older = [newest - major for major in map(_major, served) if 0 < major <= newest]
     return min([*older, *([_LAST] if "gpu" in served else [])], default=None)
@@ -51,11 +55,14 @@ def name_accelerator(cuda_major: int, gpus: Iterable[Gpu]) -> str:
     """Name the newest CUDA that the driver runs and whose builds can have kernels for all the GPUs.
 
     cuda_major: the driver's; 0: unknown, and the name is empty. A driver of release 580 runs CUDA
-    13, and a V100 beside it needs a build for CUDA 12.
+    13, and a V100 beside it needs a build for CUDA 12. AMD's GPUs need one for ROCm.
     """
+    found = tuple(gpus)
+    if any(gpu.is_amd for gpu in found):
+        return ROCM
     if not cuda_major:
         return ""
-    oldest = lowest_capability(gpus)
+    oldest = lowest_capability(found)
     dropped = [cuda for cuda, least in _OLDEST_GPUS if oldest and oldest < least]
     return f"cuda{min([cuda_major, *(cuda - 1 for cuda in dropped)])}"
 

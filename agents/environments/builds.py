@@ -6,6 +6,7 @@ from pathlib import Path
 
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import disk_layout, manifest, uv_messages
+from velodrome.agents.environments.accelerators import ROCM
 from velodrome.agents.environments.debian_builds import (
     INTERPRETER,
     DebianBuild,
@@ -13,7 +14,7 @@ from velodrome.agents.environments.debian_builds import (
 )
 from velodrome.agents.environments.disk_layout import Record
 from velodrome.agents.environments.environment import environment_hash, fill_variables
-from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.failures import EnvironmentFailed, UnsupportedAccelerator
 from velodrome.agents.environments.interpreters import obtain_interpreter
 from velodrome.agents.environments.pip_configuration import PackageSources
 from velodrome.agents.environments.recipes import Lock, Recipe, variable_for
@@ -55,6 +56,11 @@ def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str
             f"again, or build it here: `velodrome envs build {framework}`"
         )
     if not recipe.locks_for(accelerator, platform):
+        if accelerator == ROCM:
+            raise UnsupportedAccelerator(
+                f"{framework} is not locked for AMD's GPUs. Set {variable_for(framework)} to an "
+                f"interpreter with its build for ROCm"
+            )
         raise EnvironmentFailed(
             f"{framework} has no lock for {accelerator} on {platform}"
             f"{_served_text(recipe, platform)}. "

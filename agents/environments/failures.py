@@ -15,3 +15,10 @@ class EnvironmentFailed(Exception):
     def __reduce__(self) -> tuple[type["EnvironmentFailed"], tuple[str, str]]:
         """Both fields survive pickling between processes, as in a Ray task."""
         return (EnvironmentFailed, (self.reason, self.log_tail))
+
+
+class UnsupportedAccelerator(EnvironmentFailed):
+    """No lock serves GPUs of this maker, whatever their driver. Outcome `unsupported`."""
+
+    def __reduce__(self) -> tuple[type["EnvironmentFailed"], tuple[str, str]]:
+        return (UnsupportedAccelerator, (self.reason, self.log_tail))

@@ -14,7 +14,7 @@ VARIABLE = "LD_LIBRARY_PATH"
 # Installed by the driver, by no toolkit: NVIDIA driver README, "Installed Components".
 DRIVER_LIBRARY = re.compile(r"lib(cuda|cudadebugger|nvidia-[a-z0-9-]+|nvcuvid)\.so(\.[0-9.]+)?")
 # A user's own interpreter may not even start without them.
-SHELL_VARIABLES = (VARIABLE, "CUDA_HOME", "CUDA_PATH")
+SHELL_VARIABLES = (VARIABLE, "CUDA_HOME", "CUDA_PATH", "ROCM_PATH", "HSA_OVERRIDE_GFX_VERSION")
 
 
 def driver_library_variables(inherited: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -41,7 +41,7 @@ def worker_variables(
 
     libraries: the variables by which libraries are found. home: where frameworks keep compiled
     code; it is not the user's, so that no .theanorc or .keras affects a number. GPUs are named by
-    UUID; a CPU task gets none. blas: which kernels it uses
+    UUID, to ROCm by a variable of its own; a CPU task gets none. blas: which kernels it uses
     (velodrome.agents.environments.core_types). threads: of each process; cores: of all together.
     """
     passed = {name: value for name, value in inherited.items() if PASSED_THROUGH.fullmatch(name)}
@@ -59,8 +59,19 @@ def worker_variables(
         "PYTHONUNBUFFERED": "1",  # what was printed before a crash is in the log
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
         "NPROC": str(cores or threads),  # read by XLA, whose one process drives all devices
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus),
+        **_visible_gpus(gpus),
         **blas,
         **dict(recipe),
     }
+
+
+def _visible_gpus(gpus: Sequence[Gpu]) -> dict[str, str]:
+    """HIP would hide all of AMD's GPUs if CUDA_VISIBLE_DEVICES named none of its numbers.
+
+    A GPU without a UUID of its own has its number in ROCm's order (ROCm, "GPU isolation").
+    """
+    if any(gpu.is_amd for gpu in gpus):
+        names = (gpu.uuid if gpu.uuid.startswith("GPU-") else str(gpu.index) for gpu in gpus)
+        return {"ROCR_VISIBLE_DEVICES": ",".join(names)}
+    visible = ",".join(gpu.uuid for gpu in gpus)
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}

@@ -13,12 +13,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from velodrome.agents.node import Gpu
+from velodrome.agents.sampling.amd_gpus import list_amd_devices, query_amd_gpus
 from velodrome.agents.sampling.driver_faults import (
     DRIVER,
     DriverFault,
@@ -30,6 +31,7 @@ from velodrome.agents.sampling.driver_faults import (
     timeout_fault,
 )
 from velodrome.agents.sampling.driver_process import LIBRARY
+from velodrome.agents.sampling.other_accelerators import describe_other_accelerators
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +59,37 @@ class DriverState:
     """GPUs and faults of the driver. No GPU and no fault: there is no driver.
 
     faults: of the driver or of single GPUs. cuda_major: the newest CUDA that it runs; None:
-    unknown.
+    unknown. others: accelerators that no task can use, with the reason.
     """
 
     gpus: tuple[Gpu, ...] = ()
     cuda_major: int | None = None
     faults: tuple[DriverFault, ...] = ()
+    others: str = ""
 
 
 def query_gpus() -> DriverState:
-    """List the usable GPUs; a GPU in MIG mode is replaced by its instances."""
+    """List the usable GPUs: NVIDIA's, or if there is none AMD's; and name all others.
+
+    A GPU in MIG mode is replaced by its instances.
+    """
+    state = query_nvidia_gpus()
+    if state.gpus or state.faults:
+        return replace(state, others=query_other_makers(has_nvidia=True).others)
+    return query_other_makers(has_nvidia=False)
+
+
+def query_other_makers(*, has_nvidia: bool) -> DriverState:
+    """List AMD's GPUs, and name all other accelerators; beside NVIDIA's GPUs, AMD's are such."""
+    if has_nvidia:
+        return DriverState(others=describe_other_accelerators(has_nvidia=True))
+    amd = query_amd_gpus()
+    shown = {device.folder.name for device in list_amd_devices()}
+    return DriverState(amd.gpus, None, amd.faults, describe_other_accelerators(shown))
+
+
+def query_nvidia_gpus() -> DriverState:
+    """List NVIDIA's GPUs, without a look for other makers'."""
     answer = query_driver("velodrome.agents.sampling.gpus")
     if answer is None:
         return DriverState()

@@ -57,6 +57,7 @@ class Sampler:
             "core": core,
             "parent": os.getpid(),
             "gpus": [(gpu.index, gpu.uuid) for gpu in gpus],
+            "are_amd": any(gpu.is_amd for gpu in gpus),
         }
         self._pid = pid
         self._gpus = gpus

@@ -12,9 +12,9 @@ import resource
 import select
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from velodrome.agents.sampling.cpu_times import CpuTimes
 from velodrome.agents.sampling.interference_monitor import InterferenceMonitor
@@ -24,7 +24,6 @@ from velodrome.agents.sampling.tree_usage import TreeReader, TreeUsage
 
 if TYPE_CHECKING:  # dataclasses, ctypes and NVML are loaded only where there is a GPU
     from velodrome.agents.measurement import GpuReading
-    from velodrome.agents.sampling.gpu_meter import GpuMeter
 
 
 class Instant(NamedTuple):
@@ -63,7 +62,7 @@ class TaskProbe:
     """Reads all counters of one worker. ProcessLookupError: no such process."""
 
     def __init__(
-        self, pid: int, meter: "GpuMeter | None" = None, monitor: InterferenceMonitor | None = None
+        self, pid: int, meter: "Meter | None" = None, monitor: InterferenceMonitor | None = None
     ) -> None:
         self._tree = TreeReader(pid)
         self._monitor = monitor
@@ -131,9 +130,20 @@ def _wait_until(deadline_ns: int) -> bool:
     return bool(select.select([0], [], [], wait_s)[0])
 
 
-def _start_meter(gpus: Sequence[tuple[int, str]]) -> "GpuMeter | None":
+class Meter(Protocol):
+    """Reads the task's GPUs, of one maker."""
+
+    def read(self, pids: Collection[int]) -> "tuple[GpuReading, ...]":
+        """Read all GPUs. pids: the task's processes."""
+
+
+def _start_meter(gpus: Sequence[tuple[int, str]], *, are_amd: bool) -> Meter | None:
     if not gpus:
         return None
+    if are_amd:
+        from velodrome.agents.sampling.amd_meter import AmdMeter
+
+        return AmdMeter(gpus)
     from velodrome.agents.sampling.gpu_meter import GpuMeter
 
     return GpuMeter(gpus)
@@ -142,7 +152,7 @@ def _start_meter(gpus: Sequence[tuple[int, str]]) -> "GpuMeter | None":
 def main() -> None:
     """Sample. Its one argument is a JSON object:
 
-    pid, hz, parent, core (or null), gpus ([index, uuid]).
+    pid, hz, parent, core (or null), gpus ([index, uuid]), are_amd.
     """
     arguments = json.loads(sys.argv[1])
     if arguments["core"] is not None:
@@ -151,7 +161,8 @@ def main() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        probe = TaskProbe(arguments["pid"], _start_meter(arguments["gpus"]), InterferenceMonitor())
+        meter = _start_meter(arguments["gpus"], are_amd=arguments["are_amd"])
+        probe = TaskProbe(arguments["pid"], meter, InterferenceMonitor())
     except ProcessLookupError:
         return
     sample(probe, arguments["hz"], arguments["parent"])

@@ -39,7 +39,8 @@ def show_nodes(address: str, *, as_json: bool) -> None:
         return
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _describe_node(node).items()])
-    print_lines(*filter(None, (node.gpu_fault, node.gpu_note)), f"next: {example_command('plan')}")
+    own_remarks = (node.gpu_fault, node.gpu_note, node.other_accelerators)
+    print_lines(*filter(None, own_remarks), f"next: {example_command('plan')}")
 
 
 def _to_json_row(node: Node) -> Row:
@@ -56,6 +57,7 @@ def _to_table_row(node: Node) -> Row:
         "cpu_model": node.cpu_model,
         "cores": node.physical,
         "threads": node.logical,
+        "architecture": node.architecture,
         "memory": f"{node.ram_bytes / 2**30:.0f} GiB",
         "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items())
         or ("none usable" if node.gpu_remarks else ""),
@@ -134,7 +136,8 @@ def show_models(*, as_json: bool) -> None:
 
 
 def _describe_node(node: Node) -> dict[str, object]:
-    gpus = ", ".join(_describe_gpu(gpu, node) for gpu in node.gpus)
+    counted = Counter(_describe_gpu(gpu, node) for gpu in node.gpus)
+    gpus = ", ".join(f"{count} x {text}" if count > 1 else text for text, count in counted.items())
     return {
         "host": node.hostname,
         "type": node.node_type,
@@ -145,7 +148,7 @@ def _describe_node(node: Node) -> dict[str, object]:
         "governor": node.governor or "unknown",
         "memory": _format_memory(node),
         "GPUs": gpus or ("none usable" if node.gpu_remarks else "none: no NVIDIA driver"),
-        "kernel": f"{node.system} {node.kernel}",
+        "kernel": f"{node.system} {node.kernel}, {node.architecture}",
         "virtualization": node.virtualization or "none detected",
         "versions": f"Velodrome {node.velodrome_version}, Ray {node.ray_version}",
     }

@@ -15,7 +15,7 @@ from velodrome.scheduler.plans.eligibility import (
     describe_unmet,
     resolve_threads,
 )
-from velodrome.scheduler.plans.requirements import CellRequirements
+from velodrome.scheduler.plans.requirement import CellRequirements
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep
 
 ANYTHING = CellRequirements(1, 0, "")

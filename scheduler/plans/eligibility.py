@@ -7,14 +7,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 from velodrome.agents.gpu_models import group_by_model
+from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.requirements import (
-    CellRequirements,
-    Requirement,
-    list_disk_sizes,
-    list_requirements,
-)
+from velodrome.scheduler.plans.requirement import CellRequirements, Requirement
+from velodrome.scheduler.plans.requirements import list_disk_sizes, list_requirements
 from velodrome.scheduler.sweeps.expansion import CellSpec
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Threads
 
@@ -35,13 +32,14 @@ class Spot(NamedTuple):
 class EligibleNodes:
     """Nodes that satisfy a request, or the reason for none.
 
-    nearest: the node that fails the fewest conditions.
+    nearest: the node that fails the fewest conditions. status: of a task that fits none.
     """
 
     need: CellRequirements
     nodes: tuple[Node, ...]
     nearest: Node | None
     reason: str = ""
+    status: Status = Status.UNPLACEABLE
 
     @cached_property
     def by_type(self) -> dict[str, list[Node]]:
@@ -168,7 +166,15 @@ class NodeGroups:
             zip(examples, missing, strict=True),
             key=lambda pair: (len(pair[1]), *_rank_smallness(pair[0])),
         )
-        return EligibleNodes(need, (), nearest, _explain(demands, examples, nearest, lacking))
+        reason = _explain(demands, examples, nearest, lacking)
+        return EligibleNodes(need, (), nearest, reason, _choose_status(demands, examples))
+
+
+def _choose_status(demands: Sequence[Requirement], examples: Sequence[Node]) -> Status:
+    """Unsupported, if a condition that no node meets says so."""
+    hopeless = [d for d in demands if not any(d.is_met(node) for node in examples)]
+    statuses = [demand.choose_status(examples) for demand in hopeless]
+    return Status.UNSUPPORTED if Status.UNSUPPORTED in statuses else Status.UNPLACEABLE
 
 
 def _rank_smallness(node: Node) -> tuple[int, ...]:

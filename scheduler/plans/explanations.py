@@ -10,7 +10,8 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.plans.eligibility import find_unmet, make_task_request
 from velodrome.scheduler.plans.placement import Placement, Plan, Unplaceable
-from velodrome.scheduler.plans.requirements import CellRequirements, find_lock
+from velodrome.scheduler.plans.requirement import CellRequirements
+from velodrome.scheduler.plans.requirements import find_lock
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
 
 FITS = "also suitable"

@@ -177,7 +177,7 @@ def _explain_refusal(
         return refusal, Status.UNSUPPORTED
     if any(not fit.reason for fit in fits):
         return _explain_too_few(cell, sweep.where, fits)
-    return fits[0].reason, Status.UNPLACEABLE
+    return fits[0].reason, fits[0].status
 
 
 def _explain_too_few(

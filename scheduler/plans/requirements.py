@@ -1,70 +1,20 @@
 """Requirements of a cell on a node, each a condition with its messages. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from velodrome.agents.environments.accelerators import lowest_capability, parse_capability
 from velodrome.agents.gpu_models import group_by_model, select_gpus
+from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
-from velodrome.scheduler.plans.lock_fit import (
-    describe_cuda,
-    find_best,
-    fits_platform,
-    name_platform,
-    rank_lock,
-    serves,
+from velodrome.scheduler.plans.build_requirements import (
+    require_capability,
+    require_driver,
+    require_maker,
+    require_platform,
 )
-from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep, ThreadRule, Threads
-
-Text = Callable[[Node], str]
-
-
-@dataclass(frozen=True, slots=True)
-class CellRequirements:
-    """The fields of a cell that decide where it can run; many cells share one.
-
-    threads: of each device. framework: its environment must be available there; empty: none is
-    needed. processes: on a CPU, that share each batch. build: of the task; empty: its node's
-    driver decides.
-    """
-
-    threads: Threads
-    gpu_count: int
-    gpu_model: str
-    framework: str = ""
-    device: str = "cpu"
-    processes: int = 1
-    build: str = ""
-
-    @property
-    def devices(self) -> int:
-        """GPUs, or processes on a CPU, each of which needs its threads."""
-        return max(1, self.gpu_count, self.processes)
-
-    @property
-    def devices_text(self) -> str:
-        """Its devices in words: `2 GPUs`, `2 processes`."""
-        return f"{self.devices} {'GPUs' if self.gpu_count else 'processes'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """A condition on a node, with texts for what is wanted and what a node has.
-
-    describe_all: describes several nodes none of which meets it.
-    """
-
-    wants: str
-    is_met: Callable[[Node], bool]
-    has: Text
-    describe_all: Callable[[Sequence[Node]], str]
-
-    def unmet(self, node: Node) -> str:
-        """Describe a failure, e.g. `needs 8 threads, has 4 cores`."""
-        return f"needs {self.wants}, has {self.has(node)}"
-
-    def unmet_by_all(self, nodes: Sequence[Node]) -> str:
-        return f"needs {self.wants}, {self.describe_all(nodes)}"
+from velodrome.scheduler.plans.lock_fit import find_best, serves
+from velodrome.scheduler.plans.requirement import CellRequirements, Requirement
+from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep, ThreadRule
 
 
 def list_requirements(need: CellRequirements, sweep: Sweep) -> tuple[Requirement, ...]:
@@ -110,11 +60,12 @@ def _require_locks(
 ) -> Iterator[Requirement]:
     """Require a lock for the platform, one for the driver, and disk for the smallest."""
     if all(lock.platforms for lock in locks):
-        yield _require_platform(need.framework, locks)
+        yield require_platform(need.framework, locks)
     if need.device == "gpu" and all(lock.accelerators for lock in locks):
-        yield _require_driver(need.framework, locks)
+        yield require_maker(need.framework, locks)
+        yield require_driver(need.framework, locks)
     if need.device == "gpu" and any(lock.capability for lock in locks):
-        yield _require_capability(need, locks)
+        yield require_capability(need, locks)
     if min(lock.size_bytes for lock in locks) > limit_bytes:
         yield _require_lock_disk(need.framework, locks)
 
@@ -161,7 +112,16 @@ def _require_gpus(count: int, model: str) -> Requirement:
         return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
 
     wants = _count(count, "GPU") + (f" of model {model}" if model else "")
-    return Requirement(wants, lambda node: count_matching(node) >= count, has, describe_all)
+    return Requirement(
+        wants, lambda node: count_matching(node) >= count, has, describe_all, _choose_gpu_status
+    )
+
+
+def _choose_gpu_status(nodes: Sequence[Node]) -> Status:
+    """Other makers' accelerators are no lack of the fleet, if there are no usable GPUs at all."""
+    foreign = any(node.has_only_foreign_accelerators for node in nodes)
+    usable = any(node.gpus or node.gpu_fault for node in nodes)
+    return Status.UNSUPPORTED if foreign and not usable else Status.UNPLACEABLE
 
 
 def _require_memory(size_bytes: int) -> Requirement:
@@ -226,57 +186,6 @@ def _require_label(key: str, value: str) -> Requirement:
 
     wants = f"the label {key}={value}"
     return Requirement(wants, lambda node: (key, value) in node.labels, has, describe_all)
-
-
-def _require_platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
-    def describe_all(nodes: Sequence[Node]) -> str:
-        return f"the nodes are {', '.join(sorted(set(map(name_platform, nodes))))}"
-
-    platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
-    wants = f"{' or '.join(platforms)}, which {framework} is locked for"
-    return Requirement(
-        wants, lambda node: name_platform(node) in platforms, name_platform, describe_all
-    )
-
-
-def _require_driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
-    """Require a driver. A node without GPUs passes: their absence is reported already."""
-
-    def is_met(node: Node) -> bool:
-        if not node.gpus:
-            return True
-        usable = [lock for lock in locks if fits_platform(lock, node)] or locks
-        return any(rank_lock(lock, node) is not None for lock in usable)
-
-    def describe_all(nodes: Sequence[Node]) -> str:
-        names = sorted({describe_cuda(node) for node in nodes if node.gpus})
-        return f"the nodes have {', '.join(names)}" if names else "no node has one"
-
-    oldest = min(name for lock in locks for name in lock.accelerators if name != "cpu")
-    name = oldest.replace("cuda", "CUDA ")
-    wants = f"a driver for {name} or newer, which {framework} is locked for"
-    return Requirement(wants, is_met, describe_cuda, describe_all)
-
-
-def _require_capability(need: CellRequirements, locks: tuple[LockRequirement, ...]) -> Requirement:
-    """Require kernels for the task's GPUs in the node's build; an unknown capability is tried."""
-
-    def capability(node: Node) -> tuple[int, ...]:
-        return lowest_capability(select_gpus(node.gpus, need.gpu_model, need.gpu_count))
-
-    def is_met(node: Node) -> bool:
-        best, own = find_best(locks, node, need.build), capability(node)
-        return best is None or not own or parse_capability(best.capability) <= own
-
-    def has(node: Node) -> str:
-        return ".".join(map(str, capability(node))) or "none stated"
-
-    def describe_all(nodes: Sequence[Node]) -> str:
-        return f"the nodes have {', '.join(sorted({has(node) for node in nodes if node.gpus}))}"
-
-    least = min((lock.capability for lock in locks if lock.capability), key=parse_capability)
-    wants = f"compute capability {least} or newer, which {need.framework} has kernels for"
-    return Requirement(wants, is_met, has, describe_all)
 
 
 def _count(number: int, noun: str) -> str:

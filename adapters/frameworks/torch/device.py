@@ -15,7 +15,10 @@ def find(device):
     if not torch.backends.cuda.is_built():
         raise Unsupported("this build of torch, {}, has no CUDA".format(torch.__version__))
     if not torch.cuda.is_available():
-        raise Unsupported("torch was built for CUDA {} and sees no GPU".format(torch.version.cuda))
+        # Builds for ROCm name their GPUs `cuda`, too, and have no version of CUDA.
+        hip = getattr(torch.version, "hip", None)
+        built = "ROCm {}".format(hip) if hip else "CUDA {}".format(torch.version.cuda)
+        raise Unsupported("torch was built for {} and sees no GPU".format(built))
     return torch.device("cuda", 0)
 
 
