@@ -43,7 +43,7 @@ def check_gpus(
     allotment: GPUs that this process was given; None: all. Those of others are not checked.
     """
     if states is None:
-        return [DRIVER.fine("no NVIDIA driver: no GPU is measured here")]
+        return [DRIVER.fine("no NVIDIA driver: no GPU of NVIDIA is measured here")]
     gpus = _list_given(states.gpus, allotment)
     found = [check_driver(states, locks)]
     if states.gpus and allotment and allotment.note:
@@ -81,7 +81,7 @@ def _check_states(gpus: Sequence[GpuState], *, sees_all: bool) -> list[DoctorFin
 
 
 def check_driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> DoctorFinding:
-    """Check which frameworks have a lock for this driver."""
+    """Check which frameworks have a lock for this driver. Those for other platforms are named."""
     if states.faults:
         seen = join_names([f"{fault.whose} {fault.problem}" for fault in states.faults])
         mends = dict.fromkeys(fault.mend for fault in states.faults)
@@ -92,8 +92,11 @@ def check_driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]
         return DRIVER.unknown(f"{states.driver}, CUDA version unknown")
     accelerator = f"cuda{states.cuda_major}"
     served = [name for name, all_ in locks.items() if _is_served(accelerator, all_)]
-    left_out = [name for name in locks if name not in served]
+    left_out = [name for name in locks if locks[name] and name not in served]
+    elsewhere = [name for name in locks if not locks[name]]
     seen = f"{states.driver}, CUDA {states.cuda_major}: {join_names(served) or 'no framework'}"
+    if elsewhere:
+        seen += f"; not locked for GPUs on this platform: {join_names(elsewhere)}"
     if not left_out:
         return DRIVER.fine(seen)
     wanted = sorted({one for name in left_out for lock in locks[name] for one in lock})

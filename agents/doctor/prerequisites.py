@@ -10,7 +10,7 @@ import uv
 
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.environments.frameworks import available_frameworks
-from velodrome.agents.environments.recipes import Recipe, read_recipe
+from velodrome.agents.environments.recipes import Lock, Recipe, read_recipe
 from velodrome.agents.environments.store import this_platform
 from velodrome.agents.environments.stub_libraries import COMPILERS
 
@@ -29,7 +29,10 @@ ENTER = Subject("bubblewrap", "it enters an environment of Debian packages; root
 
 @dataclass(frozen=True)
 class Requirements:
-    """The frameworks' needs. disk_bytes: of all their CPU environments."""
+    """The frameworks' needs. disk_bytes: of all their CPU environments.
+
+    accelerators: of each GPU lock for this platform, by framework; none: all are for others.
+    """
 
     disk_bytes: int
     stub_users: tuple[str, ...]
@@ -50,11 +53,15 @@ def read_requirements(environ: Mapping[str, str] = os.environ) -> Requirements:
         ),
         debian=tuple(name for name, recipe in recipes.items() if recipe.kind == "debian"),
         accelerators={
-            name: served
+            name: tuple(lock.devices for lock in gpu_locks if _is_for_here(lock))
             for name, recipe in recipes.items()
-            if (served := tuple(lock.devices for lock in recipe.locks if lock.devices != ("cpu",)))
+            if (gpu_locks := [lock for lock in recipe.locks if lock.devices != ("cpu",)])
         },
     )
+
+
+def _is_for_here(lock: Lock) -> bool:
+    return not lock.platforms or this_platform() in lock.platforms
 
 
 def check_disk_space(free_bytes: int, needed_bytes: int, place: Path) -> DoctorFinding:

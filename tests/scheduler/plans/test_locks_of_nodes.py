@@ -100,6 +100,51 @@ def test_each_gpu_gets_the_build_with_kernels_for_it_or_the_reason_why_there_is_
     assert planned(sweep("torch"), with_gpu("unknown", "")).unplaceable == ()
 
 
+def arm(name: str, capability: str, cuda_major: int) -> Node:
+    return replace(with_gpu(name, capability, cuda_major), architecture="aarch64")
+
+
+@pytest.mark.parametrize(
+    ("framework", "device", "lock"),
+    [
+        ("torch", "cpu", "linux-aarch64-cuda13.txt"),
+        ("torch", "gpu", "linux-aarch64-cuda13.txt"),
+        ("jax", "cpu", "linux-aarch64-cpu.txt"),
+        ("jax", "gpu", "linux-aarch64-cuda13.txt"),
+        ("tensorflow", "cpu", "linux-aarch64-cpu.txt"),
+        ("numpy", "cpu", "universal.txt"),
+    ],
+)
+def test_an_arm_node_gets_the_lock_of_its_platform(framework: str, device: str, lock: str) -> None:
+    grace = arm("grace", "9.0", 13)
+    wanted = sweep(framework, f"devices: [{device}]")
+    (item,) = explain_plan(planned(wanted, grace), wanted, (grace,))
+    assert item.locks == (lock,)
+
+
+@pytest.mark.parametrize(
+    ("framework", "node", "why"),
+    [
+        ("tensorflow", arm("a", "9.0", 13), "needs linux-x86_64, which tensorflow is locked for"),
+        ("theano", arm("a", "9.0", 13), "theano has no gpu path"),
+        (
+            "torch",
+            arm("a", "9.0", 12),
+            "needs a driver for CUDA 12 or newer, which torch is locked for, the nodes have one "
+            "for CUDA 12 (on linux-aarch64 its oldest build is for CUDA 13)",
+        ),
+        (
+            "torch",
+            arm("a", "7.5", 13),
+            "needs compute capability 7.0 or newer, which torch has kernels for, the nodes have "
+            "7.5 (its build, linux-aarch64-cuda13.txt, has kernels from 8.0 on)",
+        ),
+    ],
+)
+def test_an_arm_node_without_a_build_is_told_why(framework: str, node: Node, why: str) -> None:
+    assert reason(planned(sweep(framework), node)).startswith(why)
+
+
 def test_the_capability_of_the_model_that_a_task_uses_is_required() -> None:
     old, new = (
         replace(GPU, name=name, compute_capability=f"{number}.0")

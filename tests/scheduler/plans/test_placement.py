@@ -125,15 +125,16 @@ class TestConditions:
         ]
 
     def test_an_environment_must_exist_for_the_nodes_platform(self) -> None:
-        """torch is locked for linux-x86_64 alone, numpy for any platform."""
-        arm, intel = replace(node("a"), architecture="aarch64"), node("b")
-        made = planned("threads: [1]\nrepeats: 1", arm, intel)
+        """torch is locked for two platforms, numpy for any."""
+        power, intel = replace(node("a"), architecture="ppc64le"), node("b")
+        made = planned("threads: [1]\nrepeats: 1", power, intel)
         assert where_to(made) == [("b", 1, 0)]
-        assert reasons(planned("", arm)) == [
-            "needs linux-x86_64, which torch is locked for, the nodes are linux-aarch64"
+        assert reasons(planned("", power)) == [
+            "needs linux-x86_64 or linux-aarch64, which torch is locked for, the nodes are "
+            "linux-ppc64le"
         ]
         numpy = parse_sweep("frameworks: [numpy]\nmodels: [lenet]", "s.yaml", FRAMEWORKS)
-        assert make_plan(expand_cells(numpy), numpy, [arm], {}).unplaceable == ()
+        assert make_plan(expand_cells(numpy), numpy, [power], {}).unplaceable == ()
 
     def test_disk_space_for_environments_comes_from_the_sweep_or_the_locks(self) -> None:
         """The smallest environment of torch for a CPU takes 960 MB."""
