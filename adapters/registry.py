@@ -39,7 +39,19 @@ FRAMEWORKS: Dict[str, Framework] = {
     framework.name: framework
     for framework in (
         _bundle("numpy", "the float64 reference itself", ("float64",), ("cpu",)),
-        _bundle("torch", "PyTorch", ("eager", "channels_last", "compile", "fsdp"), ("cpu", "gpu")),
+        _bundle(
+            "torch",
+            "PyTorch",
+            (
+                "eager",
+                "channels_last",
+                "compile",
+                "cudnn_heuristics",
+                "cudnn_deterministic",
+                "fsdp",
+            ),
+            ("cpu", "gpu"),
+        ),
         _bundle("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
         _bundle("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
         _bundle("theano", "Theano", ("corrmm", "direct"), ("cpu",)),

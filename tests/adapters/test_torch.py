@@ -74,3 +74,32 @@ def test_a_compiled_model_fails_rather_than_continue_uncompiled(bench):
 @pytest.mark.slow
 def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="compile")
+
+
+@pytest.mark.parametrize("variant", ["cudnn_heuristics", "cudnn_deterministic"])
+def test_a_choice_of_cudnn_is_refused_on_a_cpu(bench, variant):
+    failed = bench.measure("lenet", variant=variant, batch_size=1)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.status == "unsupported"
+    assert "cuDNN computes on GPUs alone" in failed.reason
+
+
+def test_each_variant_sets_how_cudnn_chooses(bench):
+    """The flags are set without a GPU, too."""
+    script = """
+    import json
+    import torch
+    from velodrome.adapters.frameworks.torch import device, variants
+
+    found = {}
+    for variant in variants.VARIANTS:
+        choice = variants.CUDNN_CHOICES.get(variant, variants.BY_TRIAL)
+        device.settle(torch.device("cuda"), 1, "float32", choice)
+        flags = torch.backends.cudnn
+        found[variant] = [flags.benchmark, flags.deterministic]
+    print(json.dumps(found))
+    """
+    found = bench.run_script(script)
+    assert found.pop("cudnn_heuristics") == [False, False]
+    assert found.pop("cudnn_deterministic") == [False, True]
+    assert set(map(tuple, found.values())) == {(True, False)}

@@ -25,7 +25,13 @@ from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
 from velodrome.adapters.frameworks.torch.network import Network
 from velodrome.adapters.frameworks.torch.steps import ComposedRmsNorm
 from velodrome.adapters.frameworks.torch.training import Trainer, describe_optimizer
-from velodrome.adapters.frameworks.torch.variants import forbid_fallback, require_variant
+from velodrome.adapters.frameworks.torch.variants import (
+    BY_TRIAL,
+    CUDNN_CHOICES,
+    forbid_fallback,
+    require_device,
+    require_variant,
+)
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.collectives import find_operation
 
@@ -39,6 +45,7 @@ class Adapter(contract.Adapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         require_variant(variant, dtype)
+        require_device(variant, device)
         if model.is_collective:
             collectives.require_plain(variant, dtype)
             self.waits_by_design = collectives.WAITS
@@ -50,7 +57,7 @@ class Adapter(contract.Adapter):
         self._memory_format = (
             torch.channels_last if variant == "channels_last" else torch.contiguous_format
         )
-        settle(self._device, threads, dtype)
+        settle(self._device, threads, dtype, CUDNN_CHOICES.get(variant, BY_TRIAL))
         self._infer = self._trainer = self._copier = None
         self._group = contract.Group()
         self._drops = True  # as torch's modules begin

@@ -7,6 +7,7 @@ import torch
 from torch import distributed, nn
 
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.torch.variants import CUDNN_CHOICES
 from velodrome.adapters.models.collectives import count_share
 
 WAITS = "a collective operation waits for the other processes"
@@ -80,11 +81,15 @@ CALLS = {
 }
 
 
+_NOTHING_TO = {"compile": "compile", "fsdp": "shard"}
+_NOTHING_TO.update(dict.fromkeys(CUDNN_CHOICES, "choose"))
+
+
 def require_plain(variant, dtype):
     """Raise Unsupported unless a collective is eager and in float32."""
-    if variant in ("compile", "fsdp"):
+    if variant in _NOTHING_TO:
         text = "a collective operation has nothing to {}"
-        raise Unsupported(text.format({"compile": "compile", "fsdp": "shard"}[variant]))
+        raise Unsupported(text.format(_NOTHING_TO[variant]))
     if dtype != "float32":
         raise Unsupported("collective operations are in float32, not in {}".format(dtype))
 

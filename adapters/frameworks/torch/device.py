@@ -3,6 +3,7 @@
 import torch
 
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.torch.variants import BY_TRIAL
 from velodrome.adapters.protocol import monotonic_ns
 
 
@@ -22,8 +23,8 @@ def find(device):
     return torch.device("cuda", 0)
 
 
-def settle(device, threads, dtype):
-    """Set the host's threads. On a GPU: TF32 only if it is the dtype; cuDNN times algorithms."""
+def settle(device, threads, dtype, cudnn_choice=BY_TRIAL):
+    """Set the host's threads. On a GPU: TF32 only if it is the dtype; cuDNN's choice."""
     torch.set_num_threads(threads)
     # Set it only once: torch 2.0 ends the process at the second time.
     if torch.get_num_interop_threads() != 1:
@@ -31,7 +32,7 @@ def settle(device, threads, dtype):
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
         torch.backends.cudnn.allow_tf32 = dtype == "tf32"
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn_choice
 
 
 class EventStopwatch(object):

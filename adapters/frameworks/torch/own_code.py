@@ -14,6 +14,7 @@ from velodrome.adapters.frameworks.torch import built_in, precision
 from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.frameworks.torch.rounded_products import RoundedProducts, composed_attention
 from velodrome.adapters.frameworks.torch.training import Trainer, describe_optimizer
+from velodrome.adapters.frameworks.torch.variants import CUDNN_CHOICES
 from velodrome.adapters.frameworks.torch.version import RELEASE
 from velodrome.adapters.own_code import inputs
 from velodrome.adapters.own_code.adapter import FLOAT64, NOTE, CodeAdapter
@@ -30,6 +31,8 @@ class Adapter(CodeAdapter):
         require_options("torch", (dtype, DTYPES + (FLOAT64,)))
         if variant == "fsdp":
             raise contract.Unsupported("user's code runs on one device, where nothing is sharded")
+        if variant in CUDNN_CHOICES:
+            raise contract.Unsupported("user's code decides how cuDNN chooses itself")
         if variant not in VARIANTS:
             raise contract.Unsupported("user's code decides the layout of memory itself")
         if variant == "compile" and RELEASE < (2, 1):

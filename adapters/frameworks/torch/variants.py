@@ -7,7 +7,12 @@ from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.torch.version import RELEASE
 from velodrome.adapters.tolerances import DTYPES
 
-VARIANTS = ("eager", "channels_last", "compile", "fsdp")
+# How cuDNN chooses a convolution's algorithm, in eager calls: (by trial, deterministic ones alone).
+# Every other variant tries: the first call of a shape, before the clock, runs several algorithms.
+# docs.pytorch.org, "Reproducibility".
+BY_TRIAL = (True, False)
+CUDNN_CHOICES = {"cudnn_heuristics": (False, False), "cudnn_deterministic": (False, True)}
+VARIANTS = ("eager", "channels_last", "compile", "cudnn_heuristics", "cudnn_deterministic", "fsdp")
 _FIRST_WITH = {
     "compile": ((2, 1), "loses the gradients of compiled code"),
     "fsdp": ((2, 6), "has no fully_shard"),
@@ -21,6 +26,12 @@ def require_variant(variant, dtype):
     if needed > RELEASE:
         text = "torch {} {}; {} needs {}.{} or newer"
         raise Unsupported(text.format(torch.__version__, lack, variant, *needed))
+
+
+def require_device(variant, device):
+    """Raise Unsupported if the variant chooses what only another kind of device has."""
+    if variant in CUDNN_CHOICES and device != "gpu":
+        raise Unsupported("cuDNN computes on GPUs alone, and the variant chooses its algorithms")
 
 
 def forbid_fallback():
