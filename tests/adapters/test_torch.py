@@ -1,16 +1,42 @@
 """Workers in PyTorch: its variants, and faults planted in its adapter."""
 
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from velodrome.adapters.protocol import Failed
 
 pytestmark = pytest.mark.framework
 
+SOURCE = Path(__file__).parents[2] / "src"
+NOTES_ON_A_GPU = """
+import json, torch
+from velodrome.adapters.frameworks.torch.precision import describe
+gpu = torch.device("cuda")  # only named: none is used
+print(json.dumps({dtype: list(describe(gpu, dtype)) for dtype in ("float32", "bfloat16")}))
+"""
+
 
 @pytest.fixture(scope="module")
 def bench(workers_of, request):
     """Keep compiled code beside pytest's own cache: later runs take a fifth of the time."""
     return workers_of("torch", TORCHINDUCTOR_CACHE_DIR=str(request.config.cache.mkdir("inductor")))
+
+
+@pytest.mark.slow
+def test_on_a_gpu_a_row_in_16_bits_says_that_parts_of_sums_may_be_rounded(framework_environment):
+    python = framework_environment("torch").python
+    done = subprocess.run(
+        [python, "-c", NOTES_ON_A_GPU],
+        env={"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    notes = {dtype: " ".join(found) for dtype, found in json.loads(done.stdout).items()}
+    assert "round parts of a sum to bfloat16" in notes["bfloat16"]
+    assert "round" not in notes["float32"]
 
 
 @pytest.mark.slow

@@ -6,6 +6,11 @@ from torch import nn
 from velodrome.adapters.contract import LOSS_SCALE, Unsupported
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+# Flags of torch.backends.cuda.matmul, on by default: cuBLAS may round parts of a sum.
+_ROUNDS_SUMS = {
+    "bfloat16": "allow_bf16_reduced_precision_reduction",
+    "float16": "allow_fp16_reduced_precision_reduction",
+}
 _FIRST_WITH = (8, 0)  # NVIDIA's Ampere, the first GPUs whose products are in TF32 and bfloat16
 
 
@@ -82,6 +87,8 @@ def describe(device, dtype):
         yield "{} TF32; cuDNN times its algorithms to choose one".format(
             "products in" if dtype == "tf32" else "no"
         )
+        if dtype in AUTOCAST and getattr(torch.backends.cuda.matmul, _ROUNDS_SUMS[dtype], False):
+            yield "cuBLAS may round parts of a sum to {}, torch's default".format(dtype)
 
 
 def _casts(device, dtype):
