@@ -43,9 +43,9 @@ def test_on_a_gpu_a_row_in_16_bits_says_that_parts_of_sums_may_be_rounded(framew
 @pytest.mark.parametrize(
     ("model", "batch_size"),
     [
-        pytest.param("lenet", 64, marks=pytest.mark.full),
+        pytest.param("lenet", 4, marks=pytest.mark.full),
         ("autoencoder-400-200-100/ae2", 64),
-        pytest.param("lstm", 128, marks=pytest.mark.full),
+        pytest.param("probe-lstm", 8, marks=pytest.mark.full),
     ],
 )
 def test_a_compiled_model_agrees_too(bench, model, batch_size):
@@ -61,13 +61,6 @@ def test_a_model_in_channels_last_layout_agrees_too(bench):
 def test_a_model_without_images_is_eager_whatever_the_layout(bench):
     verified = bench.agrees("autoencoder-400-200-100/ae2", variant="channels_last")
     assert any("without images channels_last is eager" in note for note in verified.notes)
-
-
-@pytest.mark.full
-@pytest.mark.slow
-def test_alexnet_drops_half_of_the_activations_while_it_is_timed(bench):
-    notes = " ".join(bench.agrees("alexnet", variant="channels_last", batch_size=2).notes)
-    assert "dropout drop6 kept 0.5" in notes or "dropout drop6 kept 0.4" in notes
 
 
 @pytest.mark.slow

@@ -20,7 +20,6 @@ SCRIPT = Path(sys.executable).parent / "velodrome"
 RESULTS = "it's R"  # which a shell has to be told of
 COMMANDS = (
     f'nightly sweep.yaml --results "{RESULTS}"',
-    f'nightly sweep.yaml --results "{RESULTS}" --only "model=autoencoder-400-200-100/ae3"',
     'plan sweep.yaml --only "threads=1 model=autoencoder-400-200-100/ae3"',
     'plan "a sweep.yaml"',
     f'report --results "{RESULTS}"',

@@ -185,7 +185,7 @@ def test_a_host_whose_process_is_out_of_memory_is_named(fleet: NamespaceFleet) -
 
 
 def test_a_host_that_loses_power_is_noticed_and_the_task_runs_again(fleet: NamespaceFleet) -> None:
-    run = Run(fleet, "power", {"torch": "eager"}, 10)
+    run = Run(fleet, "power", {"torch": "eager"}, 6)
     victim = wait_for_timing(fleet, run)
     name = next(name for name in NAMES if victim.pid in {p.pid for p in fleet.processes(name)})
     other = next(each for each in NAMES if each != name)
