@@ -25,10 +25,10 @@ models: [autoencoder-400-200-100/ae1, autoencoder-400-200-100/ae2, autoencoder-4
 threads: [1]
 where: each-type
 repeats: 2
-timing: {target: 1%, min_samples: 10, min_seconds: 1.5, max_seconds: 1.5}
+timing: {target: 1%, min_samples: 10, min_seconds: 1.0, max_seconds: 1.0}
 """
 # Half a minute of work is left when its head dies: a sweep that needs no more of a head just ends.
-LONG_SWEEP = SWEEP.replace("repeats: 2", "repeats: 3").replace("1.5", "5")
+LONG_SWEEP = SWEEP.replace("repeats: 2", "repeats: 3").replace("1.0", "4")
 RUNS, LONG_RUNS = 6, 9
 NOTICED_WITHIN_S = 10.0
 ENDED = re.compile(r"^\[(\d+)/\d+\] [~✓]")
