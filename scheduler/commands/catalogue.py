@@ -51,13 +51,13 @@ def _to_json_row(node: Node) -> Row:
 
 def _to_table_row(node: Node) -> Row:
     gpus = Counter(gpu.name for gpu in node.gpus)
+    other = "" if node.architecture == "x86_64" else f" ({node.architecture})"
     return {
         "host": node.hostname,
         "node_type": node.node_type,
-        "cpu_model": node.cpu_model,
+        "cpu_model": f"{node.cpu_model}{other}",
         "cores": node.physical,
         "threads": node.logical,
-        "architecture": node.architecture,
         "memory": f"{node.ram_bytes / 2**30:.0f} GiB",
         "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items())
         or ("none usable" if node.gpu_remarks else ""),
