@@ -1,10 +1,13 @@
 """Rows for tests of reports, and the reports of rows as text."""
 
 import io
+from pathlib import Path
 
+import pytest
 from made_rows import typed
 from rich.console import Console
 
+from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.reports.cell_rows import build_cell_row, list_column_phases
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.csv_markdown import to_csv
@@ -55,6 +58,14 @@ def failed_row(framework: str, **changes: object) -> dict[str, object]:
         "stable": False,
     }
     return row(framework, **(nothing | crashed | changes))
+
+
+def read_report(
+    results: Path, kind: ReportKind, form: Form, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Return what `velodrome report` prints; it must end with status 0."""
+    assert report(results, "", kind, form, None).status == 0
+    return capsys.readouterr().out
 
 
 def render_terminal(rows: list[dict[str, object]]) -> str:

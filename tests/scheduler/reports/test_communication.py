@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from made_measurements import VERIFIED, make_measurement, make_times
 from made_rows import typed
-from report_texts import row
+from report_texts import read_report, row
 
-from velodrome.scheduler.commands.report import Form, ReportKind, report
+from velodrome.scheduler.commands.report import Form, ReportKind
 from velodrome.scheduler.reports.communication import count_gradient_bytes
 from velodrome.scheduler.reports.scaling import ScalingPoint, measure_scaling
 from velodrome.scheduler.results.store import Store, new_sweep_id
@@ -188,11 +188,6 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shown(results: Path, form: Form, capsys: pytest.CaptureFixture[str], kind: ReportKind) -> str:
-    assert report(results, "", kind, form, None).status == 0
-    return capsys.readouterr().out
-
-
 def test_the_report_on_scaling_shows_both_shares_and_says_what_they_are(
     results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +203,7 @@ def test_the_report_on_scaling_shows_both_shares_and_says_what_they_are(
 def test_the_shares_are_in_csv_and_json_and_empty_where_rows_are_lacking(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = json.loads(shown(results, Form.JSON, capsys, ReportKind.SCALING))
+    rows = json.loads(read_report(results, ReportKind.SCALING, Form.JSON, capsys))
     found = {(one["framework"], one["phase"]): one for one in rows}
     gradient = found["torch", "gradient"]
     assert gradient["communication_measured"] == pytest.approx(0.25)
@@ -218,5 +213,5 @@ def test_the_shares_are_in_csv_and_json_and_empty_where_rows_are_lacking(
     assert gradient["gradient_bytes"] == GRADIENT_BYTES
     for other in (found["torch", "forward"], found["jax", "gradient"]):
         assert not [one for name, one in other.items() if "communication" in name and one]
-    table = csv.DictReader(io.StringIO(shown(results, Form.CSV, capsys, ReportKind.SCALING)))
+    table = csv.DictReader(io.StringIO(read_report(results, ReportKind.SCALING, Form.CSV, capsys)))
     assert [line["communication_predicted"] for line in table].count("") == 3

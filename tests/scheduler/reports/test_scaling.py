@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from made_measurements import make_measurement, make_times
 from made_rows import typed
-from report_texts import failed_row, row
+from report_texts import failed_row, read_report, row
 
-from velodrome.scheduler.commands.report import Form, ReportKind, report
+from velodrome.scheduler.commands.report import Form, ReportKind
 from velodrome.scheduler.reports.scaling import ScalingPoint, ScalingResult, measure_scaling
 from velodrome.scheduler.reports.scaling_text import NOTHING, format_efficiency, format_speedup
 from velodrome.scheduler.results.store import Store, new_sweep_id
@@ -192,11 +192,6 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shown(results: Path, form: Form, kind: ReportKind, capsys: pytest.CaptureFixture[str]) -> str:
-    assert report(results, "", kind, form, None).status == 0
-    return capsys.readouterr().out
-
-
 def test_a_report_of_a_sweep_with_groups_ends_with_their_speed_ups(
     results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +206,7 @@ def test_a_report_of_a_sweep_with_groups_ends_with_their_speed_ups(
 def test_the_speed_ups_alone_are_printed_in_every_form(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = json.loads(shown(results, Form.JSON, ReportKind.SCALING, capsys))
+    rows = json.loads(read_report(results, ReportKind.SCALING, Form.JSON, capsys))
     assert [(one["framework"], one["phase"], one["scaling"]) for one in rows] == [
         ("torch", "forward", "strong"),
         ("torch", "gradient", "strong"),
@@ -220,10 +215,10 @@ def test_the_speed_ups_alone_are_printed_in_every_form(
     assert rows[1]["speedup"] == pytest.approx(1.5)
     assert rows[1]["efficiency_low"] < 0.75 < rows[1]["efficiency_high"]
     assert "no baseline" in rows[2]["reason"]
-    lines = shown(results, Form.CSV, ReportKind.SCALING, capsys).splitlines()
+    lines = read_report(results, ReportKind.SCALING, Form.CSV, capsys).splitlines()
     assert lines[0].split(",") == list(rows[0]) and len(lines) == 4
-    assert "| torch plain | lenet b64 | cpu:2, 1t each |" in shown(
-        results, Form.MARKDOWN, ReportKind.SCALING, capsys
+    assert "| torch plain | lenet b64 | cpu:2, 1t each |" in read_report(
+        results, ReportKind.SCALING, Form.MARKDOWN, capsys
     )
 
 
@@ -233,6 +228,6 @@ def test_a_sweep_without_groups_has_no_such_section(
     store, sweep_id = Store(tmp_path), new_sweep_id()
     with store.hold_sweep(sweep_id):
         store.put(sweep_id, make_measurement(**make_times(1, 3)))
-    assert "Scaling" not in shown(tmp_path, Form.TERMINAL, ReportKind.TIMES, capsys)
-    assert NOTHING in shown(tmp_path, Form.TERMINAL, ReportKind.SCALING, capsys)
-    assert shown(tmp_path, Form.JSON, ReportKind.SCALING, capsys).strip() == "[]"
+    assert "Scaling" not in read_report(tmp_path, ReportKind.TIMES, Form.TERMINAL, capsys)
+    assert NOTHING in read_report(tmp_path, ReportKind.SCALING, Form.TERMINAL, capsys)
+    assert read_report(tmp_path, ReportKind.SCALING, Form.JSON, capsys).strip() == "[]"
