@@ -193,7 +193,7 @@ def test_the_report_on_scaling_shows_both_shares_and_says_what_they_are(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "240")
     for form in (Form.TERMINAL, Form.MARKDOWN):
-        text = shown(results, form, capsys, ReportKind.SCALING)
+        text = read_report(results, ReportKind.SCALING, form, capsys)
         assert "communication, measured" in text and "communication, predicted" in text
         assert "as if nothing hid it" in text
         (gradient,) = [line for line in text.splitlines() if "torch" in line and "gradient" in line]

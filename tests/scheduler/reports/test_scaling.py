@@ -197,7 +197,7 @@ def test_a_report_of_a_sweep_with_groups_ends_with_their_speed_ups(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     for form in (Form.TERMINAL, Form.MARKDOWN):
-        text = shown(results, form, ReportKind.TIMES, capsys)
+        text = read_report(results, ReportKind.TIMES, form, capsys)
         assert "Scaling over devices" in text
         assert "1.50x (1.4" in text and "75% (7" in text
         assert "jax plain lenet b64 cpu:2, 1t each: no baseline: this sweep has no such" in text
