@@ -53,7 +53,7 @@ def take_inventory(
         system=system.sysname,
         architecture=system.machine,
         gpus=given.gpus,
-        gpu_note=given.note,
+        gpu_note=given.note or gpu_driver.note,
         gpu_fault=". ".join(map(str, gpu_driver.faults)),
         other_accelerators=gpu_driver.others,
         cuda_major=gpu_driver.cuda_major or 0,

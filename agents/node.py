@@ -104,14 +104,15 @@ class Node:
 
     @property
     def gpu_remarks(self) -> str:
-        """Why GPUs are missing: faults, other allotments, other makers; empty: none is missing."""
-        remarks = (self.gpu_fault, self.gpu_note, self.other_accelerators)
-        return "; ".join(filter(None, remarks))
+        """Why GPUs are missing: faults, other allotments, or only other makers'; empty: none is."""
+        others = "" if self.gpus else self.other_accelerators
+        return "; ".join(filter(None, (self.gpu_fault, self.gpu_note, others)))
 
     @property
     def has_only_foreign_accelerators(self) -> bool:
         """True if its accelerators are all of makers for which there is no framework."""
-        return bool(self.other_accelerators) and not self.gpus and not self.gpu_fault
+        own = self.gpus or self.gpu_fault or self.gpu_note
+        return bool(self.other_accelerators) and not own
 
     @property
     def node_type(self) -> str:

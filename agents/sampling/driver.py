@@ -31,7 +31,10 @@ from velodrome.agents.sampling.driver_faults import (
     timeout_fault,
 )
 from velodrome.agents.sampling.driver_process import LIBRARY
-from velodrome.agents.sampling.other_accelerators import describe_other_accelerators
+from velodrome.agents.sampling.other_accelerators import (
+    describe_driverless_nvidia,
+    describe_other_accelerators,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +62,14 @@ class DriverState:
     """GPUs and faults of the driver. No GPU and no fault: there is no driver.
 
     faults: of the driver or of single GPUs. cuda_major: the newest CUDA that it runs; None:
-    unknown. others: accelerators that no task can use, with the reason.
+    unknown. note: GPUs of NVIDIA without a driver here, which may be others'. others: accelerators
+    that no task can use, with the reason.
     """
 
     gpus: tuple[Gpu, ...] = ()
     cuda_major: int | None = None
     faults: tuple[DriverFault, ...] = ()
+    note: str = ""
     others: str = ""
 
 
@@ -85,7 +90,8 @@ def query_other_makers(*, has_nvidia: bool) -> DriverState:
         return DriverState(others=describe_other_accelerators(has_nvidia=True))
     amd = query_amd_gpus()
     shown = {device.folder.name for device in list_amd_devices()}
-    return DriverState(amd.gpus, None, amd.faults, describe_other_accelerators(shown))
+    others = describe_other_accelerators(shown)
+    return DriverState(amd.gpus, None, amd.faults, describe_driverless_nvidia(), others)
 
 
 def query_nvidia_gpus() -> DriverState:

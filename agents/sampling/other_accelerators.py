@@ -22,6 +22,7 @@ REASONS = {
 }
 APPLE = "no framework is locked for Apple's GPUs"
 BESIDE = "not used beside NVIDIA's"
+DRIVERLESS = "this process finds no driver of NVIDIA"
 HIDDEN = "its compute driver (/dev/kfd) does not show it to this process"
 
 
@@ -34,10 +35,22 @@ def describe_other_accelerators(
     place of /sys. Empty: there is none.
     """
     unused = [one for one in list_accelerators(sys) if one.address not in used]
-    counted = Counter(_describe(unused, has_nvidia=has_nvidia))
+    texts = list(_describe(unused, has_nvidia=has_nvidia))
     if apple := find_apple_gpu(sys):
-        counted[f"{apple} ({APPLE})"] = 1
-    return ", ".join(f"{count} x {text}" if count > 1 else text for text, count in counted.items())
+        texts.append(f"{apple} ({APPLE})")
+    return _count(texts)
+
+
+def describe_driverless_nvidia(sys: Path | None = None) -> str:
+    """Describe GPUs of NVIDIA on a machine, or in a container, without their driver."""
+    found = [one for one in list_accelerators(sys) if one.vendor == NVIDIA]
+    return _count([f"{one.name} ({DRIVERLESS})" for one in found])
+
+
+def _count(texts: Collection[str]) -> str:
+    """Join the texts, equal ones once with their number."""
+    counted = Counter(texts).items()
+    return ", ".join(f"{count} x {text}" if count > 1 else text for text, count in counted)
 
 
 def _describe(devices: Collection[PciAccelerator], *, has_nvidia: bool) -> Iterator[str]:

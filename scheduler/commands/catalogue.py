@@ -34,13 +34,21 @@ def show_nodes(address: str, *, as_json: bool) -> None:
         return
     if address:
         print_table([_to_table_row(node) for node in found], right=frozenset({"cores", "threads"}))
-        remarks = [f"{node.hostname}: {node.gpu_remarks}" for node in found if node.gpu_remarks]
+        remarks = [
+            f"{node.hostname}: {'; '.join(texts)}"
+            for node in found
+            if (texts := _list_remarks(node))
+        ]
         print_lines(*notes, *remarks, f"next: {example_command('plan', '--address', address)}")
         return
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _describe_node(node).items()])
-    own_remarks = (node.gpu_fault, node.gpu_note, node.other_accelerators)
-    print_lines(*filter(None, own_remarks), f"next: {example_command('plan')}")
+    print_lines(*_list_remarks(node), f"next: {example_command('plan')}")
+
+
+def _list_remarks(node: Node) -> list[str]:
+    """List GPUs and accelerators that are not used, with the reason."""
+    return [text for text in (node.gpu_fault, node.gpu_note, node.other_accelerators) if text]
 
 
 def _to_json_row(node: Node) -> Row:

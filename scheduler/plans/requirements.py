@@ -120,7 +120,7 @@ def _require_gpus(count: int, model: str) -> Requirement:
 def _choose_gpu_status(nodes: Sequence[Node]) -> Status:
     """Other makers' accelerators are no lack of the fleet, if there are no usable GPUs at all."""
     foreign = any(node.has_only_foreign_accelerators for node in nodes)
-    usable = any(node.gpus or node.gpu_fault for node in nodes)
+    usable = any(node.gpus or node.gpu_fault or node.gpu_note for node in nodes)
     return Status.UNSUPPORTED if foreign and not usable else Status.UNPLACEABLE
 
 

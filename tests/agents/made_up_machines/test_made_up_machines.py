@@ -244,6 +244,7 @@ def test_amd_beside_nvidia(look: Callable[..., Seen], nvidia: Path, sys_folder: 
         plan=("linux-x86_64-cuda13.txt",),
         doctor={"GPU driver": CUDA_13, "other accelerators": ("fine", others, "")},
     )
+    assert take_inventory().gpu_remarks == ""  # they are no reason why GPUs are missing
 
 
 def test_intel_alone(look: Callable[..., Seen], sys_folder: MadeUpSys) -> None:
@@ -256,6 +257,20 @@ def test_intel_alone(look: Callable[..., Seen], sys_folder: MadeUpSys) -> None:
         doctor={"GPU driver": no_driver, "other accelerators": ("fine", others, "")},
         row=("unsupported", f"1 GPU, and {HOST} has none: {others}"),
     )
+
+
+def test_nvidia_without_a_driver_beside_intel(
+    look: Callable[..., Seen], sys_folder: MadeUpSys
+) -> None:
+    sys_folder.add_device("0000:00:02.0", {**XPU, "class": "0x030000"}, "i915")
+    sys_folder.add_device("0000:01:00.0", {**XPU, "vendor": "0x10de", "device": "0x2684"})
+    note = "NVIDIA GPU 2684 (this process finds no driver of NVIDIA)"
+    others = "Intel GPU 0bda (no framework is locked for XPU)"
+    found = look()
+    assert found.nodes == ("none usable", note, others)
+    assert found.plan == ("unplaceable", f"needs 1 GPU, no node has one; {HOST}: {note}; {others}")
+    assert found.doctor["GPUs without a driver"][:2] == ("warning", note)
+    assert found.row == ("unplaceable", f"1 GPU, and {HOST} has none: {note}; {others}")
 
 
 @pytest.fixture
