@@ -67,8 +67,8 @@ def run(
     ends_s = time.monotonic() + options.budget_s
     node = _take_inventory()
     if not node.gpus:
-        reasons = ". ".join(filter(None, (node.gpu_fault, node.gpu_note)))
-        print_lines(f"no GPU to check: {reasons or 'there is no NVIDIA driver on this machine'}")
+        reasons = ". ".join(filter(None, (node.gpu_fault, node.gpu_note, node.other_accelerators)))
+        print_lines(f"no GPU to check: {reasons or 'there is no driver of one on this machine'}")
         return 1
     return _check_gpu(options, node, ends_s)
 

@@ -58,6 +58,8 @@ def check_foreign_process(
     bench: Bench, task: Task, command: Sequence[str], left_s: float
 ) -> StepOutcome:
     """Measure a task beside a process on its GPU. Skipped if the driver hides processes."""
+    if bench.gpu.is_amd:
+        return skipped("there is no program that occupies a GPU of AMD's")
     if not command:
         return skipped(f"there is no program that occupies a GPU with {task.framework}")
     try:

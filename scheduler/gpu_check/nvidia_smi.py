@@ -67,7 +67,9 @@ class FieldComparison:
 
 
 def check_against_nvidia_smi(gpu: Gpu) -> StepOutcome:
-    """Compare one GPU. Skipped without nvidia-smi, and for a MIG instance, which it leaves out."""
+    """Compare one GPU. Skipped without nvidia-smi, and for GPUs and MIG instances it leaves out."""
+    if gpu.is_amd:
+        return skipped(f"{gpu.name} is no GPU of NVIDIA's")
     if gpu.is_mig_instance:
         return skipped(f"{COMMAND} --query-gpu lists no MIG instances")
     if shutil.which(COMMAND) is None:

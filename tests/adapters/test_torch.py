@@ -15,7 +15,10 @@ NOTES_ON_A_GPU = """
 import json, torch
 from velodrome.adapters.frameworks.torch.precision import describe
 gpu = torch.device("cuda")  # only named: none is used
-print(json.dumps({dtype: list(describe(gpu, dtype)) for dtype in ("float32", "bfloat16")}))
+torch.backends.cudnn.benchmark = True
+notes = {dtype: list(describe(gpu, dtype)) for dtype in ("float32", "bfloat16")}
+torch.backends.cudnn.benchmark = False
+print(json.dumps({**notes, "untimed": list(describe(gpu, "float32"))}))
 """
 
 
@@ -26,7 +29,7 @@ def bench(workers_of, request):
 
 
 @pytest.mark.slow
-def test_on_a_gpu_a_row_in_16_bits_says_that_parts_of_sums_may_be_rounded(framework_environment):
+def test_notes_of_a_gpu_tell_of_rounded_sums_and_of_the_choice_of_algorithms(framework_environment):
     python = framework_environment("torch").python
     done = subprocess.run(
         [python, "-c", NOTES_ON_A_GPU],
@@ -37,6 +40,8 @@ def test_on_a_gpu_a_row_in_16_bits_says_that_parts_of_sums_may_be_rounded(framew
     notes = {dtype: " ".join(found) for dtype, found in json.loads(done.stdout).items()}
     assert "round parts of a sum to bfloat16" in notes["bfloat16"]
     assert "round" not in notes["float32"]
+    assert "cuDNN times its algorithms" in notes["float32"]
+    assert "without timing them" in notes["untimed"]
 
 
 @pytest.mark.slow

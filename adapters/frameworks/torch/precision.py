@@ -6,7 +6,7 @@ from torch import nn
 from velodrome.adapters.contract import LOSS_SCALE, Unsupported
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-# Flags of torch.backends.cuda.matmul, on by default: cuBLAS may round parts of a sum.
+# Flags of torch.backends.cuda.matmul, on by default: products may round parts of a sum.
 _ROUNDS_SUMS = {
     "bfloat16": "allow_bf16_reduced_precision_reduction",
     "float16": "allow_fp16_reduced_precision_reduction",
@@ -84,11 +84,17 @@ def describe(device, dtype):
     if dtype == "float16":
         yield "the loss is multiplied by {:g}, the gradients are divided by it".format(LOSS_SCALE)
     if device.type == "cuda":
-        yield "{} TF32; cuDNN times its algorithms to choose one".format(
-            "products in" if dtype == "tf32" else "no"
-        )
+        yield "{} TF32; {}".format("products in" if dtype == "tf32" else "no", _describe_choice())
         if dtype in AUTOCAST and getattr(torch.backends.cuda.matmul, _ROUNDS_SUMS[dtype], False):
-            yield "cuBLAS may round parts of a sum to {}, torch's default".format(dtype)
+            yield "products may round parts of a sum to {}, torch's default".format(dtype)
+
+
+def _describe_choice():
+    """Say how cuDNN chooses the algorithm of a convolution; see variants.CUDNN_CHOICES."""
+    if torch.backends.cudnn.benchmark:
+        return "cuDNN times its algorithms to choose one"
+    among = " among deterministic ones" if torch.backends.cudnn.deterministic else ""
+    return "cuDNN chooses an algorithm{} without timing them".format(among)
 
 
 def _casts(device, dtype):
