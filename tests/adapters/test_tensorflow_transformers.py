@@ -21,9 +21,8 @@ def test_every_small_twin_agrees_in_every_precision(bench):
 
 
 @pytest.mark.full
-def test_every_small_twin_agrees_by_xla(bench):
-    bench.verifies_twins("xla", "float32")
-    bench.verifies_twins("xla", "bfloat16,float16", models="resnet50-tiny,llama-block-tiny")
+def test_every_small_twin_agrees_in_every_precision_by_xla(bench):
+    bench.verifies_twins("xla", EVERY)
 
 
 @pytest.mark.parametrize(

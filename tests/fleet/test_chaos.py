@@ -1,4 +1,4 @@
-"""120 runs, 24 of two processes, on hosts that die, disconnect and join; their driver is killed."""
+"""200 runs, 40 of two processes, on hosts that die, disconnect and join; their driver is killed."""
 
 import fcntl
 import random
@@ -35,10 +35,10 @@ threads: [1]
 processes: [1, 2]
 exclude: [{{processes: 2, batch_size: [1, 3, 4]}}]
 where: any
-repeats: 6
+repeats: 10
 timing: {{target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 0.1}}
 """
-RUNS = 120
+RUNS = 200
 WITHIN_S = 1500.0
 
 
