@@ -138,7 +138,7 @@ def _list_study_times(
 ) -> Iterator[tuple[str, str]]:
     """Yield the study's times for the same framework, model, batch size, device and precision."""
     study = load_published()
-    if (platform.device, platform.dtype) != (study.device, study.dtype):
+    if (platform.device, platform.dtype) != study.platform:
         return
     for phase in USUAL_PHASES:
         text = study.text(impl.framework, workload.model, workload.batch_size, phase)

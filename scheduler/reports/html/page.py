@@ -36,7 +36,11 @@ from velodrome.scheduler.reports.html.grouped_rows import (
 )
 from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, collect_reasons
 from velodrome.scheduler.reports.html.overview import Overview, build_overview
-from velodrome.scheduler.reports.html.published import Published, load_published
+from velodrome.scheduler.reports.html.published import (
+    Published,
+    has_times_to_compare,
+    load_published,
+)
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.html.study_tables import StudyTable, build_study_tables
 from velodrome.scheduler.reports.html.summary import Sentence, Tile, build_tiles, summarize_sweep
@@ -82,6 +86,7 @@ class Page:
     more_reasons: int
     study_tables: tuple[StudyTable, ...]
     published: Published
+    shows_published: bool  # from the start, since some times are of the study's device
     styles: tuple[SeriesStyle, ...]
     sections: tuple[FigureSection, ...]
     node_types: tuple[hardware.NodeType, ...]
@@ -148,6 +153,7 @@ def build_page(
         more_reasons=max(0, len(reasons) - MOST_REASONS),
         study_tables=build_study_tables(groups)[:MOST_STUDY_TABLES],
         published=load_published(),
+        shows_published=has_times_to_compare(groups),
         styles=styles,
         sections=build_sections(rows, groups, overview, styles, traced, readings(traced), queries),
         node_types=hardware.summarize_node_types(nodes),

@@ -4,12 +4,13 @@ The values are in published.toml with their source; a value that is not there wa
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from velodrome.agents.environments.versions import split
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 
 FIGURES = Path(__file__).with_name("published.toml")
 NOT_IN_STUDY = "not in the study"
@@ -30,6 +31,11 @@ class Published:
     frameworks: Mapping[str, str]
     values: Mapping[tuple[str, str, int, str], float]
 
+    @property
+    def platform(self) -> tuple[str, str]:
+        """The device and the precision of all times."""
+        return self.device, self.dtype
+
     def text(self, framework: str, model: str, batch_size: int, phase: str) -> str:
         """Format as `1.6 ms`, or the reason for none. Versions count as their framework."""
         name, _ = split(framework)
@@ -44,6 +50,15 @@ class Published:
 
     def has(self, model: str, batch_size: int) -> bool:
         return any(key[1:3] == (model, batch_size) for key in self.values)
+
+
+def has_times_to_compare(groups: Iterable[PlatformCells]) -> bool:
+    """Return True if any platform with times has the study's device and precision."""
+    study = load_published()
+    return any(
+        group.with_number and (group.platform.device, group.platform.dtype) == study.platform
+        for group in groups
+    )
 
 
 @cache

@@ -1,9 +1,13 @@
 """The study's published figures beside a report's own."""
 
-import pytest
-from html_pages import Element
+from pathlib import Path
 
+import pytest
+from html_pages import SWEEP, Element, make_cell, parse_html
+
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
+from velodrome.scheduler.results.store import Store
 
 
 def test_the_studys_figures_appear_beside_ours_only_for_the_same_cell(tree: Element) -> None:
@@ -17,6 +21,19 @@ def test_the_studys_figures_appear_beside_ours_only_for_the_same_cell(tree: Elem
         assert ", gpu" in card_text
         assert "Theano 0.8.2" in card_text or "not PyTorch" in card_text
         assert "one Tesla M40, cuDNN v4; other definition" in card_text
+
+
+def test_the_studys_figures_are_shown_from_the_start_beside_times_of_a_gpu(
+    tree: Element, tmp_path: Path
+) -> None:
+    assert "checked" in tree.by_id("show-published").attributes
+    store = Store(tmp_path / "results")
+    with store.hold_sweep(SWEEP):
+        store.put(SWEEP, make_cell("torch", "eager", "lenet"))
+        store.compact(SWEEP)
+    write_page(tmp_path / "results", "", tmp_path / "page.html")
+    on_a_cpu = parse_html((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "checked" not in on_a_cpu.by_id("show-published").attributes
 
 
 def test_figures_missing_from_the_study_are_marked_as_missing() -> None:
