@@ -183,7 +183,7 @@ def test_each_node_type_starts_from_zero_for_a_nightly_run_and_runs_its_own_task
     elastic: Elastic, swept: Ran
 ) -> None:
     assert swept.returncode == 0, swept.stdout + swept.stderr
-    assert "nightly run 1 of on-demand: 1 cell on 2 nodes" in swept.stdout
+    assert "nightly run 1 of on-demand: 2 cells on 2 nodes" in swept.stdout
     types = {
         row["node_id"]: {pair["key"]: pair["value"] for pair in row["labels"]}["velodrome"]
         for row in elastic.rows("cpu", "nodes")
