@@ -68,7 +68,7 @@ def run(
     node = _take_inventory()
     if not node.gpus:
         reasons = ". ".join(filter(None, (node.gpu_fault, node.gpu_note, node.other_accelerators)))
-        print_lines(f"no GPU to check: {reasons or 'there is no driver of one on this machine'}")
+        print_lines(f"no GPU to check: {reasons or 'this machine has no GPU driver'}")
         return 1
     return _check_gpu(options, node, ends_s)
 
