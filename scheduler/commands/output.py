@@ -27,7 +27,7 @@ def console() -> Console:
 
 def print_json(rows: Sequence[Row] | Row) -> None:
     """Print JSON and nothing else to stdout. NaN and infinity become null."""
-    sys.stdout.write(json.dumps(_to_jsonable(rows), indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(to_jsonable(rows), indent=2, default=str) + "\n")
 
 
 def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> None:
@@ -69,11 +69,12 @@ def _build_table(rows: Sequence[Row], right: frozenset[str], left: int) -> WideT
     )
 
 
-def _to_jsonable(value: object) -> object:
+def to_jsonable(value: object) -> object:
+    """Return the value with text as keys, lists for tuples, and None for NaN and infinity."""
     if isinstance(value, Mapping):
-        return {str(name): _to_jsonable(entry) for name, entry in value.items()}
+        return {str(name): to_jsonable(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_to_jsonable(entry) for entry in value]
+        return [to_jsonable(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

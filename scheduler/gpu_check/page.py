@@ -1,12 +1,12 @@
 """The page of figures of a GPU check, as Markdown and JSON."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from velodrome.agents.node import Gpu, Node
+from velodrome.scheduler.commands.output import to_jsonable
 from velodrome.scheduler.gpu_check.steps import StepOutcome, StepVerdict
 from velodrome.scheduler.reports.csv_markdown import escape_markdown
 
@@ -35,7 +35,7 @@ def write_page(
         "seconds": sum(outcome.seconds for outcome in outcomes),
     }
     steps = [asdict(outcome) for outcome in outcomes]
-    text = json.dumps(_to_jsonable({**facts, "steps": steps}), indent=1) + "\n"
+    text = json.dumps(to_jsonable({**facts, "steps": steps}), indent=1, default=str) + "\n"
     (folder / f"{NAME}.json").write_text(text)
     (folder / f"{NAME}.md").write_text("\n".join(_list_lines(facts, gpu, outcomes)) + "\n")
 
@@ -67,13 +67,3 @@ def _list_lines(
     if left_out:
         yield ""
         yield f"Left out for want of time: {escape_markdown(', '.join(left_out))}."
-
-
-def _to_jsonable(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(name): _to_jsonable(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_jsonable(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (int, float, str, type(None))) else str(value)

@@ -10,6 +10,16 @@ GROUP = {"devices": 2, "batch_size": 8}
 SHARDED = {"variant": "fsdp", **GROUP}
 
 
+each_fault = pytest.mark.parametrize(
+    "fault",
+    [
+        "bfloat16",
+        pytest.param("left out", marks=pytest.mark.full),
+        pytest.param("not divided", marks=pytest.mark.full),
+    ],
+)
+
+
 @pytest.fixture(scope="module")
 def bench(workers_of, request):
     return workers_of("torch", TORCHINDUCTOR_CACHE_DIR=str(request.config.cache.mkdir("inductor")))
@@ -31,14 +41,7 @@ def test_compiled_code_and_bfloat16_agree_in_a_group(bench, changes):
     bench.agrees("lenet", **changes, **GROUP)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "bfloat16",
-        pytest.param("left out", marks=pytest.mark.full),
-        pytest.param("not divided", marks=pytest.mark.full),
-    ],
-)
+@each_fault
 def test_a_faulty_reduction_disagrees(workers_of, fault):
     failed = workers_of("torch", GROUP_FAULT=fault).disagrees(
         "lenet", adapter="torch_group_faults", **GROUP
@@ -72,14 +75,7 @@ def test_one_device_has_nothing_to_shard(bench):
     assert "among several devices" in failed.reason
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "bfloat16",
-        pytest.param("left out", marks=pytest.mark.full),
-        pytest.param("not divided", marks=pytest.mark.full),
-    ],
-)
+@each_fault
 def test_a_faulty_reduction_of_shards_disagrees(workers_of, fault):
     failed = workers_of("torch", GROUP_FAULT=fault).disagrees(
         "lenet", adapter="torch_shard_faults", **SHARDED
